@@ -1,0 +1,1 @@
+//! Runs, breaks and judges application server herds.
