@@ -1,0 +1,17 @@
+//! The lines of the wire as types: what servers and clients say to each other, byte for byte.
+//!
+//! Not here: reading and writing sockets (the drivers), and what a server does about a line ([`crate::node`]).
+
+mod parse;
+mod reply;
+mod report;
+
+pub use parse::{Command, FieldError, Invalid, parse};
+pub use reply::Reply;
+pub use report::{PosixTime, Report};
+
+/// The largest radius of a `WHATSAT`, in kilometres.
+pub const MAX_RADIUS_KM: u8 = 50;
+
+/// The largest number of places a `WHATSAT` may ask for.
+pub const MAX_BOUND: u8 = 20;

@@ -1,0 +1,185 @@
+//! From the bytes of a line to a command; returns for any bytes.
+
+use std::str;
+
+use super::{MAX_BOUND, MAX_RADIUS_KM, PosixTime, Report};
+
+/// A line, understood. Borrows from the line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command<'a> {
+    /// `IAMAT client location time`: a client says where it is.
+    Iamat {
+        /// Any run of bytes without white space.
+        client: &'a str,
+        /// Latitude and longitude in ISO 6709, in range.
+        location: &'a str,
+        /// The client's time as it wrote it.
+        stated: &'a str,
+        /// The client's time.
+        time: PosixTime,
+    },
+    /// `WHATSAT client radius bound`: somebody asks what is near a client.
+    Whatsat {
+        /// The client asked about.
+        client: &'a str,
+        /// 0 to [`MAX_RADIUS_KM`], in kilometres.
+        radius_km: u8,
+        /// 0 to [`MAX_BOUND`] places.
+        bound: u8,
+    },
+    /// `AT server skew client location time`: a server passes a location on.
+    At(Report),
+    /// Nothing but white space: no reply.
+    Blank,
+    /// Begins with `?`: another server's refusal. No reply, or two servers would answer each other for ever.
+    Refusal,
+    /// Not a command: the reply is `? ` and a copy of it.
+    Invalid(Invalid),
+}
+
+/// Why a line is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The line is not UTF-8.
+    #[error("not UTF-8")]
+    Encoding,
+    /// The first field is none of the three commands.
+    #[error("unknown command")]
+    Unknown,
+    /// Too few or too many operands.
+    #[error("wrong number of operands")]
+    Operands,
+    /// An operand is not of its form or out of range.
+    #[error("{0}")]
+    Field(#[from] FieldError),
+}
+
+/// What is wrong with an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// Not `+DEGREES-DEGREES` with both signs written, or out of range.
+    #[error("a location is latitude and longitude with both signs, like +34.068930-118.445127")]
+    Location,
+    /// Not seconds with at most nine decimals.
+    #[error("a time is POSIX seconds with at most nine decimals, like 1621464827.959498503")]
+    Time,
+    /// Not a decimal number.
+    #[error("a skew is a decimal number, like +0.263873386")]
+    Skew,
+    /// Not a whole number from 0 to 50.
+    #[error("a radius is a whole number of kilometres from 0 to 50")]
+    Radius,
+    /// Not a whole number from 0 to 20.
+    #[error("a bound is a whole number from 0 to 20")]
+    Bound,
+}
+
+/// Reads one line, given without its line end. Every byte sequence gives an answer.
+pub fn parse(line: &[u8]) -> Command<'_> {
+    let Ok(line) = str::from_utf8(line) else { return Command::Invalid(Invalid::Encoding) };
+    let line = line.trim_matches(|end: char| end.is_ascii() && is_space(end as u8));
+    let mut fields = Fields::of(line);
+    let Some(word) = fields.next() else { return Command::Blank };
+    if word.starts_with('?') {
+        return Command::Refusal;
+    }
+    let command = match word {
+        "IAMAT" => operands(&mut fields).and_then(iamat),
+        "WHATSAT" => operands(&mut fields).and_then(whatsat),
+        "AT" => operands(&mut fields).and_then(|operands| at(line, operands)),
+        _ => Err(Invalid::Unknown),
+    };
+    command.unwrap_or_else(Command::Invalid)
+}
+
+fn iamat([client, location, stated]: [&str; 3]) -> Result<Command<'_>, Invalid> {
+    degrees(location).ok_or(FieldError::Location)?;
+    Ok(Command::Iamat { client, location, stated, time: PosixTime::parse(stated)? })
+}
+
+fn whatsat([client, radius, bound]: [&str; 3]) -> Result<Command<'_>, Invalid> {
+    let radius_km = at_most(radius, MAX_RADIUS_KM).ok_or(FieldError::Radius)?;
+    let bound = at_most(bound, MAX_BOUND).ok_or(FieldError::Bound)?;
+    Ok(Command::Whatsat { client, radius_km, bound })
+}
+
+fn at<'a>(line: &'a str, [_origin, skew, client, location, stated]: [&'a str; 5]) -> Result<Command<'a>, Invalid> {
+    if !is_decimal(skew) {
+        return Err(FieldError::Skew.into());
+    }
+    degrees(location).ok_or(FieldError::Location)?;
+    let start = (client.as_ptr() as usize - line.as_ptr() as usize) as u32;
+    let client = (start, start + client.len() as u32);
+    Ok(Command::At(Report::of_line(line, client, PosixTime::parse(stated)?)))
+}
+
+/// Exactly `N` more fields.
+fn operands<'a, const N: usize>(fields: &mut Fields<'a>) -> Result<[&'a str; N], Invalid> {
+    let mut operands = [""; N];
+    for operand in &mut operands {
+        *operand = fields.next().ok_or(Invalid::Operands)?;
+    }
+    if fields.next().is_some() { Err(Invalid::Operands) } else { Ok(operands) }
+}
+
+/// A whole number without sign, at most `limit`.
+fn at_most(text: &str, limit: u8) -> Option<u8> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&number| digits && number <= limit)
+}
+
+/// Latitude and longitude in degrees, of an ISO 6709 location with both signs written; `None` when it is not of that
+/// form or out of range.
+pub(crate) fn degrees(location: &str) -> Option<(f64, f64)> {
+    let second_sign = 1 + location.get(1..)?.find(['+', '-'])?;
+    let (latitude, longitude) = location.split_at(second_sign);
+    Some((degree(latitude, 90.0)?, degree(longitude, 180.0)?))
+}
+
+/// `+` or `-`, digits, and perhaps a point and more digits; at most `limit` from zero.
+fn degree(text: &str, limit: f64) -> Option<f64> {
+    let (sign, magnitude) = match text.strip_prefix('+') {
+        Some(magnitude) => (1.0, magnitude),
+        None => (-1.0, text.strip_prefix('-')?),
+    };
+    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    magnitude.parse().ok().filter(|&degree: &f64| degree <= limit).map(|degree| sign * degree)
+}
+
+/// Any decimal number. Other people's servers print a skew without sign or, near zero, with an exponent.
+fn is_decimal(text: &str) -> bool {
+    let starts = text.trim_start_matches(['+', '-']).starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    starts && text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// The fields of a line: runs of anything but white space (space, tab, CR, LF, FF, VT).
+#[derive(Debug, Clone)]
+pub(crate) struct Fields<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(line: &'a str) -> Self {
+        Self { rest: line }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let start = self.rest.bytes().position(|byte| !is_space(byte))?;
+        let field = &self.rest[start..];
+        let end = field.bytes().position(is_space).unwrap_or(field.len());
+        self.rest = &field[end..];
+        Some(&field[..end])
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+}
