@@ -175,7 +175,7 @@ impl Default for Redial {
 }
 
 /// Where answers to `WHATSAT` come from.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Places {
     /// Which service.
     pub provider: Provider,
@@ -183,6 +183,26 @@ pub struct Places {
     pub base_url: Option<String>,
     /// File with the key, mode 0600; the environment variable `HERDSIM_PLACES_KEY` goes before it.
     pub key_file: Option<PathBuf>,
+    /// How long one answer may take in all, retries included. Above zero.
+    pub timeout: Duration,
+    /// How often a lookup is tried again where the service asks for it.
+    pub retries: u32,
+    /// Calls to the service in one run of the herd at most; the rest is answered as over quota. Counts nothing with the
+    /// `offline` provider.
+    pub budget: u64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            provider: Provider::default(),
+            base_url: None,
+            key_file: None,
+            timeout: Duration::from_secs(5),
+            retries: 2,
+            budget: 1000,
+        }
+    }
 }
 
 /// A Places service.
@@ -194,6 +214,12 @@ pub enum Provider {
     /// Towns and airports built into the program; needs no network.
     #[default]
     Offline,
+    /// Google's Places API (New).
+    Google,
+    /// Google's Places API of before 2025, which new projects cannot enable.
+    GoogleLegacy,
+    /// OpenStreetMap by way of an Overpass server; needs no key.
+    Overpass,
 }
 
 /// What a server takes at most.
@@ -201,13 +227,21 @@ pub enum Provider {
 pub struct Limits {
     /// Bytes of one line without its end; a longer one is refused and its connection closed. 128 to 16 MiB.
     pub line: usize,
-    /// Client connections of one server; a further one waits until another ends. At least 1.
+    /// Connections of one server, its neighbours' included; a further one waits until another ends. At least 1.
     pub connections: usize,
+    /// Bytes of replies that wait on one connection for its client to read; while more wait, the server reads no further
+    /// command of that client. At least 1 KiB.
+    pub queued_bytes: usize,
+    /// How long a connection may stay silent before the server closes it; `None`: for ever. Connections of neighbours
+    /// are exempt once they have sent a line.
+    pub idle: Option<Duration>,
+    /// Clients one server remembers; an `IAMAT` or `AT` of a further one is refused, and what is known stays. At least 1.
+    pub records: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 64 * 1024, connections: 20_000 }
+        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 256 * 1024, idle: None, records: 1_000_000 }
     }
 }
 
