@@ -1,6 +1,9 @@
 //! Runs, breaks and judges application server herds.
 
 pub mod config;
+pub mod driver;
+pub mod herd;
+pub mod node;
 pub mod places;
 pub mod time;
 pub mod wire;

@@ -7,8 +7,8 @@ mod reply;
 mod report;
 
 pub use parse::{Command, FieldError, Invalid, parse};
-pub use reply::Reply;
-pub use report::{PosixTime, Report};
+pub use reply::{Reply, write_line};
+pub use report::{AtLine, PosixTime, Report};
 
 /// The largest radius of a `WHATSAT`, in kilometres.
 pub const MAX_RADIUS_KM: u8 = 50;

@@ -2,10 +2,10 @@
 
 use std::str;
 
-use super::{MAX_BOUND, MAX_RADIUS_KM, PosixTime, Report};
+use super::{AtLine, MAX_BOUND, MAX_RADIUS_KM, PosixTime};
 
 /// A line, understood. Borrows from the line.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Command<'a> {
     /// `IAMAT client location time`: a client says where it is.
     Iamat {
@@ -28,7 +28,7 @@ pub enum Command<'a> {
         bound: u8,
     },
     /// `AT server skew client location time`: a server passes a location on.
-    At(Report),
+    At(AtLine<'a>),
     /// Nothing but white space: no reply.
     Blank,
     /// Begins with `?`: another server's refusal. No reply, or two servers would answer each other for ever.
@@ -110,7 +110,7 @@ fn at<'a>(line: &'a str, [_origin, skew, client, location, stated]: [&'a str; 5]
     degrees(location).ok_or(FieldError::Location)?;
     let start = (client.as_ptr() as usize - line.as_ptr() as usize) as u32;
     let client = (start, start + client.len() as u32);
-    Ok(Command::At(Report::of_line(line, client, PosixTime::parse(stated)?)))
+    Ok(Command::At(AtLine::new(line, client, PosixTime::parse(stated)?)))
 }
 
 /// Exactly `N` more fields.
@@ -130,7 +130,7 @@ fn at_most(text: &str, limit: u8) -> Option<u8> {
 
 /// Latitude and longitude in degrees, of an ISO 6709 location with both signs written; `None` when it is not of that
 /// form or out of range.
-pub(crate) fn degrees(location: &str) -> Option<(f64, f64)> {
+pub(super) fn degrees(location: &str) -> Option<(f64, f64)> {
     let second_sign = 1 + location.get(1..)?.find(['+', '-'])?;
     let (latitude, longitude) = location.split_at(second_sign);
     Some((degree(latitude, 90.0)?, degree(longitude, 180.0)?))
@@ -158,12 +158,12 @@ fn is_decimal(text: &str) -> bool {
 
 /// The fields of a line: runs of anything but white space (space, tab, CR, LF, FF, VT).
 #[derive(Debug, Clone)]
-pub(crate) struct Fields<'a> {
+pub(super) struct Fields<'a> {
     rest: &'a str,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn of(line: &'a str) -> Self {
+    pub(super) fn of(line: &'a str) -> Self {
         Self { rest: line }
     }
 }

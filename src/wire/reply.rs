@@ -1,28 +1,25 @@
 //! What a server answers a client.
 
-use std::sync::Arc;
-
-use super::Report;
 use crate::places::Answer;
 
 /// The one answer to one command.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reply<'a> {
     /// To an `IAMAT`: the `AT` line made of it.
-    At(Arc<Report>),
+    At(&'a str),
     /// To a `WHATSAT`: the client's most recent `AT` line, and the places near it.
-    Found(Arc<Report>, Answer),
-    /// To anything else: `? ` and a copy of the command, without its line end.
-    Refused(Box<[u8]>),
+    Found(&'a str, &'a Answer),
+    /// To anything else: `? ` and a copy of the command, given without its line end.
+    Refused(&'a [u8]),
 }
 
-impl Reply {
+impl Reply<'_> {
     /// Appends the reply as it goes over the wire, line ends included.
-    pub fn write_to(&self, buffer: &mut Vec<u8>) {
+    pub fn write_to(self, buffer: &mut Vec<u8>) {
         match self {
-            Self::At(report) => write_line(buffer, report.line().as_bytes()),
-            Self::Found(report, answer) => {
-                write_line(buffer, report.line().as_bytes());
+            Self::At(line) => write_line(buffer, line.as_bytes()),
+            Self::Found(line, answer) => {
+                write_line(buffer, line.as_bytes());
                 buffer.extend_from_slice(&answer.json);
                 buffer.extend_from_slice(b"\n\n");
             }
@@ -34,7 +31,8 @@ impl Reply {
     }
 }
 
-fn write_line(buffer: &mut Vec<u8>, line: &[u8]) {
+/// Appends a line and its end.
+pub fn write_line(buffer: &mut Vec<u8>, line: &[u8]) {
     buffer.extend_from_slice(line);
     buffer.push(b'\n');
 }

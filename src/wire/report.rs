@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::parse::{FieldError, Fields};
+use super::parse::{FieldError, Fields, degrees};
 use crate::time::Timestamp;
 
 /// What a client's clock showed: whole seconds since the Unix epoch, and nanoseconds below one second.
@@ -38,10 +38,97 @@ impl PosixTime {
     }
 }
 
-/// An `AT` line: who received a client's location, when by the client's clock, and how far the clocks were apart.
-///
-/// Keeps the bytes as they came, without the line's end, because servers pass them on verbatim. Two reports of one client
-/// are ordered by [`Report::version_cmp`].
+/// An `AT` line as it lies in somebody's buffer: who received a client's location, when by the client's clock, and how far
+/// the clocks were apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AtLine<'a> {
+    line: &'a str,
+    client: (u32, u32),
+    time: PosixTime,
+}
+
+impl<'a> AtLine<'a> {
+    /// The line `line`, whose client field lies at `client` (byte offsets) and whose time field says `time`.
+    pub(super) fn new(line: &'a str, client: (u32, u32), time: PosixTime) -> Self {
+        Self { line, client, time }
+    }
+
+    /// The line as it came, without its end.
+    pub fn line(self) -> &'a str {
+        self.line
+    }
+
+    /// The client the line is about.
+    pub fn client(self) -> &'a str {
+        &self.line[self.client.0 as usize..self.client.1 as usize]
+    }
+
+    /// The client's time.
+    pub fn time(self) -> PosixTime {
+        self.time
+    }
+
+    /// The server that received the client's `IAMAT`.
+    pub fn origin(self) -> &'a str {
+        self.field(1)
+    }
+
+    /// Server's receive time minus client's time in seconds, as text.
+    pub fn skew(self) -> &'a str {
+        self.field(2)
+    }
+
+    /// The client's location in ISO 6709, as text.
+    pub fn location(self) -> &'a str {
+        self.field(4)
+    }
+
+    /// The client's latitude and longitude in degrees.
+    pub fn degrees(self) -> (f64, f64) {
+        degrees(self.location()).expect("the parser took the location for valid")
+    }
+
+    /// The client's time as the client wrote it.
+    pub fn stated_time(self) -> &'a str {
+        self.field(5)
+    }
+
+    /// A copy of its own.
+    pub fn to_report(self) -> Report {
+        Report { line: self.line.into(), client: self.client, time: self.time }
+    }
+
+    fn field(self, index: usize) -> &'a str {
+        Fields::of(self.line).nth(index).expect("an AT line has six fields")
+    }
+
+    /// The order in which lines about one client replace each other: by seconds, nanoseconds, origin, location, skew, the
+    /// time's own digits and at last the bytes of the whole line; the larger wins.
+    ///
+    /// Time alone is no order: a client that sends one `IAMAT` to two servers makes two lines with one time, and each
+    /// half of the herd would keep the one it saw first for ever. The digits and the bytes come last because `1.5` and
+    /// `1.50`, or one space and two, are one version in two spellings, and the herd must agree on one of the two lines.
+    pub fn version_cmp(self, other: AtLine<'_>) -> Ordering {
+        let by_time = self.time.cmp(&other.time);
+        if by_time.is_ne() || self.line == other.line {
+            return by_time;
+        }
+        let by_field = |index| self.field(index).cmp(other.field(index));
+        by_field(1)
+            .then_with(|| by_field(4))
+            .then_with(|| by_field(2))
+            .then_with(|| by_field(5))
+            .then_with(|| self.line.cmp(other.line))
+    }
+}
+
+impl fmt::Debug for AtLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AtLine({:?})", self.line)
+    }
+}
+
+/// An [`AtLine`] that owns its bytes, as they came, because servers pass them on verbatim.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report {
     line: Box<str>,
@@ -81,9 +168,9 @@ impl Report {
         Self { line: line.into_boxed_str(), client: (start as u32, end as u32), time }
     }
 
-    /// The report in `line`, whose client field lies at `client` (byte offsets) and whose time field says `time`.
-    pub(super) fn of_line(line: &str, client: (u32, u32), time: PosixTime) -> Self {
-        Self { line: line.into(), client, time }
+    /// The report as a line to look into.
+    pub fn at(&self) -> AtLine<'_> {
+        AtLine { line: &self.line, client: self.client, time: self.time }
     }
 
     /// The line as it came, without its end.
@@ -93,52 +180,7 @@ impl Report {
 
     /// The client the report is about.
     pub fn client(&self) -> &str {
-        &self.line[self.client.0 as usize..self.client.1 as usize]
-    }
-
-    /// The client's time.
-    pub fn time(&self) -> PosixTime {
-        self.time
-    }
-
-    /// The server that received the client's `IAMAT`.
-    pub fn origin(&self) -> &str {
-        self.field(1)
-    }
-
-    /// Server's receive time minus client's time in seconds, as text.
-    pub fn skew(&self) -> &str {
-        self.field(2)
-    }
-
-    /// The client's location in ISO 6709, as text.
-    pub fn location(&self) -> &str {
-        self.field(4)
-    }
-
-    /// The client's time as the client wrote it.
-    pub fn stated_time(&self) -> &str {
-        self.field(5)
-    }
-
-    fn field(&self, index: usize) -> &str {
-        Fields::of(&self.line).nth(index).expect("an AT line has six fields")
-    }
-
-    /// The order in which reports of one client replace each other: by seconds, nanoseconds, origin, location, skew and
-    /// at last the time's own digits; the larger wins.
-    ///
-    /// Time alone is no order: a client that sends one `IAMAT` to two servers makes two reports with one time, and each
-    /// half of the herd would keep the one it saw first for ever. The digits come last because `1.5` and `1.50` are one
-    /// time in two spellings, and the herd must agree on one of the two lines.
-    pub fn version_cmp(&self, other: &Self) -> Ordering {
-        self.time.cmp(&other.time).then_with(|| {
-            let key = |report: &Self| {
-                let [origin, skew, location, time] = [1, 2, 4, 5].map(|index| report.field(index).to_owned());
-                (origin, location, skew, time)
-            };
-            if self.line == other.line { Ordering::Equal } else { key(self).cmp(&key(other)) }
-        })
+        self.at().client()
     }
 }
 

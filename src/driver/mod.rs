@@ -1,0 +1,406 @@
+//! What runs nodes: the actions a driver takes, the observations it gives, and the trait that both drivers share.
+//!
+//! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
+
+pub mod path;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::{Delay, ServerId, Topology};
+use crate::node::{LinkId, NodeConfig, Source};
+use crate::time::Timestamp;
+use crate::wire::Report;
+
+/// One direction of a link: how lines go from one server to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Way {
+    /// Who writes.
+    pub from: ServerId,
+    /// Who reads.
+    pub to: ServerId,
+}
+
+impl Way {
+    /// The other direction.
+    pub fn back(self) -> Self {
+        Self { from: self.to, to: self.from }
+    }
+}
+
+/// A client's connection, by a number its owner chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u32);
+
+/// Something done to a running herd.
+///
+/// Every action can be applied at any time; one that changes nothing (to kill the dead, to heal what is whole) is no error
+/// and answers with [`Hit::default`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Ends a server at once: its connections are reset, its memory is gone.
+    Kill(ServerId),
+    /// Ends a server in order: it finishes what it was asked, hands on what it owes and closes. Its memory is gone.
+    Stop(ServerId),
+    /// Starts a server that does not run, with an empty memory, on the port it had.
+    Start(ServerId),
+    /// Kills a server that runs, and starts it.
+    Restart(ServerId),
+    /// Freezes a server: it handles nothing, its connections stay open and fill.
+    Pause(ServerId),
+    /// Lets a frozen server go on.
+    Resume(ServerId),
+    /// Sets how far a server's wall clock is ahead of the machine's, in nanoseconds. Survives restarts.
+    SetClock(ServerId, i64),
+    /// Resets the connection of a way, loses what is in flight on it, and refuses its dials.
+    Cut(Way),
+    /// Mends a way that was cut, slowed or half-open. A half-open connection is reset: its far end is back and does not
+    /// know it.
+    Heal(Way),
+    /// Lets lines of a way wait. Nothing is lost.
+    Hold(Way),
+    /// Lets the lines that wait arrive, in order.
+    Release(Way),
+    /// Delays the lines of a way, on top of the link's own delay.
+    Slow(Way, Slowness),
+    /// Resets the connection of a way on a line boundary, after that many further lines; at once when 0.
+    Reset(Way, u64),
+    /// Loses everything sent on a way from now on without resetting its connection: the far end is gone and nobody has
+    /// noticed.
+    HalfOpen(Way),
+    /// Loses one line of a way: the `n`-th from now, counted from 1. Not something TCP does.
+    Drop(Way, u64),
+    /// Sends one line of a way twice: the `n`-th from now, counted from 1. Not something TCP does.
+    Duplicate(Way, u64),
+    /// A client writes `bytes` to a server, over the connection `session`, which is opened when it is not yet.
+    Send {
+        /// Over which connection. Sessions of two servers are different sessions.
+        session: SessionId,
+        /// The server dialled.
+        server: ServerId,
+        /// What is written, line ends included.
+        bytes: Bytes,
+        /// Whether the client then closes its writing side.
+        finish: bool,
+    },
+    /// A client closes its connection.
+    Close(SessionId),
+}
+
+/// What a way that is slowed adds to every line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slowness {
+    /// The time each line waits. The order of lines is kept.
+    pub delay: Delay,
+    /// Lines a second at most; `None`: as many as come.
+    pub rate: Option<u32>,
+}
+
+/// What an action hit at the moment it was applied. Zeros mean that nothing was there to hit.
+///
+/// What a fault hits later, while it lasts, is in the observations: [`Event::Missed`], [`Event::Sent`] without
+/// [`Event::Heard`], [`Event::LinkLost`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hit {
+    /// Connections that were reset or closed.
+    pub connections: u64,
+    /// Lines that were in flight and are lost.
+    pub lines_lost: u64,
+    /// Lines that waited and go on.
+    pub lines_released: u64,
+    /// Records that were forgotten.
+    pub records_lost: u64,
+}
+
+/// Why an action could not be done. The herd is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The server cannot listen where it should.
+    #[error("{server} cannot listen on {address}: {source}")]
+    Listen {
+        /// Whose address it is.
+        server: Arc<str>,
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The herd has no such link.
+    #[error("{from} and {to} are not linked")]
+    NoLink {
+        /// One server.
+        from: Arc<str>,
+        /// The other.
+        to: Arc<str>,
+    },
+    /// The server is not one of those this process runs.
+    #[error("{0} runs in another process")]
+    Elsewhere(Arc<str>),
+    /// The system has not what the herd needs.
+    #[error("{0}")]
+    Resources(String),
+}
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// By the driver's time.
+    pub at: Timestamp,
+    /// What.
+    pub event: Event,
+}
+
+/// What can be seen of a herd that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A server listens.
+    Started {
+        /// Which.
+        server: ServerId,
+        /// On which port; 0 on virtual time.
+        port: u16,
+    },
+    /// A server ended in order; it knew `records` clients.
+    Stopped {
+        /// Which.
+        server: ServerId,
+        /// What it forgot.
+        records: u64,
+    },
+    /// A server was killed; it knew `records` clients.
+    Killed {
+        /// Which.
+        server: ServerId,
+        /// What it forgot.
+        records: u64,
+    },
+    /// A server ended by an error of its own.
+    Crashed {
+        /// Which.
+        server: ServerId,
+        /// What the error says.
+        reason: String,
+    },
+    /// A server is frozen.
+    Paused(ServerId),
+    /// A frozen server goes on.
+    Resumed(ServerId),
+    /// A server's wall clock was set.
+    ClockSet {
+        /// Which.
+        server: ServerId,
+        /// How far it is ahead of the driver's time, in nanoseconds.
+        offset: i64,
+    },
+    /// A dial succeeded: lines can go this way.
+    LinkUp(Way),
+    /// The connection of a way is gone.
+    LinkLost {
+        /// Which way.
+        way: Way,
+        /// Lines that had been written and were not read.
+        lines_lost: u64,
+    },
+    /// An `IAMAT` was taken: its server holds it and has handed it to its links. The moment of acknowledgement.
+    Accepted {
+        /// Who took it.
+        server: ServerId,
+        /// The client's connection, when this driver made it.
+        session: Option<SessionId>,
+        /// The line made of it.
+        report: Arc<Report>,
+        /// Whether it is newer than what the server held. Otherwise it is answered and changes nothing.
+        newer: bool,
+    },
+    /// A `WHATSAT` was answered with this line.
+    Answered {
+        /// Who answered.
+        server: ServerId,
+        /// The client's connection, when this driver made it.
+        session: Option<SessionId>,
+        /// The first line of the reply.
+        report: Arc<Report>,
+    },
+    /// A command was refused with `? `.
+    Refused {
+        /// Who refused.
+        server: ServerId,
+        /// The client's connection, when this driver made it.
+        session: Option<SessionId>,
+        /// The command.
+        command: Bytes,
+    },
+    /// A server wrote a line to a neighbour.
+    Sent {
+        /// By which way.
+        way: Way,
+        /// The line.
+        report: Arc<Report>,
+    },
+    /// A server read an `AT` line.
+    Heard {
+        /// Who.
+        server: ServerId,
+        /// From which neighbour; `None`: from somebody who is not known to be one.
+        from: Option<ServerId>,
+        /// The line.
+        report: Arc<Report>,
+        /// Whether it is newer than what the server held, which then holds it.
+        newer: bool,
+    },
+    /// A record got newer while this way was down: the neighbour does not hear of it by this way.
+    Missed {
+        /// Which way.
+        way: Way,
+        /// The line that was not sent.
+        report: Arc<Report>,
+    },
+    /// A client read a whole reply.
+    Replied {
+        /// On which connection.
+        session: SessionId,
+        /// As it came over the wire.
+        reply: Bytes,
+    },
+    /// A client's connection ended; what it had asked and was not answered stays unanswered.
+    SessionLost {
+        /// Which connection.
+        session: SessionId,
+        /// Commands without reply.
+        unanswered: u64,
+    },
+}
+
+/// How far [`Driver::next`] goes when nothing happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until this time.
+    Until(Timestamp),
+    /// Until the herd is quiescent, and no longer than until this time.
+    Quiescent(Timestamp),
+}
+
+/// What one server knows about one client, as [`Driver::records`] tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The newest report.
+    pub report: Arc<Report>,
+    /// When the server got it, by the driver's time.
+    pub learned_at: Timestamp,
+    /// From which neighbour it came; `None`: from the client itself or from somebody unknown.
+    pub from: Option<ServerId>,
+}
+
+/// What runs a herd: on real sockets, or on virtual time.
+#[expect(async_fn_in_trait, reason = "used through generics, never across threads")]
+pub trait Driver {
+    /// The present moment of this driver.
+    fn now(&self) -> Timestamp;
+
+    /// Does something to the herd, and tells what it hit at once. When this returns it is done: a killed server is down,
+    /// a started one listens.
+    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError>;
+
+    /// The next observation, in the order in which things happened; `None` once the wait is over.
+    async fn next(&mut self, wait: Wait) -> Option<Observation>;
+
+    /// Whether nothing is in flight and nothing is due: without a further action nothing will happen any more.
+    ///
+    /// What waits for an action does not count: lines on a way that is held, the input of a paused server, dials of a way
+    /// that is cut or whose far end is down.
+    fn quiescent(&self) -> bool;
+
+    /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
+    fn records(&self, server: ServerId) -> Vec<Known>;
+
+    /// The port a server listens on, 0 on virtual time; `None` when it is down.
+    fn port(&self, server: ServerId) -> Option<u16>;
+}
+
+/// Who is whose neighbour, seen from every server: the numbering that a node's [`LinkId`] refers to.
+#[derive(Debug, Clone)]
+pub struct Wiring {
+    /// For every server its links, as places in [`Topology::effective_links`], by [`LinkId`].
+    neighbours: Vec<Vec<Neighbour>>,
+}
+
+/// One link, seen from one of its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The other end.
+    pub server: ServerId,
+    /// The same link, seen from the other end.
+    pub back: LinkId,
+    /// How lines travel.
+    pub mode: crate::config::LinkMode,
+    /// What every line waits.
+    pub delay: Delay,
+}
+
+impl Wiring {
+    /// The wiring of a topology: the links of a server are numbered in the order of [`Topology::effective_links`].
+    pub fn of(topology: &Topology) -> Self {
+        let mut neighbours = vec![Vec::new(); topology.servers.len()];
+        for link in topology.effective_links() {
+            let ids = link.ends.map(|end| LinkId(neighbours[end.index()].len() as u32));
+            for (here, there) in [(0, 1), (1, 0)] {
+                neighbours[link.ends[here].index()].push(Neighbour {
+                    server: link.ends[there],
+                    back: ids[there],
+                    mode: link.mode,
+                    delay: link.delay,
+                });
+            }
+        }
+        Self { neighbours }
+    }
+
+    /// A server's links, by [`LinkId`].
+    pub fn neighbours(&self, server: ServerId) -> &[Neighbour] {
+        &self.neighbours[server.index()]
+    }
+
+    /// The other end of a link.
+    pub fn neighbour(&self, server: ServerId, link: LinkId) -> Neighbour {
+        self.neighbours[server.index()][link.index()]
+    }
+
+    /// The link of `way.from` that leads to `way.to`.
+    pub fn link(&self, way: Way) -> Option<LinkId> {
+        let place = self.neighbours(way.from).iter().position(|neighbour| neighbour.server == way.to)?;
+        Some(LinkId(place as u32))
+    }
+
+    /// The way that a server's link is.
+    pub fn way(&self, server: ServerId, link: LinkId) -> Way {
+        Way { from: server, to: self.neighbour(server, link).server }
+    }
+
+    /// Both ways of every link, each link's two ways next to each other.
+    pub fn ways(&self) -> impl Iterator<Item = Way> {
+        let servers = (0..self.neighbours.len() as u32).map(ServerId);
+        let outgoing = servers.flat_map(|from| self.neighbours(from).iter().map(move |n| Way { from, to: n.server }));
+        outgoing.filter(|way| way.from < way.to).flat_map(|way| [way, way.back()])
+    }
+
+    /// From which neighbour a record of `server` came.
+    pub fn source(&self, server: ServerId, source: Source) -> Option<ServerId> {
+        match source {
+            Source::Link(link) => Some(self.neighbour(server, link).server),
+            Source::Client | Source::Stranger => None,
+        }
+    }
+
+    /// What the node of a server is told.
+    pub fn node_config(&self, topology: &Topology, server: ServerId) -> NodeConfig {
+        NodeConfig {
+            name: topology.name(server).clone(),
+            strategy: topology.strategy,
+            links: self.neighbours(server).iter().map(|neighbour| neighbour.mode).collect(),
+            redial: topology.redial,
+            clock_offset: topology.servers[server.index()].clock_offset,
+            max_records: topology.limits.records,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A server's outgoing side of its links: who is dialled when.
+//!
+//! Not here: connections, which the drivers own; what is sent over a link ([`super::outbox`]).
+
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use crate::config::{LinkMode, Redial};
+use crate::time::Timestamp;
+
+/// A link of one node, by its place in [`super::NodeConfig::links`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+impl LinkId {
+    /// The place in [`super::NodeConfig::links`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How far the way to a neighbour is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// The neighbour is being dialled.
+    Dialing,
+    /// The last dial failed or the connection was lost; the next dial is at this time.
+    Waiting(Timestamp),
+    /// Lines go out.
+    Up {
+        /// When the dial succeeded.
+        since: Timestamp,
+    },
+}
+
+/// The way to one neighbour.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) mode: LinkMode,
+    pub(super) state: LinkState,
+    /// What the next wait lasts.
+    backoff: Duration,
+    pub(super) outbox: Outbox,
+}
+
+impl Link {
+    pub(super) fn new(mode: LinkMode, redial: &Redial) -> Self {
+        Self { mode, state: LinkState::Dialing, backoff: redial.first, outbox: Outbox::default() }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// Waits for the next dial, twice as long as the last time.
+    pub(super) fn wait(&mut self, now: Timestamp, redial: &Redial) {
+        self.state = LinkState::Waiting(now + self.backoff);
+        self.backoff = (self.backoff * 2).min(redial.cap);
+        self.outbox.clear();
+    }
+
+    /// The neighbour can be reached: the next loss waits the shortest time again.
+    pub(super) fn open(&mut self, now: Timestamp, redial: &Redial) {
+        self.state = LinkState::Up { since: now };
+        self.backoff = redial.first;
+    }
+}

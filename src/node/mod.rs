@@ -1,0 +1,332 @@
+//! One server of a herd as a machine without I/O: an input and a time go in, what must be done comes out.
+//!
+//! A test of it is an equation. Both drivers run this same code. Not here: sockets, clocks, tasks, randomness, logs; places,
+//! which the driver asks for; the bytes of replies ([`crate::wire::Reply`]).
+
+mod links;
+mod outbox;
+mod records;
+
+use std::sync::Arc;
+
+pub use links::{LinkId, LinkState};
+pub use records::{Record, RecordId};
+
+use crate::config::{LinkMode, Redial, Repair, Spread, Strategy};
+use crate::places::Search;
+use crate::time::Timestamp;
+use crate::wire::{AtLine, Command, Report};
+use links::Link;
+use outbox::Owed;
+use records::Records;
+
+/// What a node is told once.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Its name, as it stands in `AT` lines.
+    pub name: Arc<str>,
+    /// How updates travel.
+    pub strategy: Strategy,
+    /// How lines travel to each neighbour; a [`LinkId`] is a place in this list.
+    pub links: Vec<LinkMode>,
+    /// How long it waits before it dials again.
+    pub redial: Redial,
+    /// How far its wall clock is ahead of the driver's time, in nanoseconds; negative when behind.
+    pub clock_offset: i64,
+    /// Clients it remembers at most.
+    pub max_records: usize,
+}
+
+/// By which way a record came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// From the client itself.
+    Client,
+    /// From a neighbour.
+    Link(LinkId),
+    /// From somebody who is not known to be a neighbour.
+    Stranger,
+}
+
+/// What happens to a node.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// It runs from now on. Once, before everything else.
+    Started,
+    /// A line, understood, from a connection that is the way from this neighbour, or from anybody.
+    Command {
+        /// What the line says.
+        command: Command<'a>,
+        /// Whose connection it came by.
+        from: Option<LinkId>,
+    },
+    /// An `AT` line that another node of this process sent: as [`Input::Command`], but its bytes are shared, not copied.
+    Shared {
+        /// The line.
+        report: &'a Arc<Report>,
+        /// Whose connection it came by.
+        from: Option<LinkId>,
+    },
+    /// The dial asked for by [`Output::Dial`] succeeded.
+    LinkOpened(LinkId),
+    /// The dial asked for by [`Output::Dial`] failed.
+    DialFailed(LinkId),
+    /// The connection to this neighbour is gone, and with it what the link still owed.
+    LinkLost(LinkId),
+    /// This neighbour is known to listen: it dialled us.
+    NeighbourSeen(LinkId),
+    /// [`Node::deadline`] is reached.
+    Deadline,
+    /// The wall clock is ahead of the driver's time by this many nanoseconds from now on.
+    ClockSet(i64),
+}
+
+/// What a node wants done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Dial this neighbour, and say how it ended.
+    Dial(LinkId),
+    /// This link owes something: take it with [`Node::next_line`] until that gives `None`.
+    Ready(LinkId),
+    /// A record got newer and this link is down, so the neighbour does not hear of it by this way.
+    Missed(LinkId),
+    /// A record got newer. Comes before the outputs that follow from it.
+    Stored(RecordId),
+    /// Answer the command with this line.
+    Reply(Arc<Report>),
+    /// Answer the command with this line and the places found.
+    Search(Arc<Report>, Search),
+    /// Answer the command with `? ` and a copy of it.
+    Refuse,
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    links: Vec<Link>,
+    records: Records,
+    deadline: Option<Timestamp>,
+}
+
+impl Node {
+    /// A node that has not started and knows nothing.
+    pub fn new(config: NodeConfig) -> Self {
+        let links = config.links.iter().map(|&mode| Link::new(mode, &config.redial)).collect();
+        Self { config, links, records: Records::default(), deadline: None }
+    }
+
+    /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
+    ///
+    /// `now` never goes back from one call to the next.
+    pub fn handle(&mut self, now: Timestamp, input: Input<'_>, outputs: &mut Vec<Output>) {
+        match input {
+            Input::Started => self.on_started(now, outputs),
+            Input::Command { command, from } => self.on_command(now, command, from, outputs),
+            Input::Shared { report, from } => self.on_report(now, report.at(), Some(report), from, outputs),
+            Input::LinkOpened(link) => self.on_opened(now, link, outputs),
+            Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link),
+            Input::NeighbourSeen(link) => self.on_seen(link, outputs),
+            Input::Deadline => self.on_deadline(now, outputs),
+            Input::ClockSet(offset) => self.config.clock_offset = offset,
+        }
+    }
+
+    /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
+    ///
+    /// Never a version that came by this very link since it opened: the neighbour has it. A lost link owes nothing.
+    pub fn next_line(&mut self, link: LinkId) -> Option<&Arc<Report>> {
+        let link_state = &mut self.links[link.index()];
+        let LinkState::Up { since } = link_state.state else { return None };
+        while let Some(owed) = link_state.outbox.pop() {
+            let (id, wanted) = match owed {
+                Owed::Fresh(id) => (id, self.records.get(id).source != Source::Link(link)),
+                // What got newer since the link opened went, or goes, as fresh.
+                Owed::Replayed(id) => (id, self.records.get(id).learned_at <= since),
+            };
+            if wanted {
+                return Some(&self.records.get(id).report);
+            }
+        }
+        None
+    }
+
+    /// How many records `link` owes at most.
+    pub fn owed(&self, link: LinkId) -> usize {
+        self.links[link.index()].outbox.len()
+    }
+
+    /// How far the way to a neighbour is open.
+    pub fn link_state(&self, link: LinkId) -> LinkState {
+        self.links[link.index()].state
+    }
+
+    /// What it knows about one client.
+    pub fn find(&self, client: &str) -> Option<&Record> {
+        self.records.find(client).map(|id| self.records.get(id))
+    }
+
+    /// The record of an [`Output::Stored`].
+    pub fn record(&self, id: RecordId) -> &Record {
+        self.records.get(id)
+    }
+
+    /// Everything it knows, in the order in which the clients were first heard of.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    /// How far its wall clock is ahead of the driver's time, in nanoseconds.
+    pub fn clock_offset(&self) -> i64 {
+        self.config.clock_offset
+    }
+
+    fn on_started(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        for id in self.link_ids() {
+            let link = &mut self.links[id.index()];
+            match link.mode {
+                LinkMode::Persistent => outputs.push(Output::Dial(id)),
+                // Has no connection that could be down: every line dials for itself.
+                LinkMode::PerMessage => link.open(now, &self.config.redial),
+            }
+        }
+    }
+
+    fn on_command(&mut self, now: Timestamp, command: Command<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        match command {
+            Command::Iamat { client, location, stated, time } => {
+                let wall = now.shifted(self.config.clock_offset);
+                let report = Report::of_iamat(&self.config.name, wall, client, location, stated, time);
+                self.on_iamat(now, Arc::new(report), outputs);
+            }
+            Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
+            Command::At(line) => self.on_report(now, line, None, from, outputs),
+            Command::Blank | Command::Refusal => {}
+            Command::Invalid(_) => outputs.push(Output::Refuse),
+        }
+    }
+
+    /// An older `IAMAT` than the one known is answered with its own fields and changes nothing.
+    fn on_iamat(&mut self, now: Timestamp, report: Arc<Report>, outputs: &mut Vec<Output>) {
+        let known = self.records.find(report.client());
+        if known.is_none() && self.is_full() {
+            return outputs.push(Output::Refuse);
+        }
+        if self.is_newer(report.at(), known) {
+            let id = self.store(known, Record { report: report.clone(), learned_at: now, source: Source::Client });
+            outputs.push(Output::Stored(id));
+            self.spread(id, None, outputs);
+        }
+        outputs.push(Output::Reply(report));
+    }
+
+    fn on_report(
+        &mut self,
+        now: Timestamp,
+        line: AtLine<'_>,
+        shared: Option<&Arc<Report>>,
+        from: Option<LinkId>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let known = self.records.find(line.client());
+        if !self.is_newer(line, known) || (known.is_none() && self.is_full()) {
+            return;
+        }
+        let report = shared.map_or_else(|| Arc::new(line.to_report()), Arc::clone);
+        let source = from.map_or(Source::Stranger, Source::Link);
+        let id = self.store(known, Record { report, learned_at: now, source });
+        outputs.push(Output::Stored(id));
+        match self.config.strategy.spread() {
+            Spread::Flood => self.spread(id, from, outputs),
+            Spread::Direct => {}
+        }
+    }
+
+    fn search(&self, client: &str, radius_km: u8, bound: u8) -> Output {
+        let Some(record) = self.find(client) else { return Output::Refuse };
+        let (latitude, longitude) = record.report.at().degrees();
+        Output::Search(record.report.clone(), Search { latitude, longitude, radius_km, bound })
+    }
+
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.config.max_records
+    }
+
+    fn is_newer(&self, line: AtLine<'_>, known: Option<RecordId>) -> bool {
+        known.is_none_or(|id| line.version_cmp(self.records.get(id).report.at()).is_gt())
+    }
+
+    fn store(&mut self, known: Option<RecordId>, record: Record) -> RecordId {
+        let Some(id) = known else { return self.records.insert(record) };
+        self.records.replace(id, record);
+        id
+    }
+
+    /// Owes a record on every link but the one it came by.
+    fn spread(&mut self, record: RecordId, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        for (id, link) in (0..).map(LinkId).zip(&mut self.links) {
+            if from == Some(id) {
+                continue;
+            }
+            if !link.is_up() {
+                outputs.push(Output::Missed(id));
+                continue;
+            }
+            if link.outbox.is_empty() {
+                outputs.push(Output::Ready(id));
+            }
+            link.outbox.push(record);
+        }
+    }
+
+    fn on_opened(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
+        let link = &mut self.links[id.index()];
+        link.open(now, &self.config.redial);
+        if self.config.strategy.repair() == Repair::Connect && self.records.len() > 0 {
+            link.outbox.replay(self.records.by_age());
+            outputs.push(Output::Ready(id));
+        }
+        self.update_deadline();
+    }
+
+    fn on_lost(&mut self, now: Timestamp, id: LinkId) {
+        self.links[id.index()].wait(now, &self.config.redial);
+        self.update_deadline();
+    }
+
+    fn on_seen(&mut self, id: LinkId, outputs: &mut Vec<Output>) {
+        let link = &mut self.links[id.index()];
+        if let LinkState::Waiting(_) = link.state {
+            link.state = LinkState::Dialing;
+            outputs.push(Output::Dial(id));
+            self.update_deadline();
+        }
+    }
+
+    fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        for (id, link) in (0..).map(LinkId).zip(&mut self.links) {
+            if matches!(link.state, LinkState::Waiting(until) if until <= now) {
+                link.state = LinkState::Dialing;
+                outputs.push(Output::Dial(id));
+            }
+        }
+        self.update_deadline();
+    }
+
+    fn update_deadline(&mut self) {
+        let waits = self.links.iter().filter_map(|link| match link.state {
+            LinkState::Waiting(until) => Some(until),
+            LinkState::Dialing | LinkState::Up { .. } => None,
+        });
+        self.deadline = waits.min();
+    }
+
+    fn link_ids(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.links.len() as u32).map(LinkId)
+    }
+}

@@ -1,0 +1,130 @@
+//! What one link still owes its neighbour, newest version of each client only.
+//!
+//! A queue of record numbers, not of lines: a line is made when it is written, so a newer version replaces an unsent one
+//! in its place. Not here: whether a record is worth sending, which the node decides when it takes it out.
+
+use std::collections::VecDeque;
+
+use super::records::RecordId;
+
+/// The records one link owes, in the order in which they leave: what is fresh first, then what is replayed.
+///
+/// Bounded without a limit of its own: a record is queued at most once as fresh and once as replayed, so a link never holds
+/// more than twice the records of its node, and two full pipes that face each other cannot dead-lock.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    fresh: VecDeque<RecordId>,
+    queued: BitSet,
+    /// Taken from the end.
+    replay: Vec<RecordId>,
+}
+
+/// A record taken from an [`Outbox`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// It got newer while the link was up.
+    Fresh(RecordId),
+    /// It was known when the link came up.
+    Replayed(RecordId),
+}
+
+impl Outbox {
+    /// Owes a record that got newer; keeps its place when it waits already.
+    pub(crate) fn push(&mut self, record: RecordId) {
+        if self.queued.insert(record.index()) {
+            self.fresh.push_back(record);
+        }
+    }
+
+    /// Owes `records`, behind everything fresh; the last one leaves first.
+    pub(crate) fn replay(&mut self, records: Vec<RecordId>) {
+        self.replay = records;
+    }
+
+    /// Takes the next record.
+    pub(crate) fn pop(&mut self) -> Option<Owed> {
+        if let Some(record) = self.fresh.pop_front() {
+            self.queued.remove(record.index());
+            return Some(Owed::Fresh(record));
+        }
+        let owed = self.replay.pop().map(Owed::Replayed);
+        if self.replay.is_empty() {
+            self.replay = Vec::new();
+        }
+        owed
+    }
+
+    /// Whether nothing is owed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.replay.is_empty()
+    }
+
+    /// How many records wait.
+    pub(crate) fn len(&self) -> usize {
+        self.fresh.len() + self.replay.len()
+    }
+
+    /// Owes nothing any more.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A set of small numbers; the first 64 need no allocation.
+#[derive(Debug, Default)]
+struct BitSet {
+    first: u64,
+    more: Vec<u64>,
+}
+
+impl BitSet {
+    /// Whether `bit` was not yet in the set.
+    fn insert(&mut self, bit: usize) -> bool {
+        let (word, mask) = self.word(bit);
+        let new = *word & mask == 0;
+        *word |= mask;
+        new
+    }
+
+    fn remove(&mut self, bit: usize) {
+        let (word, mask) = self.word(bit);
+        *word &= !mask;
+    }
+
+    fn word(&mut self, bit: usize) -> (&mut u64, u64) {
+        let mask = 1 << (bit % 64);
+        let Some(index) = (bit / 64).checked_sub(1) else { return (&mut self.first, mask) };
+        if self.more.len() <= index {
+            self.more.resize(index + 1, 0);
+        }
+        (&mut self.more[index], mask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_waits_keeps_its_place_and_is_not_queued_twice() {
+        let mut outbox = Outbox::default();
+        for record in [1, 200, 1] {
+            outbox.push(RecordId(record));
+        }
+        assert_eq!(outbox.len(), 2);
+        assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(1))));
+        outbox.push(RecordId(1));
+        assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(200))));
+        assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(1))));
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn fresh_records_leave_before_replayed_ones() {
+        let mut outbox = Outbox::default();
+        outbox.replay(vec![RecordId(0), RecordId(1)]);
+        outbox.push(RecordId(2));
+        let order = std::iter::from_fn(|| outbox.pop()).collect::<Vec<_>>();
+        assert_eq!(order, [Owed::Fresh(RecordId(2)), Owed::Replayed(RecordId(1)), Owed::Replayed(RecordId(0))]);
+    }
+}
