@@ -2,7 +2,9 @@
 //!
 //! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
 
+pub mod draws;
 pub mod path;
+pub mod simulated;
 
 use std::sync::Arc;
 
