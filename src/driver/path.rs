@@ -234,7 +234,11 @@ impl Path {
 impl Faults {
     fn is_clear(&self) -> bool {
         let whole = !(self.cut || self.held || self.half_open);
-        whole && self.slow == Span::default() && self.rate.is_none() && self.reset_after.is_none() && self.edits.is_empty()
+        whole
+            && self.slow == Span::default()
+            && self.rate.is_none()
+            && self.reset_after.is_none()
+            && self.edits.is_empty()
     }
 
     fn heal(&mut self) -> bool {

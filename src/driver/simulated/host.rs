@@ -29,11 +29,7 @@ pub(super) struct Host {
 #[derive(Debug)]
 pub(super) enum Deferred {
     /// A line arrived by this pipe in that epoch.
-    Line {
-        report: Arc<Report>,
-        pipe: u32,
-        epoch: u32,
-    },
+    Line { report: Arc<Report>, pipe: u32, epoch: u32 },
     /// Its dial of this pipe succeeded.
     Opened(u32),
     /// Its dial of this pipe failed.

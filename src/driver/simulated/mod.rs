@@ -244,6 +244,7 @@ impl SimulatedDriver {
         self.counts.events += 1;
         match due {
             Due::Line { report, pipe, epoch } => self.on_line(report, pipe, epoch),
+            Due::Timer(Timer::Nothing) => unreachable!("what was taken is not taken again"),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
@@ -286,9 +287,7 @@ impl SimulatedDriver {
 
     fn source(&self, server: ServerId, source: Source) -> Option<ServerId> {
         match source {
-            Source::Link(link) => {
-                Some(ServerId(self.pipes[(self.host(server).first_pipe + link.0) as usize].to))
-            }
+            Source::Link(link) => Some(ServerId(self.pipes[(self.host(server).first_pipe + link.0) as usize].to)),
             Source::Client | Source::Stranger => None,
         }
     }
