@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod driver;
+pub mod explore;
 pub mod herd;
 pub mod node;
 pub mod places;
