@@ -1,6 +1,8 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod audit;
 pub mod config;
+pub mod diagnostic;
 pub mod driver;
 pub mod explore;
 pub mod herd;

@@ -2,10 +2,19 @@
 //!
 //! Not here: the text it is read from (`raw`), and anything that runs.
 
+mod generate;
+mod load;
+mod raw;
+mod template;
+mod validate;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use load::{LoadError, Loaded, load, parse, schema};
+pub use template::{Preset, template};
 
 /// A server of a topology, by its place in [`Topology::servers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -317,3 +326,6 @@ impl Topology {
 fn sorted([a, b]: [ServerId; 2]) -> [ServerId; 2] {
     if a <= b { [a, b] } else { [b, a] }
 }
+
+#[cfg(test)]
+mod tests;
