@@ -561,8 +561,10 @@ async fn a_search_that_is_given_up_leaves_the_others_that_wait_for_it() {
 #[tokio::test]
 async fn overpass_refuses_at_once_what_its_pace_has_no_time_for() {
     let server = Server::start([http("200 OK", found(Api::Overpass))]).await;
-    let config = config::Places { timeout: Duration::from_millis(900), ..config(&server.address) };
-    let network = Arc::new(Network::open(Api::Overpass, &config, None).expect("needs no key"));
+    let mut network = Network::open(Api::Overpass, &config(&server.address), None).expect("needs no key");
+    assert!(network.pace.is_some(), "the public servers ask for one");
+    network.pace = Some(Mutex::new(Pace::new(Duration::from_secs(3600))));
+    let network = Arc::new(network);
     assert_eq!(text(network.search(&UCLA)).await, shown(Api::Overpass));
     let answer = text(network.search(&UCLA)).await;
     let expected = "too many searches at a time for this service's pace";
