@@ -20,6 +20,7 @@ Layout, before gzip. An integer is LEB128 unless said otherwise; text is UTF-8. 
     names        one byte per place: the bytes of its name; then all names without separator
 """
 
+import collections
 import csv
 import gzip
 import hashlib
@@ -105,8 +106,9 @@ def encoded(found):
     out = bytearray(leb128(len(near)))
     for vicinity in near:
         out += leb128(len(vicinity.encode())) + vicinity.encode()
+    rows = collections.Counter(place[0] for place in found)
     for row in range(ROWS):
-        out += leb128(sum(place[0] == row for place in found))
+        out += leb128(rows[row])
     before = (None, 0)
     for row, longitude, *_ in found:
         assert -180 * UNITS <= longitude <= 180 * UNITS

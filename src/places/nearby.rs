@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use memchr::{memchr, memmem};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -52,6 +53,12 @@ pub(super) struct Location {
 }
 
 impl<'a, P: Serialize> Nearby<'a, P> {
+    /// Nothing found, and nobody to credit.
+    #[cfg(feature = "network")]
+    pub(super) fn none() -> Self {
+        Self::found(Vec::new(), Vec::new())
+    }
+
     /// Places that were found, or that there are none.
     pub(super) fn found(html_attributions: Vec<Cow<'a, str>>, results: Vec<P>) -> Self {
         let status = if results.is_empty() { "ZERO_RESULTS" } else { "OK" };
@@ -63,8 +70,18 @@ impl<'a, P: Serialize> Nearby<'a, P> {
         let mut json = Vec::with_capacity(4096);
         let mut serializer = Serializer::with_formatter(&mut json, OnePlaceALine::default());
         self.serialize(&mut serializer).expect("the shape has only text keys, and a Vec takes every write");
-        Answer { json: json.into() }
+        Answer { json: without_blank_lines(json).into() }
     }
+}
+
+/// The text without empty lines: on the wire two newlines end a reply. Carriage returns go too; JSON text has neither
+/// inside its strings.
+fn without_blank_lines(mut json: Vec<u8>) -> Vec<u8> {
+    if memmem::find(&json, b"\n\n").is_some() || memchr(b'\r', &json).is_some() {
+        json.retain(|&byte| byte != b'\r');
+        json.dedup_by(|next, before| (*next, *before) == (b'\n', b'\n'));
+    }
+    json
 }
 
 /// Lays out the outer object and its lists a line per entry, and what is inside an entry on one line.

@@ -64,14 +64,20 @@ fn cosine(radians: f64) -> f64 {
 /// From -π/2 to π/2: the Taylor series up to the 19th power, whose next term is below the last bit of 1.
 fn sine(x: f64) -> f64 {
     let square = x * x;
-    let mut sum = 1.0;
-    let mut factor = 19.0;
-    while factor > 1.0 {
-        sum = 1.0 - sum * square / (factor * (factor - 1.0));
-        factor -= 2.0;
-    }
-    x * sum
+    x * QUOTIENTS.iter().fold(1.0, |sum, quotient| 1.0 - sum * (square * quotient))
 }
+
+/// Of each term of the series and the one before it, from the last to the first: 1 / (19 * 18), .., 1 / (3 * 2).
+const QUOTIENTS: [f64; 9] = {
+    let mut quotients = [0.0; 9];
+    let mut index = 0;
+    while index < quotients.len() {
+        let power = 19.0 - 2.0 * index as f64;
+        quotients[index] = 1.0 / (power * (power - 1.0));
+        index += 1;
+    }
+    quotients
+};
 
 #[cfg(test)]
 mod tests {
