@@ -1,9 +1,12 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod checker;
 pub mod config;
 pub mod driver;
 pub mod herd;
+pub mod history;
 pub mod node;
 pub mod places;
+pub mod report;
 pub mod time;
 pub mod wire;
