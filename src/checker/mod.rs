@@ -3,8 +3,37 @@
 //! Not here: anything that runs, and how a judgement is shown ([`crate::report`]). A property that does not hold is a
 //! [`Verdict`], never an error.
 
+mod ack_local;
+mod agree_line;
 mod assertion;
+mod available;
+mod converged;
+mod convergence;
+mod cost;
+mod faults;
+mod healed_within;
+mod knows;
+mod lacks;
+mod lost;
+mod measure;
 pub mod metric;
+mod monotone;
+mod monotonic_reads;
+mod no_echo;
+mod no_invention;
+mod no_lost;
+mod no_masked;
+mod propagated;
+mod queue_bound;
+mod quiescent;
+mod read_your_writes;
+mod reply_exact;
+mod run;
+mod stale;
+mod stale_area;
+mod staleness;
+mod state;
+mod why;
 pub mod words;
 
 use std::borrow::Cow;
@@ -14,7 +43,9 @@ use std::time::Duration;
 pub use assertion::{Assertion, ConvergedMode, Scope, VersionBound};
 pub use metric::{Metric, Threshold};
 
-use crate::history::{History, StepId};
+use crate::history::{Entry, Fact, History, StepId};
+use faults::Ledger;
+use run::Run;
 
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -204,8 +235,141 @@ pub struct SetFull {
 
 /// Judges a run by the checks and thresholds of its origin.
 pub fn judge(history: &History) -> Judgement {
-    let _ = history;
-    unreachable!("follows")
+    let run = Run::of(history);
+    let ledger = Ledger::of(&run);
+    let numbers = measure::numbers(&run, &ledger);
+    let checks = history.origin.checks.iter().map(|check| finding(&run, &ledger, check));
+    let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
+    let findings: Vec<Finding> = checks.chain(limits).collect();
+    let faults = ledger.entries(&run);
+    let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Passed);
+    let idle = faults.iter().any(|fault| fault.hit.is_empty());
+    let verdict = if idle { worst.max(Verdict::Unproven) } else { worst };
+    Judgement { verdict, findings, faults, numbers }
+}
+
+/// What an assertion came to.
+enum Outcome {
+    Holds,
+    Violated(Box<Explanation>),
+    /// There was nothing that could have violated it, in words.
+    Unobserved(String),
+}
+
+impl Outcome {
+    /// Holds, if there was anything to observe.
+    fn observed(anything: bool, otherwise: &str) -> Self {
+        if anything { Self::Holds } else { Self::Unobserved(otherwise.into()) }
+    }
+}
+
+/// Entries of a history, one next to the other.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: usize,
+    /// Not included.
+    until: usize,
+}
+
+impl Span {
+    fn has(self, entry: usize) -> bool {
+        self.entries().contains(&entry)
+    }
+
+    fn entries(self) -> std::ops::Range<usize> {
+        self.from..self.until
+    }
+}
+
+fn finding(run: &Run<'_>, ledger: &Ledger<'_>, check: &Check) -> Finding {
+    let outcome = match span(run, check) {
+        Some(span) => outcome(run, ledger, span, &check.assertion),
+        None => Outcome::Unobserved("its step was never reached".into()),
+    };
+    let (verdict, explanation) = match (outcome, check.inverted) {
+        (Outcome::Holds, false) => (Verdict::Passed, None),
+        (Outcome::Violated(_), true) => (Verdict::Passed, None),
+        (Outcome::Violated(explanation), false) => (Verdict::Failed, Some(explanation)),
+        (Outcome::Holds, true) => (Verdict::Failed, Some(Box::new(not_violated(check)))),
+        (Outcome::Unobserved(why), _) => (Verdict::Unproven, Some(Box::new(unobserved(check, why)))),
+    };
+    let statement = match check.inverted {
+        false => check.statement.to_string(),
+        true => format!("violated: {}", check.statement),
+    };
+    Finding { name: check.assertion.name().into(), statement, step: check.step, verdict, explanation }
+}
+
+fn not_violated(check: &Check) -> Explanation {
+    Explanation {
+        expected: format!("a violation of `{}`", check.assertion.name()),
+        actual: format!("it holds: {}", check.statement),
+        ..Explanation::default()
+    }
+}
+
+fn unobserved(check: &Check, why: String) -> Explanation {
+    Explanation { expected: check.statement.to_string(), actual: why, ..Explanation::default() }
+}
+
+/// The part of a run that a check is about; `None` when its step never began.
+fn span(run: &Run<'_>, check: &Check) -> Option<Span> {
+    let began = || {
+        let begins = |entry: &Entry| entry.fact == Fact::StepBegan && entry.step == check.step;
+        run.history.entries.iter().position(begins)
+    };
+    Some(match check.when {
+        When::End => Span { from: 0, until: run.len() },
+        When::FromHere => Span { from: began()?, until: run.len() },
+        When::Here => Span { from: 0, until: began()? },
+    })
+}
+
+fn outcome(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, assertion: &Assertion) -> Outcome {
+    match *assertion {
+        Assertion::NoInvention => no_invention::judge(run, span),
+        Assertion::Monotone => monotone::judge(run, span),
+        Assertion::AckLocal => ack_local::judge(run, span),
+        Assertion::ReplyExact => reply_exact::judge(run, span),
+        Assertion::NoEcho => no_echo::judge(run, span),
+        Assertion::QueueBound { lines } => queue_bound::judge(run, span, lines),
+        Assertion::MonotonicReads => monotonic_reads::judge(run, span),
+        Assertion::ReadYourWrites => read_your_writes::judge(run, span),
+        Assertion::Converged { mode, ref scope, within, by } => {
+            converged::judge(run, ledger, span, &converged::Wanted { mode, scope, within, by })
+        }
+        Assertion::HealedWithin { within } => healed_within::judge(run, ledger, span, within),
+        Assertion::Propagated { within, quantile } => propagated::judge(run, ledger, span, within, quantile),
+        Assertion::NoLost => no_lost::judge(run, span),
+        Assertion::Lost { at_least } => lost::judge(run, span, at_least),
+        Assertion::NoMasked => no_masked::judge(run, span),
+        Assertion::Staleness { within } => staleness::judge(run, span, within),
+        Assertion::StaleArea { at_most } => stale_area::judge(run, span, at_most),
+        Assertion::Cost { per_update } => cost::judge(run, span, per_update),
+        Assertion::Available { ref on, within } => available::judge(run, span, on, within),
+        Assertion::Quiescent => quiescent::judge(run, span),
+        Assertion::AgreeLine { ref client, ref scope } => agree_line::judge(run, span, client.as_deref(), scope),
+        Assertion::Stale { ref client, ref on } => stale::judge(run, span, client, on),
+        Assertion::Knows { ref client, ref version, ref on } => knows::judge(run, ledger, span, client, version, on),
+        Assertion::Lacks { ref client, ref version, ref on } => lacks::judge(run, span, client, version, on),
+    }
+}
+
+fn limit(threshold: &Threshold, numbers: &Numbers) -> Finding {
+    let value = threshold.metric.of(numbers);
+    let (verdict, actual) = match value {
+        None => (Verdict::Unproven, "there was nothing to measure".into()),
+        Some(value) if threshold.comparison.holds(value, threshold.value) => (Verdict::Passed, String::new()),
+        Some(value) => (Verdict::Failed, threshold.metric.show(value)),
+    };
+    let explanation = Explanation { expected: threshold.to_string(), actual, ..Explanation::default() };
+    Finding {
+        name: threshold.metric.name().into(),
+        statement: threshold.to_string(),
+        step: None,
+        verdict,
+        explanation: (verdict != Verdict::Passed).then(|| Box::new(explanation)),
+    }
 }
 
 impl Propagation {

@@ -1,0 +1,68 @@
+//! `knows`: each of these servers runs and holds a record of a client, of a version that will do.
+
+use super::assertion::VersionBound;
+use super::convergence::Lacking;
+use super::faults::Ledger;
+use super::run::{ClientId, Run};
+use super::state::State;
+use super::{Explanation, Outcome, Span, why};
+use crate::config::ServerId;
+
+pub(super) fn judge(
+    run: &Run<'_>,
+    ledger: &Ledger<'_>,
+    span: Span,
+    client: &str,
+    version: &VersionBound,
+    on: &[ServerId],
+) -> Outcome {
+    let state = State::at(run, span.until);
+    let Some(&server) = on.iter().find(|&&server| !fits(run, &state, server, client, version)) else {
+        return Outcome::Holds;
+    };
+    let wanted = run.client(client).and_then(|client| {
+        Some(Lacking {
+            client,
+            rank: (1..=run.newest(client)).rev().find(|&rank| is(run, client, rank, version))?,
+            servers: vec![server],
+        })
+    });
+    let lacks = wanted.filter(|wanted| !state.is_down(server) && state.held(server, wanted.client) < wanted.rank);
+    Outcome::Violated(Box::new(Explanation {
+        expected: format!("{} knows {}", run.name(server), version.of(client, &run.history.origin.servers)),
+        actual: holds(run, &state, server, client),
+        at: Some(run.since_start(run.end_of(span.until))),
+        because: lacks.map_or_else(Vec::new, |lacking| why::lacks(run, ledger, span.until, &lacking)),
+    }))
+}
+
+/// Whether a server runs and holds a version that will do.
+pub(super) fn fits(run: &Run<'_>, state: &State, server: ServerId, client: &str, version: &VersionBound) -> bool {
+    let held = run.client(client).map(|client| (client, state.held(server, client)));
+    !state.is_down(server) && held.is_some_and(|(client, rank)| rank > 0 && is(run, client, rank, version))
+}
+
+fn is(run: &Run<'_>, client: ClientId, rank: u32, bound: &VersionBound) -> bool {
+    let line = run.ranked(client, rank).report.at();
+    bound.time.is_none_or(|time| line.time() >= time)
+        && bound.origin.is_none_or(|origin| line.origin() == run.name(origin))
+}
+
+/// What a server holds about a client, in words.
+pub(super) fn holds(run: &Run<'_>, state: &State, server: ServerId, client: &str) -> String {
+    let name = run.name(server);
+    if state.is_down(server) {
+        return format!("{name} is down");
+    }
+    match run.client(client).map(|client| (client, state.held(server, client))) {
+        Some((client, rank)) if rank > 0 => format!("{name} holds `{}`", run.ranked(client, rank).report.line()),
+        _ => format!("{name} knows nothing about {client}"),
+    }
+}
+
+/// Since when a server holds what it holds about a client.
+pub(super) fn since(run: &Run<'_>, span: Span, server: ServerId, client: ClientId) -> Option<String> {
+    let changes = run.changes.iter().take_while(|change| change.entry < span.until);
+    let last = changes.filter(|change| change.server == server && change.client == client).last()?;
+    Some(format!("{} got it at {}", run.name(server), run.when(last.entry)))
+}

@@ -1,0 +1,50 @@
+//! `no_echo`: a version never goes back over the pair of servers it was learned from.
+//!
+//! A version that was learned before the way back came up may be replayed over it: the neighbour may have died since.
+
+use std::collections::BTreeMap;
+
+use super::run::{Run, VersionId};
+use super::{Explanation, Outcome, Span};
+use crate::config::ServerId;
+use crate::driver::{Event, Way};
+use crate::history::Fact;
+
+pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
+    let mut learned: BTreeMap<(ServerId, VersionId), (ServerId, usize)> = BTreeMap::new();
+    let mut up_since = vec![0; run.ways.len()];
+    let mut sent = false;
+    for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {
+        match entry.fact {
+            Fact::Saw(Event::Heard { server, from: Some(from), newer: true, .. }) => {
+                learned.insert((server, run.subject(index).expect("a report")), (from, index));
+            }
+            Fact::Saw(Event::LinkUp(way)) => {
+                if let Some(place) = run.way(way) {
+                    up_since[place] = index;
+                }
+            }
+            Fact::Saw(Event::Sent { way, .. }) => {
+                sent = true;
+                let version = run.subject(index).expect("a report");
+                let back = learned.get(&(way.from, version)).filter(|(from, _)| *from == way.to);
+                let came_up = run.way(way).map_or(0, |place| up_since[place]);
+                if let Some(&(_, at)) = back.filter(|(_, at)| *at >= came_up && span.has(index)) {
+                    return violated(run, way, version, at, index);
+                }
+            }
+            _ => {}
+        }
+    }
+    Outcome::observed(sent, "no server sent a line")
+}
+
+fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: usize) -> Outcome {
+    let (from, to) = (run.name(way.from), run.name(way.to));
+    Outcome::Violated(Box::new(Explanation {
+        expected: format!("{from} does not send {to} what it has from {to}"),
+        actual: format!("{from} sent {to} {}", run.tell(run.version(version))),
+        at: Some(run.since_start(run.entry(entry).at)),
+        because: vec![format!("{from} had heard it from {to} at {}", run.when(learned))],
+    }))
+}

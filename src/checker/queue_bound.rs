@@ -1,0 +1,46 @@
+//! `queue_bound`: no way ever has more than so many lines written and not read.
+
+use super::run::Run;
+use super::words::count;
+use super::{Explanation, Outcome, Span};
+use crate::driver::{Event, Way};
+use crate::history::Fact;
+
+pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {
+    let mut waiting = vec![0_u64; run.ways.len()];
+    let mut sent = false;
+    for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {
+        let Fact::Saw(event) = &entry.fact else { continue };
+        match *event {
+            Event::Sent { way, .. } => {
+                sent = true;
+                let Some(place) = run.way(way) else { continue };
+                waiting[place] += 1;
+                if waiting[place] > bound && span.has(index) {
+                    return violated(run, way, waiting[place], bound, index);
+                }
+            }
+            Event::Heard { server, from: Some(from), .. } => {
+                if let Some(place) = run.way(Way { from, to: server }) {
+                    waiting[place] = waiting[place].saturating_sub(1);
+                }
+            }
+            Event::LinkLost { way, .. } => {
+                if let Some(place) = run.way(way) {
+                    waiting[place] = 0;
+                }
+            }
+            _ => {}
+        }
+    }
+    Outcome::observed(sent, "no server sent a line")
+}
+
+fn violated(run: &Run<'_>, way: Way, waiting: u64, bound: u64, entry: usize) -> Outcome {
+    Outcome::Violated(Box::new(Explanation {
+        expected: format!("at most {} on a way, written and not read", count(bound, "line")),
+        actual: format!("{waiting} on {}->{}", run.name(way.from), run.name(way.to)),
+        at: Some(run.since_start(run.entry(entry).at)),
+        because: Vec::new(),
+    }))
+}
