@@ -2,6 +2,10 @@
 //!
 //! Not here: who records it (the runner), and what it is worth ([`crate::checker`]).
 
+#[cfg(test)]
+pub(crate) mod build;
+pub mod json;
+
 use std::sync::Arc;
 use std::time::Duration;
 
