@@ -45,3 +45,39 @@ fn violated(run: &Run<'_>, write: &Write, entry: usize, actual: String) -> Outco
         because: vec![format!("{server} acknowledged it at {}", run.when(write.entry))],
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_the_write_is_stored_and_shown() {
+        let herd = herd().accepted("Bona", "kiwi", 1).read(1, "Bona", "kiwi", &line("Bona", "kiwi", 1));
+        assert_eq!(herd.verdict(Assertion::AckLocal), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_an_acknowledgement_without_storing() {
+        let herd = herd().accepted_by(None, "Bona", "kiwi", 1, false);
+        assert_eq!(
+            herd.explanation(Assertion::AckLocal),
+            "expected: Bona holds kiwi's 1 or something newer\nactual: Bona did not store it\n- Bona acknowledged it at 0 ms"
+        );
+    }
+
+    #[test]
+    fn is_violated_by_a_later_answer_that_shows_something_older() {
+        let old = line("Clark", "kiwi", 1);
+        let herd = herd().accepted("Clark", "kiwi", 1).told("Clark", "Bona", &old).accepted("Bona", "kiwi", 2);
+        assert_eq!(herd.read(1, "Bona", "kiwi", &old).verdict(Assertion::AckLocal), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_new_life_owes_nothing() {
+        let old = line("Clark", "kiwi", 1);
+        let herd = herd().accepted("Clark", "kiwi", 1).accepted("Bona", "kiwi", 2).kill("Bona", 1).start("Bona");
+        let herd = herd.told("Clark", "Bona", &old).read(1, "Bona", "kiwi", &old);
+        assert_eq!(herd.verdict(Assertion::AckLocal), Verdict::Passed);
+    }
+}

@@ -49,3 +49,33 @@ fn violated(run: &Run<'_>, state: &State, servers: &[ServerId], client: ClientId
         because: told.collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::Scope;
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    const EVERYBODY: Assertion = Assertion::AgreeLine { client: None, scope: Scope::Core };
+
+    #[test]
+    fn holds_when_all_hold_one_line() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = ["Bailey", "Campbell", "Clark", "Jaquez"]
+            .into_iter()
+            .fold(herd().accepted("Bona", "kiwi", 1), |herd, to| herd.told("Bona", to, &kiwi));
+        assert_eq!(herd.verdict(EVERYBODY), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_two_lines_of_one_time() {
+        let scope = Scope::Servers(herd().servers(&["Bona", "Clark"]));
+        let herd = herd().accepted("Bona", "kiwi", 1).accepted("Clark", "kiwi", 1);
+        assert_eq!(
+            herd.explanation(Assertion::AgreeLine { client: Some("kiwi".into()), scope }),
+            "expected: one line about kiwi\nactual: 2 different ones\n\
+             - Clark holds `AT Clark +0.263873386 kiwi +34.068930-118.445127 1`\n\
+             - Bona holds `AT Bona +0.263873386 kiwi +34.068930-118.445127 1`"
+        );
+    }
+}

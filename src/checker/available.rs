@@ -45,3 +45,29 @@ fn state(run: &Run<'_>, asked: &Asked) -> Option<String> {
         super::state::Life::Running => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::Scope;
+    use crate::checker::{Assertion, Verdict};
+    use crate::driver::Event;
+    use crate::history::build::herd;
+
+    const EVERYBODY: Assertion = Assertion::Available { on: Scope::Running, within: None };
+
+    #[test]
+    fn holds_when_every_command_is_answered() {
+        assert_eq!(herd().asked("Bona", "what?", Some("? what?\n")).verdict(EVERYBODY), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_silence() {
+        let herd = herd();
+        let bona = herd.server("Bona");
+        let herd = herd.saw(Event::Paused(bona)).asked("Bona", "what?", None).saw(Event::Resumed(bona));
+        assert_eq!(
+            herd.explanation(EVERYBODY),
+            "expected: Bona answers `what?`\nactual: there was no answer\n- Bona was paused"
+        );
+    }
+}

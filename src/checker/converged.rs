@@ -93,3 +93,61 @@ fn slowest(run: &Run<'_>, convergence: &Convergence, span: Span) -> Vec<String> 
     });
     told.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+    use std::time::Duration;
+
+    use crate::checker::{ConvergedMode, Scope};
+    use crate::history::build::Builder;
+
+    fn asks(mode: ConvergedMode, within: Option<u64>) -> Assertion {
+        let within = within.map(Duration::from_millis);
+        Assertion::Converged { mode, scope: Scope::Core, within, by: None }
+    }
+
+    /// A write at Bona that reaches everybody 30 ms later.
+    fn spread() -> Builder {
+        let kiwi = line("Bona", "kiwi", 1);
+        herd().at(10, |herd| herd.accepted("Bona", "kiwi", 1)).at(40, |herd| {
+            ["Bailey", "Campbell", "Clark", "Jaquez"].into_iter().fold(herd, |herd, to| herd.told("Bona", to, &kiwi))
+        })
+    }
+
+    #[test]
+    fn holds_when_everybody_holds_the_newest_in_time() {
+        assert_eq!(spread().verdict(asks(ConvergedMode::Survivors, Some(30))), Verdict::Passed);
+        assert_eq!(spread().judge().numbers.convergence, Some(Duration::from_millis(30)));
+    }
+
+    #[test]
+    fn is_violated_when_it_takes_too_long() {
+        assert_eq!(
+            spread().explanation(asks(ConvergedMode::Survivors, Some(20))),
+            "expected: converged within 20 ms\nactual: it took 30 ms\n\
+             - the last was Jaquez, which got kiwi's 1 at 40 ms"
+        );
+    }
+
+    #[test]
+    fn is_violated_when_somebody_lacks_something() {
+        let herd = spread().at(50, |herd| herd.accepted("Clark", "kiwi", 2));
+        assert_eq!(herd.verdict(asks(ConvergedMode::Survivors, None)), Verdict::Failed);
+    }
+
+    #[test]
+    fn what_only_the_dead_knew_counts_as_acknowledged_and_not_as_survived() {
+        let herd = || spread().at(50, |herd| herd.accepted("Clark", "kiwi", 2)).at(60, |herd| herd.kill("Clark", 1));
+        assert_eq!(herd().verdict(asks(ConvergedMode::Survivors, None)), Verdict::Passed);
+        assert_eq!(herd().verdict(asks(ConvergedMode::Acknowledged, None)), Verdict::Failed);
+    }
+
+    #[test]
+    fn only_the_larger_side_of_a_partition_is_the_core() {
+        let herd =
+            spread().cut("Clark", "Jaquez").cut("Bona", "Clark").at(50, |herd| herd.accepted("Clark", "kiwi", 2));
+        assert_eq!(herd.verdict(asks(ConvergedMode::Survivors, None)), Verdict::Passed);
+    }
+}

@@ -36,3 +36,29 @@ pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
         because: vec![known],
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn counts_lines_for_each_update() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = || {
+            let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+            herd.told("Bona", "Campbell", &kiwi).told("Bona", "Bailey", &kiwi)
+        };
+        assert_eq!(herd().verdict(Assertion::Cost { per_update: 3.0 }), Verdict::Passed);
+        assert_eq!(
+            herd().explanation(Assertion::Cost { per_update: 2.5 }),
+            "expected: at most 2.5 lines an update\nactual: 3 lines: 3 lines for 1 update\n\
+             - flooding without faults costs 8, the least possible is 4"
+        );
+    }
+
+    #[test]
+    fn is_unproven_without_an_update() {
+        assert_eq!(herd().verdict(Assertion::Cost { per_update: 1.0 }), Verdict::Unproven);
+    }
+}

@@ -345,7 +345,7 @@ impl<'r, 'h> Walk<'r, 'h> {
             Event::Missed { way, .. } => self.on_missed(way),
             Event::Sent { way, .. } => self.on_sent(index, way),
             Event::Accepted { server, .. } => self.on_server(server, |fault| {
-                fault.hits.writes += u64::from(matches!(fault.action, Action::SetClock(..)));
+                fault.hits.writes += u64::from(fault.until.is_none());
             }),
             _ => {}
         }
@@ -459,5 +459,160 @@ fn each<'h>(faults: &mut [Fault<'h>], places: &[usize], mut what: impl FnMut(&mu
 fn end(fault: &mut Fault<'_>, index: usize, which: impl Fn(&Action) -> bool) {
     if fault.until.is_none() && which(fault.action) {
         fault.until = Some(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::checker::Verdict;
+    use crate::config::Delay;
+    use crate::driver::Slowness;
+    use crate::history::build::{Builder, herd, line};
+
+    /// What the first fault hit.
+    fn hit(herd: Builder) -> Vec<String> {
+        let judgement = herd.judge();
+        let hit = judgement.faults[0].hit.clone();
+        assert_eq!(judgement.verdict == Verdict::Unproven, judgement.faults.iter().any(|fault| fault.hit.is_empty()));
+        hit
+    }
+
+    fn nothing() -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A write at Bona that Clark hears of, or misses.
+    fn write(herd: Builder, heard: bool) -> Builder {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd.accepted("Bona", "kiwi", 1);
+        if heard { herd.told("Bona", "Clark", &kiwi) } else { herd.missed("Bona", "Clark", &kiwi) }
+    }
+
+    fn on_way(action: impl Fn(Way) -> Action) -> Builder {
+        let herd = herd();
+        let way = herd.way("Bona", "Clark");
+        herd.step("a fault").did(action(way), Hit::default())
+    }
+
+    #[test]
+    fn a_cut_of_an_idle_link_proves_nothing() {
+        assert_eq!(hit(herd().step("cut Bona-Clark").cut("Bona", "Clark")), nothing());
+    }
+
+    #[test]
+    fn a_cut_hits_updates_that_find_the_way_closed_until_it_is_up_again() {
+        let cut = || herd().step("cut Bona-Clark").cut("Bona", "Clark");
+        assert_eq!(hit(write(cut(), false)), ["1 update missed"]);
+        let healed = cut().step("heal").heal("Bona", "Clark");
+        assert_eq!(hit(write(healed, false)), nothing());
+        let way = cut().way("Bona", "Clark");
+        let not_up = cut().step("heal").did(Action::Heal(way), Hit::default());
+        assert_eq!(hit(write(not_up, false)), ["1 update missed"]);
+    }
+
+    #[test]
+    fn a_cut_hits_the_lines_it_loses() {
+        let way = herd().way("Bona", "Clark");
+        let lost = Hit { connections: 1, lines_lost: 2, ..Hit::default() };
+        let herd = herd().step("cut").did(Action::Cut(way), lost).saw(Event::LinkLost { way, lines_lost: 2 });
+        assert_eq!(hit(herd), ["2 lines lost"]);
+    }
+
+    #[test]
+    fn to_cut_twice_hits_once() {
+        let herd = herd().step("cut").cut("Bona", "Clark").step("cut again").cut("Bona", "Clark");
+        let judgement = write(herd, false).judge();
+        let hit: Vec<_> = judgement.faults.iter().map(|fault| fault.hit.join(", ")).collect();
+        assert_eq!(hit, ["1 update missed", ""]);
+        assert_eq!(judgement.verdict, Verdict::Unproven);
+    }
+
+    #[test]
+    fn holding_slowing_and_half_opening_hit_the_lines_of_their_time() {
+        let slow = Slowness { delay: Delay { latency: Duration::from_millis(1), jitter: Duration::ZERO }, rate: None };
+        let faults: [(&dyn Fn(Way) -> Action, &str); 3] = [
+            (&Action::Hold, "1 line held"),
+            (&Action::HalfOpen, "1 line swallowed"),
+            (&|way| Action::Slow(way, slow), "1 line slowed"),
+        ];
+        for (action, told) in faults {
+            assert_eq!(hit(write(on_way(action), true)), [told]);
+            let way = herd().way("Bona", "Clark");
+            let mended =
+                on_way(action).did(Action::Heal(way), Hit::default()).did(Action::Release(way), Hit::default());
+            assert_eq!(hit(write(mended, true)), nothing());
+        }
+    }
+
+    #[test]
+    fn a_release_tells_what_was_held() {
+        let way = herd().way("Bona", "Clark");
+        let herd = on_way(Action::Hold).did(Action::Release(way), Hit { lines_released: 3, ..Hit::default() });
+        assert_eq!(hit(herd), ["3 lines held"]);
+    }
+
+    #[test]
+    fn a_reset_hits_its_connection_now_or_later() {
+        let way = herd().way("Bona", "Clark");
+        let now = herd().step("reset").did(Action::Reset(way, 0), Hit { connections: 1, ..Hit::default() });
+        assert_eq!(hit(now), ["1 connection reset"]);
+        assert_eq!(hit(on_way(|way| Action::Reset(way, 2))), nothing());
+        let later = on_way(|way| Action::Reset(way, 1)).saw(Event::LinkLost { way, lines_lost: 1 });
+        assert_eq!(hit(later), ["1 connection reset", "1 line lost"]);
+    }
+
+    #[test]
+    fn a_kill_hits_records_updates_and_commands() {
+        let kill = |records| herd().step("kill Clark").kill("Clark", records);
+        assert_eq!(hit(kill(0)), nothing());
+        let herd = write(kill(2), false).asked("Clark", "what?", None);
+        assert_eq!(hit(herd), ["2 records lost", "1 update missed", "1 command not taken"]);
+    }
+
+    #[test]
+    fn a_pause_hits_what_waits_for_it() {
+        let herd = herd();
+        let clark = herd.server("Clark");
+        let paused = herd.step("pause Clark").did(Action::Pause(clark), Hit::default()).saw(Event::Paused(clark));
+        assert_eq!(
+            hit(write(paused, true).asked("Clark", "what?", None)),
+            ["1 line kept waiting", "1 command kept waiting"]
+        );
+    }
+
+    #[test]
+    fn a_clock_hits_the_iamats_taken_under_it_and_setting_it_right_mends_it() {
+        let clock = |herd: Builder, offset| {
+            let bona = herd.server("Bona");
+            herd.step("clock Bona").did(Action::SetClock(bona, offset), Hit::default())
+        };
+        assert_eq!(hit(write(clock(herd(), 5), true)), ["1 IAMAT taken under it"]);
+        let mended = clock(clock(herd(), 5), 0);
+        let judgement = write(mended, true).judge();
+        assert_eq!((judgement.faults.len(), judgement.faults[0].until.is_some()), (1, true));
+        assert_eq!(judgement.faults[0].hit, nothing());
+    }
+
+    #[test]
+    fn a_dropped_line_counts_once_it_is_written() {
+        assert_eq!(hit(write(on_way(|way| Action::Drop(way, 1)), true)), ["1 line dropped"]);
+        assert_eq!(hit(write(on_way(|way| Action::Duplicate(way, 2)), true)), nothing());
+    }
+
+    #[test]
+    fn a_partition_is_one_fault_and_hits_when_any_of_its_ways_does() {
+        let herd = herd().step("partition Clark, Jaquez | the others").cut("Bona", "Clark").cut("Campbell", "Jaquez");
+        let judgement = write(herd, false).judge();
+        assert_eq!(judgement.faults.len(), 1);
+        assert_eq!(judgement.faults[0].fault, "partition Clark, Jaquez | the others");
+        assert_eq!(judgement.faults[0].hit, ["1 update missed"]);
+    }
+
+    #[test]
+    fn a_fault_without_a_script_names_what_it_was_done_to() {
+        assert_eq!(herd().kill("Clark", 1).judge().faults[0].fault, "kill Clark");
     }
 }

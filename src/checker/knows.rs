@@ -66,3 +66,35 @@ pub(super) fn since(run: &Run<'_>, span: Span, server: ServerId, client: ClientI
     let last = changes.filter(|change| change.server == server && change.client == client).last()?;
     Some(format!("{} got it at {}", run.name(server), run.when(last.entry)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::VersionBound;
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+    use crate::wire::PosixTime;
+
+    fn knows(time: Option<i64>, on: &[&str]) -> Assertion {
+        let time = time.map(|seconds| PosixTime { seconds, nanoseconds: 0 });
+        Assertion::Knows { client: "kiwi".into(), version: VersionBound { time, origin: None }, on: herd().servers(on) }
+    }
+
+    #[test]
+    fn holds_for_who_holds_that_version_or_a_newer_one() {
+        let herd = || herd().accepted("Bona", "kiwi", 2);
+        assert_eq!(herd().verdict(knows(None, &["Bona"])), Verdict::Passed);
+        assert_eq!(herd().verdict(knows(Some(2), &["Bona"])), Verdict::Passed);
+        assert_eq!(herd().verdict(knows(Some(3), &["Bona"])), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_violated_with_the_reason_why_it_lacks_it() {
+        let herd = herd().accepted("Bona", "kiwi", 1).missed("Bona", "Clark", &line("Bona", "kiwi", 1));
+        assert_eq!(
+            herd.explanation(knows(None, &["Clark"])),
+            "expected: Clark knows kiwi\nactual: Clark knows nothing about kiwi\n\
+             - Clark lacks kiwi's 1: link Bona-Clark was not up at 0 ms, and the only other way led through Jaquez, \
+             which never had it"
+        );
+    }
+}

@@ -33,3 +33,23 @@ pub(super) fn lost<'r>(run: &'r Run<'_>, span: Span) -> Vec<&'r Write> {
     };
     run.writes.iter().filter(|write| write.entry < span.until).filter(uncovered).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::herd;
+
+    #[test]
+    fn holds_when_a_write_died_with_its_server() {
+        let herd = herd().accepted("Bona", "kiwi", 1).kill("Bona", 1);
+        assert_eq!(herd.verdict(Assertion::Lost { at_least: 1 }), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_when_everything_survives() {
+        assert_eq!(
+            herd().accepted("Bona", "kiwi", 1).explanation(Assertion::Lost { at_least: 1 }),
+            "expected: at least 1 write lost\nactual: 0 of 1 write lost"
+        );
+    }
+}

@@ -29,3 +29,36 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }
     Outcome::observed(reads.len() > 1, "there were no two reads")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::driver::SessionId;
+    use crate::history::Fact;
+    use crate::history::build::{herd, line};
+
+    fn two_reads(second: u32) -> Verdict {
+        let (old, new) = (line("Bona", "kiwi", 1), line("Bona", "kiwi", 2));
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &old).accepted("Bona", "kiwi", 2);
+        let talker = |session| Fact::Opened { session: SessionId(session), talker: "somebody who moves".into() };
+        let herd = herd.push(talker(1)).read(1, "Bona", "kiwi", &new);
+        let herd = if second == 2 { herd.push(talker(2)) } else { herd };
+        herd.read(second, "Clark", "kiwi", &old).verdict(Assertion::MonotonicReads)
+    }
+
+    #[test]
+    fn holds_for_two_talkers() {
+        assert_eq!(two_reads(3), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_when_one_talker_moves_to_a_server_that_is_behind() {
+        assert_eq!(two_reads(2), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_unproven_with_a_single_read() {
+        let herd = herd().accepted("Bona", "kiwi", 1).read(1, "Bona", "kiwi", &line("Bona", "kiwi", 1));
+        assert_eq!(herd.verdict(Assertion::MonotonicReads), Verdict::Unproven);
+    }
+}

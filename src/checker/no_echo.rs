@@ -48,3 +48,30 @@ fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: 
         because: vec![format!("{from} had heard it from {to} at {}", run.when(learned))],
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::driver::Event;
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_lines_cross_and_when_they_are_replayed() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+        let way = herd.way("Clark", "Bona");
+        let herd = herd.saw(Event::LinkUp(way)).told("Clark", "Bona", &kiwi);
+        assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_line_that_goes_back() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi).sent("Clark", "Bona", &kiwi);
+        assert_eq!(
+            herd.explanation(Assertion::NoEcho),
+            "expected: Clark does not send Bona what it has from Bona\nactual: Clark sent Bona kiwi's 1\n\
+             - Clark had heard it from Bona at 0 ms"
+        );
+    }
+}

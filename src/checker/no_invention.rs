@@ -36,3 +36,31 @@ fn who(run: &Run<'_>, index: usize) -> String {
         _ => "somebody held".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_every_line_goes_back_to_an_iamat() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+        assert_eq!(herd.verdict(Assertion::NoInvention), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_line_that_nobody_made() {
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &line("Bona", "kiwi", 2));
+        assert_eq!(
+            herd.explanation(Assertion::NoInvention),
+            "expected: only records that an IAMAT of this run made\n\
+             actual: Bona sent Clark `AT Bona +0.263873386 kiwi +34.068930-118.445127 2`, which no server of the herd made"
+        );
+    }
+
+    #[test]
+    fn is_unproven_without_any_iamat() {
+        assert_eq!(herd().verdict(Assertion::NoInvention), Verdict::Unproven);
+    }
+}

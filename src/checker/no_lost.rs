@@ -60,3 +60,27 @@ fn ended(run: &Run<'_>, entry: usize) -> &'static str {
         _ => "crashed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_another_server_survives_with_it() {
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &line("Bona", "kiwi", 1)).kill("Bona", 1);
+        assert_eq!(herd.verdict(Assertion::NoLost), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_when_it_dies_with_its_only_server() {
+        let herd = herd().accepted("Bona", "kiwi", 1).at(1200, |herd| herd.kill("Bona", 1));
+        assert_eq!(
+            herd.explanation(Assertion::NoLost),
+            "expected: every acknowledged write is held, or something newer, in the core\n\
+             actual: nobody there holds kiwi's 1\n\
+             - Bona acknowledged it at 0 ms\n\
+             - Bona forgot it when it was killed at 1.2 s"
+        );
+    }
+}

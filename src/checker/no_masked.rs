@@ -27,3 +27,25 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
             .collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::herd;
+
+    #[test]
+    fn holds_when_every_write_is_news() {
+        let herd = herd().accepted("Bona", "kiwi", 1).accepted("Bona", "kiwi", 2);
+        assert_eq!(herd.verdict(Assertion::NoMasked), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_write_with_an_older_time() {
+        let herd = herd().accepted("Bona", "kiwi", 2).accepted_by(None, "Bona", "kiwi", 1, false);
+        assert_eq!(
+            herd.explanation(Assertion::NoMasked),
+            "expected: Bona takes kiwi's 1 as the newest\nactual: Bona acknowledged it and kept what it held\n\
+             - since 0 ms it held `AT Bona +0.263873386 kiwi +34.068930-118.445127 2`"
+        );
+    }
+}

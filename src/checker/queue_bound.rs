@@ -44,3 +44,30 @@ fn violated(run: &Run<'_>, way: Way, waiting: u64, bound: u64, entry: usize) -> 
         because: Vec::new(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    fn sent(lines: u32) -> crate::history::build::Builder {
+        (1..=lines).fold(herd(), |herd, time| {
+            herd.accepted("Bona", "kiwi", time).sent("Bona", "Clark", &line("Bona", "kiwi", time))
+        })
+    }
+
+    #[test]
+    fn holds_up_to_the_bound() {
+        let read = sent(2).heard("Bona", "Clark", &line("Bona", "kiwi", 1), true);
+        let herd = read.accepted("Bona", "kiwi", 3).sent("Bona", "Clark", &line("Bona", "kiwi", 3));
+        assert_eq!(herd.verdict(Assertion::QueueBound { lines: 2 }), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_above_it() {
+        assert_eq!(
+            sent(3).explanation(Assertion::QueueBound { lines: 2 }),
+            "expected: at most 2 lines on a way, written and not read\nactual: 3 on Bona->Clark"
+        );
+    }
+}

@@ -30,3 +30,26 @@ fn acted(run: &Run<'_>, since: usize, span: Span) -> Option<usize> {
     let done = |fact: &Fact| matches!(fact, Fact::Did { action, .. } if !matches!(action, Action::Close(_)));
     (since..span.until).find(|&index| done(&run.entry(index).fact))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::Fact;
+    use crate::history::build::herd;
+
+    #[test]
+    fn holds_when_the_herd_was_found_at_rest_and_left_alone() {
+        assert_eq!(herd().push(Fact::Quiescent(true)).verdict(Assertion::Quiescent), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_when_it_was_found_busy() {
+        assert_eq!(herd().push(Fact::Quiescent(false)).verdict(Assertion::Quiescent), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_unproven_when_nobody_looked_since_the_last_action() {
+        let herd = herd().push(Fact::Quiescent(true)).kill("Bona", 0);
+        assert_eq!(herd.verdict(Assertion::Quiescent), Verdict::Unproven);
+    }
+}

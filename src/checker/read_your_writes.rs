@@ -37,3 +37,36 @@ fn violated(
         because: vec![format!("{} had acknowledged the write at {}", run.name(own.server), run.when(own.entry))],
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_the_own_write_is_read() {
+        let herd =
+            herd().accepted_by(Some(1), "Bona", "kiwi", 1, true).read(1, "Bona", "kiwi", &line("Bona", "kiwi", 1));
+        assert_eq!(herd.verdict(Assertion::ReadYourWrites), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_an_older_answer_and_by_none() {
+        let wrote = || herd().accepted("Bona", "kiwi", 1).accepted_by(Some(1), "Bona", "kiwi", 2, true);
+        let older = wrote().read(1, "Bona", "kiwi", &line("Bona", "kiwi", 1));
+        assert_eq!(
+            older.explanation(Assertion::ReadYourWrites),
+            "expected: kiwi's 2 or something newer\nactual: Bona answered kiwi's 1\n\
+             - Bona had acknowledged the write at 0 ms"
+        );
+        let none = wrote().asked_by(1, "Bona", "WHATSAT kiwi 10 5", Some("? WHATSAT kiwi 10 5\n"));
+        assert_eq!(none.verdict(Assertion::ReadYourWrites), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_unproven_when_only_others_read() {
+        let herd =
+            herd().accepted_by(Some(1), "Bona", "kiwi", 1, true).read(2, "Bona", "kiwi", &line("Bona", "kiwi", 1));
+        assert_eq!(herd.verdict(Assertion::ReadYourWrites), Verdict::Unproven);
+    }
+}

@@ -121,3 +121,73 @@ fn violated(run: &Run<'_>, entry: usize, expected: String, actual: String) -> Ou
     let at = Some(run.since_start(run.entry(entry).at));
     Outcome::Violated(Box::new(Explanation { expected, actual, at, because: Vec::new() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::Fact;
+    use crate::history::build::{herd, line};
+
+    const IAMAT: &str = "IAMAT kiwi +34.068930-118.445127 1";
+
+    fn verdict(command: &str, reply: &str) -> Verdict {
+        herd().asked("Bona", command, Some(reply)).verdict(Assertion::ReplyExact)
+    }
+
+    #[test]
+    fn holds_for_the_replies_of_the_protocol() {
+        assert_eq!(verdict(IAMAT, "AT Bona +0.263873386 kiwi +34.068930-118.445127 1\n"), Verdict::Passed);
+        assert_eq!(verdict("WHATSAT nobody 10 5", "? WHATSAT nobody 10 5\n"), Verdict::Passed);
+        assert_eq!(verdict("what?", "? what?\n"), Verdict::Passed);
+        let json = "{\"html_attributions\":[],\"results\":[1,2],\"status\":\"OK\"}\n\n";
+        assert_eq!(verdict("WHATSAT kiwi 10 2", &format!("{}\n{json}", line("Bona", "kiwi", 1))), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_every_departure_from_them() {
+        let json = "{\"html_attributions\":[],\"results\":[1,2],\"status\":\"OK\"}";
+        let found = line("Bona", "kiwi", 1);
+        for (command, reply) in [
+            (IAMAT, "AT Clark +0.263873386 kiwi +34.068930-118.445127 1\n".to_owned()),
+            (IAMAT, "AT Bona 0.263873386 kiwi +34.068930-118.445127 1\n".into()),
+            (IAMAT, "AT Bona +0.26 kiwi +34.068930-118.445127 1\n".into()),
+            (IAMAT, "AT Bona +0.263873386 kiwi +34.06893-118.445127 1\n".into()),
+            (IAMAT, "AT Bona +0.263873386 kiwi +34.068930-118.445127 1".into()),
+            ("what?", "? what\n".into()),
+            ("WHATSAT kiwi 10 1", format!("{found}\n{json}\n\n")),
+            ("WHATSAT kiwi 10 2", format!("{found}\n{json}\n")),
+            ("WHATSAT kiwi 10 2", format!("{found}\n{json}\n\n\n")),
+            ("WHATSAT kiwi 10 2", format!("{found}\n{{}}\n\n")),
+            ("WHATSAT other 10 2", format!("{found}\n{json}\n\n")),
+        ] {
+            assert_eq!(verdict(command, &reply), Verdict::Failed, "{command:?} and {reply:?}");
+        }
+    }
+
+    #[test]
+    fn is_violated_by_refusing_a_client_that_is_known() {
+        let herd = herd().accepted("Bona", "kiwi", 1).asked("Bona", "WHATSAT kiwi 10 5", Some("? WHATSAT kiwi 10 5\n"));
+        assert_eq!(
+            herd.explanation(Assertion::ReplyExact),
+            "expected: the reply to `WHATSAT kiwi 10 5` to be an AT line and up to 5 places\n\
+             actual: `? WHATSAT kiwi 10 5`"
+        );
+    }
+
+    #[test]
+    fn is_violated_by_silence_unless_the_server_died() {
+        let silent = || herd().asked("Bona", IAMAT, None);
+        assert_eq!(silent().push(Fact::Quiescent(true)).verdict(Assertion::ReplyExact), Verdict::Failed);
+        let died = silent().kill("Bona", 0).start("Bona").push(Fact::Quiescent(true));
+        assert_eq!(died.check(Assertion::ReplyExact).judge().findings[0].verdict, Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_reply_to_nothing() {
+        let herd = herd().asked("Bona", "? a refusal", Some("? ? a refusal\n"));
+        assert_eq!(
+            herd.explanation(Assertion::ReplyExact),
+            "expected: no reply without a command\nactual: the reply `? ? a refusal`"
+        );
+    }
+}

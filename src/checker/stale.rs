@@ -22,3 +22,36 @@ pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, on: &[ServerId]) ->
         because: knows::since(run, span, server, id).into_iter().collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::Builder;
+    use crate::history::build::{herd, line};
+
+    fn stale(on: &[&str]) -> Assertion {
+        Assertion::Stale { client: "kiwi".into(), on: herd().servers(on) }
+    }
+
+    fn behind() -> Builder {
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &line("Bona", "kiwi", 1));
+        herd.accepted("Bona", "kiwi", 2)
+    }
+
+    #[test]
+    fn holds_for_who_holds_less_and_for_who_holds_nothing() {
+        assert_eq!(behind().verdict(stale(&["Clark", "Jaquez"])), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_who_holds_the_newest_and_by_the_dead() {
+        assert_eq!(
+            behind().explanation(stale(&["Clark", "Bona"])),
+            "expected: Bona is stale about kiwi\n\
+             actual: Bona holds `AT Bona +0.263873386 kiwi +34.068930-118.445127 2`\n\
+             - Bona got it at 0 ms"
+        );
+        let dead = behind().kill("Clark", 1).explanation(stale(&["Clark"]));
+        assert!(dead.contains("actual: Clark is down"), "{dead}");
+    }
+}

@@ -45,3 +45,36 @@ fn violated(run: &Run<'_>, read: &Asked, missed: &Write, age: Duration, within: 
         because: vec![format!("{} acknowledged it at {}", run.name(missed.server), run.when(missed.entry))],
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::{herd, line};
+    use std::time::Duration;
+
+    use crate::history::build::Builder;
+
+    fn read_after(milliseconds: u64) -> Builder {
+        let old = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &old);
+        let herd = herd.at(1000, |herd| herd.accepted("Bona", "kiwi", 2));
+        herd.at(1000 + milliseconds, |herd| herd.read(1, "Clark", "kiwi", &old))
+    }
+
+    const BOUND: Assertion = Assertion::Staleness { within: Duration::from_millis(50) };
+
+    #[test]
+    fn holds_while_the_missed_write_is_young() {
+        assert_eq!(read_after(50).verdict(BOUND), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_once_it_is_old() {
+        assert_eq!(
+            read_after(51).explanation(BOUND),
+            "expected: a read shows every write older than 50 ms\n\
+             actual: Clark did not show kiwi's 2, acknowledged 51 ms before\n\
+             - Bona acknowledged it at 1 s"
+        );
+    }
+}

@@ -42,7 +42,7 @@ enum Reason {
     Unknown(String),
 }
 
-impl Walk<'_, '_> {
+impl<'h> Walk<'_, 'h> {
     /// The lacking servers, neighbours together.
     fn groups(&self) -> Vec<Vec<ServerId>> {
         let mut left = self.lacking.servers.clone();
@@ -79,7 +79,7 @@ impl Walk<'_, '_> {
             reasons.push((way, self.reason(way)));
         }
         let mut clauses = forgot;
-        clauses.extend(self.clauses(&reasons));
+        clauses.extend(self.clauses(group, &reasons));
         if ways.len() > WAYS {
             clauses.push(format!("it is alike for {} more ways", ways.len() - WAYS));
         }
@@ -150,21 +150,17 @@ impl Walk<'_, '_> {
 
     fn never_had(&self, server: ServerId) -> Reason {
         let text = match self.state.life[server.index()] {
-            Life::Down => format!("is down{}", self.since_dead(server)),
+            Life::Down => self.dead(server),
             Life::Paused => "is paused".into(),
             Life::Running => "never had it".into(),
         };
         Reason::Source(server, text)
     }
 
-    fn since_dead(&self, server: ServerId) -> String {
-        let fault = self
-            .ledger
-            .faults
-            .iter()
-            .rev()
-            .find(|f| is_death(f.action) && target(f.action) == Some(Target::Server(server)));
-        fault.map_or(String::new(), |fault| format!(" since {}", self.run.when(fault.from)))
+    fn dead(&self, server: ServerId) -> String {
+        let kills = |fault: &&Fault<'_>| is_death(fault.action) && target(fault.action) == Some(Target::Server(server));
+        let fault = self.ledger.faults.iter().rev().find(kills);
+        fault.map_or("is down".into(), |fault| format!("has been down since {}", self.run.when(fault.from)))
     }
 
     /// Why a way was down at an entry.
@@ -194,7 +190,7 @@ impl Walk<'_, '_> {
 
     /// How a fault keeps lines from a way; `None` when it does not.
     fn blame(&self, way: Way, fault: &Fault<'_>) -> Option<Reason> {
-        let text = format!("{} {}", past(fault.action)?, self.span(fault));
+        let text = self.span(fault, past(fault.action)?);
         match target(fault.action)? {
             Target::Way(other) => (other == way).then_some(Reason::Way(way, text)),
             Target::Server(server) if server == way.to => Some(Reason::Reader(server, text)),
@@ -203,13 +199,13 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// "from 1.2 s to 3.0 s", "since 1.2 s", "at 1.2 s".
-    fn span(&self, fault: &Fault<'_>) -> String {
+    /// "was cut from 1.2 s to 3 s", "has been cut since 1.2 s", "was reset at 1.2 s".
+    fn span(&self, fault: &Fault<'_>, past: &str) -> String {
         let from = self.run.when(fault.from);
         match fault.until.filter(|&until| until < self.until) {
-            Some(until) if self.run.end_of(until) == self.run.end_of(fault.from) => format!("at {from}"),
-            Some(until) => format!("from {from} to {}", self.run.when(until)),
-            None => format!("since {from}"),
+            Some(until) if self.run.end_of(until) == self.run.end_of(fault.from) => format!("was {past} at {from}"),
+            Some(until) => format!("was {past} from {from} to {}", self.run.when(until)),
+            None => format!("has been {past} since {from}"),
         }
     }
 
@@ -218,20 +214,23 @@ impl Walk<'_, '_> {
         let lost = (sent..self.until).find(|&index| self.is_lost(way, index));
         let at = self.run.when(sent);
         let name = self.run.name(way.from);
-        let on_the_way = |fault: &&Fault<'_>| {
+        let on_the_way = |fault: &&Fault<'h>| {
             let gone = lost.unwrap_or(self.until);
             fault.from <= gone && fault.until.is_none_or(|until| until > sent || until == fault.from)
         };
-        let touching = self.ledger.faults.iter().filter(on_the_way).filter_map(|fault| self.blame(way, fault)).last();
+        let blamed = |fault: &Fault<'h>| Some((self.blame(way, fault)?, fault.action));
+        let touching = self.ledger.faults.iter().filter(on_the_way).filter_map(blamed).last();
         match (touching, lost) {
-            (Some(Reason::Way(way, text)), None) => {
-                Reason::Way(way, format!("{text}, and what {name} sent at {at} waits there"))
+            (Some((Reason::Way(way, text), Action::HalfOpen(_) | Action::Drop(..))), None) => {
+                Reason::Way(way, format!("{text} and swallowed what {name} sent at {at}"))
             }
-            (Some(Reason::Way(way, text)), Some(_)) => {
-                Reason::Way(way, format!("{text}, and what {name} sent at {at} was lost"))
+            (Some((Reason::Way(way, text), _)), None) => {
+                Reason::Way(way, format!("{text} with what {name} sent at {at}"))
             }
-            (Some(Reason::Reader(server, text)), _) => Reason::Reader(server, text),
-            (Some(reason), _) => reason,
+            (Some((Reason::Way(way, text), _)), Some(_)) => {
+                Reason::Way(way, format!("{text} and lost what {name} had sent at {at}"))
+            }
+            (Some((reason, _)), _) => reason,
             (None, Some(lost)) => Reason::Way(
                 way,
                 format!("lost its connection at {} with what {name} had sent at {at}", self.run.when(lost)),
@@ -260,7 +259,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn clauses(&self, reasons: &[(Way, Reason)]) -> Vec<String> {
+    fn clauses(&self, group: &[ServerId], reasons: &[(Way, Reason)]) -> Vec<String> {
         let mut clauses = self.broken_links(reasons);
         let mut told: Vec<&Reason> = Vec::new();
         let one_left = clauses.len() == 1 && reasons.len() == 2;
@@ -274,6 +273,7 @@ impl Walk<'_, '_> {
                 Reason::Source(server, text) if one_left => {
                     clauses.push(format!("the only other way led through {}, which {text}", self.run.name(*server)));
                 }
+                Reason::Reader(_, text) if group.len() == 1 => clauses.push(format!("it {text}")),
                 Reason::Source(server, text) | Reason::Reader(server, text) => {
                     clauses.push(format!("{} {text}", self.run.name(*server)));
                 }
@@ -306,9 +306,9 @@ impl Walk<'_, '_> {
         let named: Vec<&str> = named.iter().map(String::as_str).collect();
         match (both, ways.len()) {
             (true, 1) => format!("link {} {text}", named[0]),
-            (true, _) => format!("links {} {}", list(&named), text.replacen("was ", "were ", 1)),
+            (true, _) => format!("links {} {}", list(&named), plural(text)),
             (false, 1) => format!("the way {} {text}", named[0]),
-            (false, _) => format!("the ways {} {}", list(&named), text.replacen("was ", "were ", 1)),
+            (false, _) => format!("the ways {} {}", list(&named), plural(text)),
         }
     }
 
@@ -348,6 +348,13 @@ impl Walk<'_, '_> {
     }
 }
 
+/// What is said of one link, said of several.
+fn plural(text: &str) -> String {
+    let verbs = [("was ", "were "), ("has ", "have ")];
+    let plural = verbs.iter().find_map(|(one, more)| Some(format!("{more}{}", text.strip_prefix(one)?)));
+    plural.unwrap_or_else(|| text.into())
+}
+
 /// Clauses as a sentence.
 fn sentence(clauses: &[&str]) -> String {
     match clauses {
@@ -364,14 +371,133 @@ fn is_death(action: &Action) -> bool {
 /// What a fault did to its target, when that keeps lines away.
 fn past(action: &Action) -> Option<&'static str> {
     match action {
-        Action::Cut(_) => Some("was cut"),
-        Action::Hold(_) => Some("was held"),
-        Action::HalfOpen(_) => Some("was half-open"),
-        Action::Slow(..) => Some("was slowed"),
-        Action::Reset(..) => Some("was reset"),
-        Action::Kill(_) | Action::Stop(_) | Action::Restart(_) => Some("was down"),
-        Action::Pause(_) => Some("was paused"),
-        Action::Drop(..) => Some("was made to drop a line"),
+        Action::Cut(_) => Some("cut"),
+        Action::Hold(_) => Some("held"),
+        Action::HalfOpen(_) => Some("half-open"),
+        Action::Slow(..) => Some("slowed"),
+        Action::Reset(..) => Some("reset"),
+        Action::Kill(_) | Action::Stop(_) | Action::Restart(_) => Some("down"),
+        Action::Pause(_) => Some("paused"),
+        Action::Drop(..) => Some("made to drop a line"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, ConvergedMode, Scope};
+    use crate::config::Strategy;
+    use crate::driver::{Action, Event, Hit};
+    use crate::history::build::{Builder, herd, line};
+
+    const KIWI: &str = "kiwi.cs.ucla.edu";
+    const TIME: u32 = 1_621_464_827;
+
+    fn kiwi(origin: &str) -> String {
+        line(origin, KIWI, TIME)
+    }
+
+    /// The reasons of a herd that has not converged.
+    fn because(herd: Builder) -> Vec<String> {
+        let servers = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
+        let converged =
+            Assertion::Converged { mode: ConvergedMode::Agree, scope: Scope::Running, within: None, by: None };
+        assert!(servers.iter().all(|name| herd.server(name).index() < servers.len()));
+        let finding = herd.check(converged).judge().findings.remove(0);
+        finding.explanation.expect("it has not converged").because
+    }
+
+    #[test]
+    fn a_link_that_was_cut_and_a_dead_server_on_the_only_other_way() {
+        let kiwi = kiwi("Bailey");
+        let herd = herd().at(1000, |herd| herd.step("kill Jaquez").kill("Jaquez", 0));
+        let herd = herd.at(1200, |herd| herd.step("cut Bona-Clark").cut("Bona", "Clark"));
+        let herd = herd.at(2000, |herd| {
+            let herd =
+                herd.accepted("Bailey", KIWI, TIME).told("Bailey", "Bona", &kiwi).told("Bailey", "Campbell", &kiwi);
+            herd.missed("Bona", "Clark", &kiwi).missed("Campbell", "Jaquez", &kiwi)
+        });
+        let herd = herd.at(3000, |herd| herd.step("heal Bona-Clark").heal("Bona", "Clark"));
+        assert_eq!(
+            because(herd),
+            [
+                "Clark lacks kiwi.cs.ucla.edu's 1621464827: link Bona-Clark was cut from 1.2 s to 3 s, the only other way led \
+              through Jaquez, which has been down since 1 s, and nothing was replayed after the heal"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_group_behind_a_partition() {
+        let kiwi = kiwi("Bailey");
+        let herd = herd().strategy(Strategy::FloodSync).at(1200, |herd| {
+            let herd = herd.step("partition").cut("Bona", "Clark");
+            herd.cut("Campbell", "Jaquez")
+        });
+        let herd = herd.at(2000, |herd| {
+            let herd =
+                herd.accepted("Bailey", KIWI, TIME).told("Bailey", "Bona", &kiwi).told("Bailey", "Campbell", &kiwi);
+            herd.missed("Bona", "Clark", &kiwi).missed("Campbell", "Jaquez", &kiwi)
+        });
+        assert_eq!(
+            because(herd),
+            [
+                "Clark and Jaquez lack kiwi.cs.ucla.edu's 1621464827: links Bona-Clark and Campbell-Jaquez have been cut since 1.2 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_that_was_down_when_the_update_was_made() {
+        let kiwi = kiwi("Bona");
+        let herd = herd().at(1000, |herd| herd.step("kill Clark").kill("Clark", 0)).at(2000, |herd| {
+            let herd = herd.accepted("Bona", KIWI, TIME).missed("Bona", "Clark", &kiwi);
+            let herd = herd.told("Bona", "Bailey", &kiwi).told("Bona", "Campbell", &kiwi);
+            herd.told("Campbell", "Jaquez", &kiwi).missed("Jaquez", "Clark", &kiwi)
+        });
+        let way = herd.way("Bona", "Clark");
+        let herd = herd.at(3000, |herd| herd.step("start Clark").start("Clark").saw(Event::LinkUp(way)));
+        assert_eq!(
+            because(herd),
+            ["Clark lacks kiwi.cs.ucla.edu's 1621464827: it was down from 1 s to 3 s, and nothing was replayed after \
+              the heal"]
+        );
+    }
+
+    #[test]
+    fn a_server_that_forgot() {
+        let kiwi = kiwi("Clark");
+        let herd = herd().accepted("Clark", KIWI, TIME);
+        let herd = ["Bona", "Jaquez"].into_iter().fold(herd, |herd, to| herd.told("Clark", to, &kiwi));
+        let herd = herd.told("Bona", "Bailey", &kiwi).told("Bona", "Campbell", &kiwi);
+        let herd = herd.at(1000, |herd| herd.kill("Clark", 1)).at(1100, |herd| herd.start("Clark"));
+        assert_eq!(
+            because(herd),
+            [
+                "Clark lacks kiwi.cs.ucla.edu's 1621464827: Clark had it and forgot it when it was killed at 1 s, Bona had it \
+              from Clark itself, and Jaquez had it from Clark itself"
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_that_are_held_lost_and_swallowed() {
+        let kiwi = kiwi("Bona");
+        let herd = herd();
+        let [held, open] = [herd.way("Bona", "Clark"), herd.way("Jaquez", "Clark")];
+        let herd = herd.at(100, |herd| herd.step("hold Bona->Clark").did(Action::Hold(held), Hit::default()));
+        let herd =
+            herd.at(200, |herd| herd.step("half-open Jaquez->Clark").did(Action::HalfOpen(open), Hit::default()));
+        let herd = herd.at(300, |herd| {
+            let herd = herd.accepted("Bona", KIWI, TIME).sent("Bona", "Clark", &kiwi).told("Bona", "Campbell", &kiwi);
+            herd.told("Bona", "Bailey", &kiwi).told("Campbell", "Jaquez", &kiwi).sent("Jaquez", "Clark", &kiwi)
+        });
+        assert_eq!(
+            because(herd),
+            [
+                "Clark lacks kiwi.cs.ucla.edu's 1621464827: the way Bona->Clark has been held since 100 ms with what Bona sent \
+              at 300 ms, and the way Jaquez->Clark has been half-open since 200 ms and swallowed what Jaquez sent at 300 ms"
+            ]
+        );
     }
 }
