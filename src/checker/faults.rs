@@ -115,6 +115,7 @@ fn entry(run: &Run<'_>, faults: &[&Fault<'_>]) -> FaultEntry {
     let mended = faults.iter().map(|fault| fault.until).collect::<Option<Vec<_>>>();
     FaultEntry {
         step,
+        line: run.history.origin.line(step),
         fault: text.unwrap_or_else(|| words(run, faults)),
         from: run.since_start(run.entry(faults[0].from).at),
         until: mended.and_then(|ends| ends.into_iter().max()).map(|end| run.since_start(run.end_of(end))),

@@ -29,6 +29,7 @@ mod quiescent;
 mod read_your_writes;
 mod reply_exact;
 mod run;
+pub(crate) mod seconds;
 mod stale;
 mod stale_area;
 mod staleness;
@@ -113,6 +114,9 @@ pub struct Finding {
     /// The step that asserted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepId>,
+    /// The line of the scenario that the step stands in, when it stands there and not in an included file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// What became of it.
     pub verdict: Verdict,
     /// Why, unless it passed.
@@ -142,6 +146,9 @@ pub struct FaultEntry {
     pub step: Option<StepId>,
     /// The fault, in words: `cut Bona-Clark`.
     pub fault: String,
+    /// The line of the scenario that the step stands in, when it stands there and not in an included file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// When it began, in nanoseconds since the run began.
     pub from: u64,
     /// When it was mended; `None`: not within the run, or there was nothing to mend.
@@ -168,10 +175,16 @@ pub struct Judgement {
 #[serde(default)]
 pub struct Numbers {
     /// How long the run took, by the driver's time.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub duration: Duration,
     /// How much of it the script waited for time to pass and for nothing else.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub waited: Duration,
     /// From the last fault's end, or the last write, to convergence; `None` when there was neither or it did not converge.
+    #[serde(with = "seconds::option")]
+    #[schemars(with = "Option<f64>")]
     pub convergence: Option<Duration>,
     /// From an acknowledgement to another server's knowing it.
     pub propagation: Option<Propagation>,
@@ -209,14 +222,24 @@ pub struct Propagation {
     /// How many servers never got to know a write that counts.
     pub never: u64,
     /// Half are no longer.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub p50: Duration,
     /// 95 of 100 are no longer.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub p95: Duration,
     /// 99 of 100 are no longer.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub p99: Duration,
     /// None is longer.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub max: Duration,
     /// The least the links' latencies allow for the farthest server: no `max` can be below it.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub floor: Duration,
 }
 
@@ -297,7 +320,8 @@ fn finding(run: &Run<'_>, ledger: &Ledger<'_>, check: &Check) -> Finding {
         false => check.statement.to_string(),
         true => format!("violated: {}", check.statement),
     };
-    Finding { name: check.assertion.name().into(), statement, step: check.step, verdict, explanation }
+    let line = run.history.origin.line(check.step);
+    Finding { name: check.assertion.name().into(), statement, step: check.step, line, verdict, explanation }
 }
 
 fn not_violated(check: &Check) -> Explanation {
@@ -367,6 +391,7 @@ fn limit(threshold: &Threshold, numbers: &Numbers) -> Finding {
         name: threshold.metric.name().into(),
         statement: threshold.to_string(),
         step: None,
+        line: None,
         verdict,
         explanation: (verdict != Verdict::Passed).then(|| Box::new(explanation)),
     }

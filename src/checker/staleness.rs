@@ -23,12 +23,12 @@ pub(super) fn judge(run: &Run<'_>, span: Span, within: Duration) -> Outcome {
 fn oldest_missed<'r>(run: &'r Run<'_>, read: &Asked, client: &str) -> Option<(&'r Write, Duration)> {
     let shown =
         run.reads.iter().find(|shown| Some(shown.replied) == read.reply).map_or(0, |shown| run.rank(shown.version));
-    let before = run.writes.iter().take_while(|write| write.entry < read.entry);
+    let mut before = run.writes.iter().take_while(|write| write.entry < read.entry);
     let newer = |write: &&Write| {
         let version = run.version(write.version);
         version.report.client() == client && version.rank > shown
     };
-    let missed = before.filter(newer).next()?;
+    let missed = before.find(newer)?;
     Some((missed, run.entry(read.entry).at - run.entry(missed.entry).at))
 }
 

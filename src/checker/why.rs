@@ -219,7 +219,7 @@ impl<'h> Walk<'_, 'h> {
             fault.from <= gone && fault.until.is_none_or(|until| until > sent || until == fault.from)
         };
         let blamed = |fault: &Fault<'h>| Some((self.blame(way, fault)?, fault.action));
-        let touching = self.ledger.faults.iter().filter(on_the_way).filter_map(blamed).last();
+        let touching = self.ledger.faults.iter().rev().filter(on_the_way).find_map(blamed);
         match (touching, lost) {
             (Some((Reason::Way(way, text), Action::HalfOpen(_) | Action::Drop(..))), None) => {
                 Reason::Way(way, format!("{text} and swallowed what {name} sent at {at}"))

@@ -66,13 +66,6 @@ impl Builder {
         self
     }
 
-    pub(crate) fn latency(mut self, milliseconds: u64) -> Self {
-        for link in &mut self.origin.links {
-            link.delay.latency = Duration::from_millis(milliseconds);
-        }
-        self
-    }
-
     pub(crate) fn server(&self, name: &str) -> ServerId {
         self.origin.server(name).unwrap()
     }

@@ -186,6 +186,12 @@ impl Origin {
         self.servers.iter().position(|server| &**server == name).map(|index| ServerId(index as u32))
     }
 
+    /// The line of the scenario that a step stands in; `None` when that is another file.
+    pub fn line(&self, step: Option<StepId>) -> Option<u32> {
+        let step = self.steps.get(step?.index())?;
+        step.file.is_none().then_some(step.line)
+    }
+
     /// Lines that flooding sends for one update when nothing fails: 2E-N+1, which is one over each way but those back
     /// over which a server first heard of it.
     pub fn lines_of_flood(&self) -> u64 {
