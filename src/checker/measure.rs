@@ -200,7 +200,7 @@ pub(crate) fn stale_area(run: &Run<'_>, until: usize) -> f64 {
 /// How many pairs are stale, over time.
 struct Divergence {
     state: State,
-    /// The next entry whose effect on lives is to be followed.
+    /// The next of [`Run::turns`] to be followed.
     next: usize,
     running: usize,
     /// By client: the newest rank, and how many running servers hold it.
@@ -230,7 +230,8 @@ impl Divergence {
 
     /// Servers that start and end before entry `until`.
     fn lives(&mut self, run: &Run<'_>, until: usize) {
-        for index in self.next..until {
+        while let Some(&index) = run.turns.get(self.next).filter(|&&turn| turn < until) {
+            self.next += 1;
             let fact = &run.entry(index).fact;
             if let Fact::Saw(
                 Event::Started { .. } | Event::Killed { .. } | Event::Stopped { .. } | Event::Crashed { .. },
@@ -241,7 +242,6 @@ impl Divergence {
                 self.recount(run);
             }
         }
-        self.next = until.max(self.next);
     }
 
     fn recount(&mut self, run: &Run<'_>) {

@@ -2,7 +2,7 @@
 //!
 //! A version that was learned before the way back came up may be replayed over it: the neighbour may have died since.
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::run::{Run, VersionId};
 use super::{Explanation, Outcome, Span};
@@ -11,7 +11,8 @@ use crate::driver::{Event, Way};
 use crate::history::Fact;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
-    let mut learned: BTreeMap<(ServerId, VersionId), (ServerId, usize)> = BTreeMap::new();
+    // Looked up, never walked.
+    let mut learned: HashMap<(ServerId, VersionId), (ServerId, usize)> = HashMap::new();
     let mut up_since = vec![0; run.ways.len()];
     let mut sent = false;
     for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {

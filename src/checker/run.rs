@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::state::State;
 use super::words::short;
 use crate::config::ServerId;
 use crate::driver::{Action, Event, SessionId, Way};
@@ -16,7 +17,7 @@ use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, parse};
 
 /// A version of a client's record that occurs in the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct VersionId(u32);
 
 impl VersionId {
@@ -108,6 +109,8 @@ pub(crate) struct Run<'h> {
     /// Replies that no command had asked for, by place in the history.
     pub(crate) unasked: Vec<usize>,
     pub(crate) reads: Vec<Read>,
+    /// Entries that change which servers run or which ways are whole.
+    pub(crate) turns: Vec<usize>,
     /// Both ways of every link, in order.
     pub(crate) ways: Vec<Way>,
     talkers: BTreeMap<SessionId, Arc<str>>,
@@ -129,6 +132,7 @@ impl<'h> Run<'h> {
             asked: Vec::new(),
             unasked: Vec::new(),
             reads: Vec::new(),
+            turns: turns(history),
             ways: ways(history),
             talkers: BTreeMap::new(),
         };
@@ -377,6 +381,11 @@ fn report_of(entry: &Entry) -> Option<&Arc<Report>> {
         | Event::Missed { report, .. } => Some(report),
         _ => None,
     }
+}
+
+fn turns(history: &History) -> Vec<usize> {
+    let entries = history.entries.iter().enumerate();
+    entries.filter(|(_, entry)| State::is_turn(&entry.fact)).map(|(index, _)| index).collect()
 }
 
 fn ways(history: &History) -> Vec<Way> {

@@ -43,13 +43,29 @@ impl State {
             broken: vec![Broken::default(); run.ways.len()],
             held: vec![Vec::new(); servers],
         };
-        for entry in &run.history.entries[..until] {
-            state.follow(run, &entry.fact);
+        for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
+            state.follow(run, &run.entry(turn).fact);
         }
         for change in run.changes.iter().take_while(|change| change.entry < until) {
             state.set(change.server, change.client, change.after);
         }
         state
+    }
+
+    /// Whether [`Self::follow`] could do anything about a fact.
+    pub(crate) fn is_turn(fact: &Fact) -> bool {
+        match fact {
+            Fact::Did { action, .. } => !matches!(action, Action::Send { .. } | Action::Close(_)),
+            Fact::Saw(event) => !matches!(
+                event,
+                Event::Sent { .. }
+                    | Event::Heard { .. }
+                    | Event::Missed { .. }
+                    | Event::Replied { .. }
+                    | Event::LinkUp(_)
+            ),
+            _ => false,
+        }
     }
 
     /// What a fact does to servers and ways; records change by themselves.
