@@ -3,6 +3,7 @@
 pub mod checker;
 pub mod config;
 pub mod driver;
+pub mod explore;
 pub mod herd;
 pub mod history;
 pub mod node;

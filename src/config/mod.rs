@@ -66,13 +66,32 @@ pub struct Link {
     pub delay: Delay,
 }
 
-/// The time a line spends on a link: `latency` plus a uniform draw from 0 to `jitter`. The order of lines is kept.
+/// The time a line spends on a link: `latency`, and a draw that `jitter` and its distribution describe. The order of lines
+/// is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delay {
     /// The least.
     pub latency: Duration,
-    /// The most that is added.
+    /// The scale of what is added; zero adds nothing.
     pub jitter: Duration,
+    /// How what is added is distributed.
+    pub distribution: Distribution,
+}
+
+/// How the jitter of a [`Delay`] is distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Distribution {
+    /// Evenly from 0 to the jitter.
+    #[default]
+    Uniform,
+    /// Exponentially with the jitter as mean; never more than 37 times the mean.
+    Exponential,
+    /// Log-normally with the jitter as median.
+    LogNormal {
+        /// The standard deviation of the logarithm, in hundredths: 100 puts two thirds of the draws between 1/e and e times
+        /// the median. At most 300.
+        sigma_percent: u16,
+    },
 }
 
 /// How lines travel between two servers.
@@ -241,7 +260,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 256 * 1024, idle: None, records: 1_000_000 }
+        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 64 * 1024, idle: None, records: 1_000_000 }
     }
 }
 
