@@ -200,7 +200,7 @@ pub(crate) fn target(action: &Action) -> Option<Target> {
     }
 }
 
-fn name(action: &Action) -> &'static str {
+pub(crate) fn name(action: &Action) -> &'static str {
     match action {
         Action::Kill(_) => "kill",
         Action::Stop(_) => "stop",
@@ -533,7 +533,7 @@ mod tests {
 
     #[test]
     fn holding_slowing_and_half_opening_hit_the_lines_of_their_time() {
-        let slow = Slowness { delay: Delay { latency: Duration::from_millis(1), jitter: Duration::ZERO }, rate: None };
+        let slow = Slowness { delay: Delay { latency: Duration::from_millis(1), ..Delay::default() }, rate: None };
         let faults: [(&dyn Fn(Way) -> Action, &str); 3] = [
             (&Action::Hold, "1 line held"),
             (&Action::HalfOpen, "1 line swallowed"),

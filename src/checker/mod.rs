@@ -30,6 +30,8 @@ mod read_your_writes;
 mod reply_exact;
 mod run;
 pub(crate) mod seconds;
+#[cfg(test)]
+mod simulated;
 mod stale;
 mod stale_area;
 mod staleness;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DriverKind, Entry, Fact, History, Origin, Step, StepId};
 use crate::checker::{Assertion, Check, When, metric};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
+use crate::config::{Delay, Distribution, Link, LinkMode, Redial, ServerId, Strategy};
 use crate::driver::{Action, Event, Hit, SessionId, Slowness, Way};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
@@ -133,6 +133,17 @@ struct LinkLine {
 struct DelayLine {
     latency: u64,
     jitter: u64,
+    #[serde(default)]
+    distribution: DistributionLine,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum DistributionLine {
+    #[default]
+    Uniform,
+    Exponential,
+    LogNormal(u16),
 }
 
 /// In nanoseconds.
@@ -340,11 +351,22 @@ impl LinkLine {
 
 impl DelayLine {
     fn of(delay: Delay) -> Self {
-        Self { latency: nanoseconds(delay.latency), jitter: nanoseconds(delay.jitter) }
+        let distribution = match delay.distribution {
+            Distribution::Uniform => DistributionLine::Uniform,
+            Distribution::Exponential => DistributionLine::Exponential,
+            Distribution::LogNormal { sigma_percent } => DistributionLine::LogNormal(sigma_percent),
+        };
+        Self { latency: nanoseconds(delay.latency), jitter: nanoseconds(delay.jitter), distribution }
     }
 
     fn delay(&self) -> Delay {
-        Delay { latency: Duration::from_nanos(self.latency), jitter: Duration::from_nanos(self.jitter) }
+        let distribution = match self.distribution {
+            DistributionLine::Uniform => Distribution::Uniform,
+            DistributionLine::Exponential => Distribution::Exponential,
+            DistributionLine::LogNormal(sigma_percent) => Distribution::LogNormal { sigma_percent },
+        };
+        let [latency, jitter] = [self.latency, self.jitter].map(Duration::from_nanos);
+        Delay { latency, jitter, distribution }
     }
 }
 
@@ -646,7 +668,8 @@ mod tests {
         let report = Builder::report(&line("Bona", "kiwi", 1));
         let session = SessionId(7);
         let not_text = Bytes::from_static(b"WHATSAT \xff\xfe\n");
-        let delay = Delay { latency: Duration::from_millis(3), jitter: Duration::from_micros(5) };
+        let distribution = Distribution::LogNormal { sigma_percent: 50 };
+        let delay = Delay { latency: Duration::from_millis(3), jitter: Duration::from_micros(5), distribution };
         let actions = [
             Action::Kill(a),
             Action::Stop(a),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{CaseResult, Counts, Status, distributions};
+use super::{CaseResult, Counts, Status, sweeps};
 use crate::checker::Metric;
 
 /// A step shows ten annotations of a kind: nine, and how many more there are.
@@ -55,10 +55,10 @@ pub fn summary(cases: &[CaseResult]) -> String {
         let row = row.map(|field| field.replace('|', "\\|").replace('\n', " "));
         line(&mut text, format_args!("| {} |", row.join(" | ")));
     }
-    for distribution in distributions(cases) {
-        line(&mut text, format_args!("\n**{}**: {}\n", distribution.name, distribution.counts.words()));
+    for sweep in sweeps(cases) {
+        line(&mut text, format_args!("\n**{}**: {}\n", sweep.name, sweep.counts.words()));
         text.push_str("| number | p5 | p50 | p95 |\n|---|---|---|---|\n");
-        for spread in distribution.numbers.iter().filter(|spread| !spread.is_zero()) {
+        for spread in sweep.numbers.iter().filter(|spread| !spread.is_zero()) {
             let metric: Option<Metric> = spread.metric.parse().ok();
             let told = |value: Option<f64>| metric.map_or(String::new(), |m| m.show(value.unwrap_or(f64::INFINITY)));
             let values = [spread.p5, spread.p50, spread.p95].map(told);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CaseResult, Counts, Distribution, distributions};
+use super::{CaseResult, Counts, Sweep, sweeps};
 
 /// The format that [`Report::new`] makes.
 pub const VERSION: u32 = 1;
@@ -19,7 +19,7 @@ pub struct Report {
     pub cases: Vec<CaseResult>,
     /// One for every name that several cases share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub distributions: Vec<Distribution>,
+    pub sweeps: Vec<Sweep>,
 }
 
 /// Why reports cannot be read or merged.
@@ -44,8 +44,8 @@ struct Format {
 impl Report {
     /// A report about cases.
     pub fn new(cases: Vec<CaseResult>) -> Self {
-        let (counts, distributions) = (Counts::of(&cases), distributions(&cases));
-        Self { herdsim_report: VERSION, counts, cases, distributions }
+        let (counts, sweeps) = (Counts::of(&cases), sweeps(&cases));
+        Self { herdsim_report: VERSION, counts, cases, sweeps }
     }
 
     /// Writes it, indented, with a line end.
@@ -102,7 +102,7 @@ mod tests {
         let part = |parity| Report::new(whole.iter().filter(|case| case.seed % 2 == parity).cloned().collect());
         let merged = Report::merge([part(0), part(1)]).unwrap();
         assert_eq!(merged, Report::new(whole));
-        assert_eq!((merged.counts.passed, merged.counts.failed, merged.distributions.len()), (8, 1, 1));
+        assert_eq!((merged.counts.passed, merged.counts.failed, merged.sweeps.len()), (8, 1, 1));
     }
 
     #[test]

@@ -2,17 +2,17 @@
 //!
 //! Not here: progress while scenarios run, which the command line shows, and exit codes.
 
-mod distribution;
 pub mod github;
 pub mod json;
 pub mod junit;
+mod sweep;
 pub mod tap;
 pub mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use distribution::{Distribution, Replay, Spread, distributions};
+pub use sweep::{Replay, Spread, Sweep, sweeps};
 
 use crate::checker::{FaultEntry, Finding, Judgement, Verdict, seconds};
 use crate::history::DriverKind;
@@ -21,7 +21,7 @@ use crate::history::DriverKind;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct CaseResult {
     /// The scenario's file, and what tells this case from the others of the file except its seed: cases of one name that
-    /// differ only in their seeds are one distribution.
+    /// differ only in their seeds are one sweep.
     pub name: String,
     /// What the scenario says it shows.
     pub title: String,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{CaseResult, Counts, Distribution, Status, distributions};
+use super::{CaseResult, Counts, Status, Sweep, sweeps};
 use crate::checker::words::{digits, short};
 use crate::checker::{Explanation, Finding, Judgement, Metric, Numbers, Verdict};
 
-/// Seeds of one distribution whose commands are listed; of more the number is told.
+/// Seeds of one sweep whose commands are listed; of more the number is told.
 const REPLAYS: usize = 10;
 
 /// The line of one case: how it ended, its name, how long it took.
@@ -58,8 +58,8 @@ pub fn summary(cases: &[CaseResult], colour: bool) -> String {
     if let [CaseResult { judgement: Some(judgement), .. }] = cases {
         block.judgement(judgement);
     }
-    for distribution in distributions(cases) {
-        block.distribution(&distribution);
+    for sweep in sweeps(cases) {
+        block.sweep(&sweep);
     }
     let counts = Counts::of(cases);
     let worst = cases.iter().map(|case| case.status).max().unwrap_or(Status::Passed);
@@ -204,28 +204,20 @@ impl Block {
         row(self, "duration", format!("{}{waited}", short(numbers.duration)));
     }
 
-    fn distribution(&mut self, distribution: &Distribution) {
-        self.line(
-            0,
-            format_args!(
-                "{} over {} seeds: {}",
-                distribution.name,
-                distribution.counts.total(),
-                distribution.counts.words()
-            ),
-        );
+    fn sweep(&mut self, sweep: &Sweep) {
+        self.line(0, format_args!("{} over {} seeds: {}", sweep.name, sweep.counts.total(), sweep.counts.words()));
         self.line(1, format_args!("{:<18} {:>9} {:>9} {:>9}", "", "p5", "p50", "p95"));
-        for spread in distribution.numbers.iter().filter(|spread| !spread.is_zero()) {
+        for spread in sweep.numbers.iter().filter(|spread| !spread.is_zero()) {
             let metric = spread.metric.parse::<Metric>().ok();
             let told = |value: Option<f64>| metric.map_or(String::new(), |m| m.show(value.unwrap_or(f64::INFINITY)));
             let [p5, p50, p95] = [spread.p5, spread.p50, spread.p95].map(told);
             self.line(1, format_args!("{:<18} {p5:>9} {p50:>9} {p95:>9}", spread.metric));
         }
-        for replay in distribution.replays.iter().take(REPLAYS) {
+        for replay in sweep.replays.iter().take(REPLAYS) {
             self.line(1, format_args!("seed {} {}: {}", replay.seed, replay.status.name(), replay.command));
         }
-        if distribution.replays.len() > REPLAYS {
-            self.line(1, format_args!("and {} more seeds that did not pass", distribution.replays.len() - REPLAYS));
+        if sweep.replays.len() > REPLAYS {
+            self.line(1, format_args!("and {} more seeds that did not pass", sweep.replays.len() - REPLAYS));
         }
     }
 }

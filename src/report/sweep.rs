@@ -5,7 +5,7 @@ use crate::checker::Metric;
 
 /// The runs of one case under several seeds.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Distribution {
+pub struct Sweep {
     /// The name the cases share.
     pub name: String,
     /// How many ended how.
@@ -49,16 +49,16 @@ pub struct Replay {
     pub command: String,
 }
 
-/// One distribution for every name that several cases share, in the order in which the names occur.
-pub fn distributions(cases: &[CaseResult]) -> Vec<Distribution> {
+/// One sweep for every name that several cases share, in the order in which the names occur.
+pub fn sweeps(cases: &[CaseResult]) -> Vec<Sweep> {
     let groups = grouped(cases, |case| &case.name).into_iter();
-    groups.filter(|(_, cases)| cases.len() > 1).map(|(name, cases)| distribution(name, &cases)).collect()
+    groups.filter(|(_, cases)| cases.len() > 1).map(|(name, cases)| sweep(name, &cases)).collect()
 }
 
-fn distribution(name: &str, cases: &[&CaseResult]) -> Distribution {
+fn sweep(name: &str, cases: &[&CaseResult]) -> Sweep {
     let mut replays: Vec<Replay> = cases.iter().filter(|case| case.status > Status::Flaky).map(|c| replay(c)).collect();
     replays.sort_by_key(|replay| (std::cmp::Reverse(replay.status), replay.seed));
-    Distribution {
+    Sweep {
         name: name.into(),
         counts: Counts::of(cases.iter().copied()),
         numbers: Metric::ALL.into_iter().filter_map(|metric| spread(metric, cases)).collect(),
