@@ -1,12 +1,15 @@
 //! Runs, breaks and judges application server herds.
 
 pub mod audit;
+pub mod checker;
 pub mod config;
 pub mod diagnostic;
 pub mod driver;
 pub mod explore;
 pub mod herd;
+pub mod history;
 pub mod node;
 pub mod places;
+pub mod report;
 pub mod time;
 pub mod wire;
