@@ -36,9 +36,18 @@ impl Outbox {
         }
     }
 
-    /// Owes `records`, behind everything fresh; the last one leaves first.
-    pub(crate) fn replay(&mut self, records: Vec<RecordId>) {
-        self.replay = records;
+    /// Owes `records`, behind everything fresh and before what is replayed already; the last one leaves first.
+    pub(crate) fn replay(&mut self, mut records: Vec<RecordId>) {
+        if self.replay.is_empty() {
+            self.replay = records;
+            return;
+        }
+        let mut waiting = BitSet::default();
+        for record in &self.replay {
+            waiting.insert(record.index());
+        }
+        records.retain(|record| waiting.insert(record.index()));
+        self.replay.append(&mut records);
     }
 
     /// Takes the next record.
@@ -128,5 +137,14 @@ mod tests {
         outbox.push(RecordId(2));
         let order = std::iter::from_fn(|| outbox.pop()).collect::<Vec<_>>();
         assert_eq!(order, [Owed::Fresh(RecordId(2)), Owed::Replayed(RecordId(1)), Owed::Replayed(RecordId(0))]);
+    }
+
+    #[test]
+    fn a_record_is_replayed_once_however_often_it_is_asked_for() {
+        let mut outbox = Outbox::default();
+        outbox.replay(vec![RecordId(0), RecordId(1)]);
+        outbox.replay(vec![RecordId(1), RecordId(2)]);
+        let order = std::iter::from_fn(|| outbox.pop()).collect::<Vec<_>>();
+        assert_eq!(order, [2, 1, 0].map(|record| Owed::Replayed(RecordId(record))));
     }
 }

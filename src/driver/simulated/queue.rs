@@ -34,6 +34,13 @@ pub(super) enum Timer {
     Dial(u32),
     /// The writer of this pipe learns that the far end is gone.
     Notice(u32),
+    /// The end of a connection reaches the reader of a pipe, behind its lines.
+    End {
+        /// By its place among all pipes.
+        pipe: u32,
+        /// The lower half of the pipe's epoch when the connection ended.
+        epoch: u16,
+    },
     /// The dial for a line of this per-message pipe ends.
     Message(u32),
     /// The deadline of this server's node.
