@@ -113,8 +113,9 @@ pub struct Node {
 
 impl Node {
     /// A node that has not started and knows nothing.
-    pub fn new(config: NodeConfig) -> Self {
-        let links = config.links.iter().map(|&mode| Link::new(mode, &config.redial)).collect();
+    pub fn new(mut config: NodeConfig) -> Self {
+        let modes = std::mem::take(&mut config.links);
+        let links = modes.into_iter().map(|mode| Link::new(mode, &config.redial)).collect();
         Self { config, links, records: Records::default(), deadline: None }
     }
 

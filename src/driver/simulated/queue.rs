@@ -242,8 +242,10 @@ struct Wheel {
     present: u64,
     /// The first slot of each tick's chain.
     heads: Vec<u32>,
-    /// By slot: its key, and the next slot of its chain.
-    chains: Vec<(Key, u32)>,
+    /// By slot: its key.
+    keys: Vec<Key>,
+    /// By slot: the next slot of its chain.
+    nexts: Vec<u32>,
     /// Which ticks have a chain.
     used: BitMap,
     /// Everything from one turn after the present tick.
@@ -256,7 +258,8 @@ impl Default for Wheel {
             near: Heap::default(),
             present: 0,
             heads: vec![NONE; TICKS],
-            chains: Vec::new(),
+            keys: Vec::new(),
+            nexts: Vec::new(),
             used: BitMap::default(),
             far: Heap::default(),
         }
@@ -278,10 +281,12 @@ impl Wheel {
 
     fn chain(&mut self, key: Key) {
         let (slot, place) = (key.slot() as usize, key.tick() as usize % TICKS);
-        if self.chains.len() <= slot {
-            self.chains.resize(slot + 1, (key, NONE));
+        if self.keys.len() <= slot {
+            self.keys.resize(slot + 1, key);
+            self.nexts.resize(slot + 1, NONE);
         }
-        self.chains[slot] = (key, self.heads[place]);
+        self.keys[slot] = key;
+        self.nexts[slot] = self.heads[place];
         self.heads[place] = key.slot();
         self.used.insert(place);
     }
@@ -315,9 +320,8 @@ impl Wheel {
         let place = self.present as usize % TICKS;
         let mut slot = std::mem::replace(&mut self.heads[place], NONE);
         while slot != NONE {
-            let (key, next) = self.chains[slot as usize];
-            self.near.push(key);
-            slot = next;
+            self.near.push(self.keys[slot as usize]);
+            slot = self.nexts[slot as usize];
         }
         self.used.remove(place);
     }
