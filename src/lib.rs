@@ -11,5 +11,8 @@ pub mod history;
 pub mod node;
 pub mod places;
 pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod suite;
 pub mod time;
 pub mod wire;

@@ -164,7 +164,7 @@ pub struct FaultEntry {
 pub struct Judgement {
     /// The worst of everything below.
     pub verdict: Verdict,
-    /// Checks in the order of the scenario, then thresholds.
+    /// Checks in the order of the scenario, then what the script compared, then thresholds.
     pub findings: Vec<Finding>,
     /// Every fault, in the order in which they began.
     pub faults: Vec<FaultEntry>,
@@ -264,8 +264,9 @@ pub fn judge(history: &History) -> Judgement {
     let ledger = Ledger::of(&run);
     let numbers = measure::numbers(&run, &ledger);
     let checks = history.origin.checks.iter().map(|check| finding(&run, &ledger, check));
+    let compared = history.entries.iter().filter_map(|entry| comparison(history, entry));
     let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
-    let findings: Vec<Finding> = checks.chain(limits).collect();
+    let findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
     let faults = ledger.entries(&run);
     let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Passed);
     let idle = faults.iter().any(|fault| fault.hit.is_empty());
@@ -379,6 +380,25 @@ fn outcome(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, assertion: &Assertion
         Assertion::Knows { ref client, ref version, ref on } => knows::judge(run, ledger, span, client, version, on),
         Assertion::Lacks { ref client, ref version, ref on } => lacks::judge(run, span, client, version, on),
     }
+}
+
+/// What the script itself compared.
+fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
+    let Fact::Compared(comparison) = &entry.fact else { return None };
+    let explanation = Explanation {
+        expected: comparison.expected.clone(),
+        actual: comparison.actual.clone(),
+        at: Some(u64::try_from(entry.at.since(history.started).as_nanos()).unwrap_or(u64::MAX)),
+        because: Vec::new(),
+    };
+    Some(Finding {
+        name: comparison.name.clone().into(),
+        statement: comparison.expected.clone(),
+        step: entry.step,
+        line: history.origin.line(entry.step),
+        verdict: if comparison.holds { Verdict::Passed } else { Verdict::Failed },
+        explanation: (!comparison.holds).then(|| Box::new(explanation)),
+    })
 }
 
 fn limit(threshold: &Threshold, numbers: &Numbers) -> Finding {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{DriverKind, Entry, Fact, History, Origin, Step, StepId};
+use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step, StepId};
 use crate::checker::{Assertion, Check, When, metric};
 use crate::config::{Delay, Distribution, Link, LinkMode, Redial, ServerId, Strategy};
 use crate::driver::{Action, Event, Hit, SessionId, Slowness, Way};
@@ -191,6 +191,7 @@ enum FactLine {
         talker: String,
     },
     Quiescent(bool),
+    Compared(Comparison),
     Waited(u64),
 }
 
@@ -445,6 +446,7 @@ impl Writer<'_> {
             Fact::Saw(event) => FactLine::Saw(self.event(event)),
             Fact::Opened { session, talker } => FactLine::Opened { session: session.0, talker: talker.to_string() },
             Fact::Quiescent(quiescent) => FactLine::Quiescent(*quiescent),
+            Fact::Compared(comparison) => FactLine::Compared(comparison.clone()),
             Fact::Waited(time) => FactLine::Waited(nanoseconds(*time)),
         }
     }
@@ -568,6 +570,7 @@ impl Reader {
             FactLine::Saw(event) => Fact::Saw(self.event(event)?),
             FactLine::Opened { session, talker } => Fact::Opened { session: SessionId(session), talker: talker.into() },
             FactLine::Quiescent(quiescent) => Fact::Quiescent(quiescent),
+            FactLine::Compared(comparison) => Fact::Compared(comparison),
             FactLine::Waited(time) => Fact::Waited(Duration::from_nanos(time)),
         })
     }
@@ -715,6 +718,12 @@ mod tests {
         let version = VersionBound { time: Some(PosixTime { seconds: 1, nanoseconds: 5 }), origin: Some(a) };
         herd.push(Fact::Opened { session, talker: "kiwi".into() })
             .push(Fact::Quiescent(true))
+            .push(Fact::Compared(Comparison {
+                name: "reply".into(),
+                expected: "AT *".into(),
+                actual: "? IAMAT".into(),
+                holds: false,
+            }))
             .push(Fact::Waited(Duration::from_millis(2)))
             .push(Fact::StepEnded)
             .check_here(Assertion::Knows { client: "kiwi".into(), version, on: vec![a, b] })

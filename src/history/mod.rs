@@ -131,8 +131,23 @@ pub enum Fact {
     },
     /// Whether nothing was in flight and nothing due at this moment; asked after a wait for it, and at the end.
     Quiescent(bool),
+    /// The script compared what it got with what it wanted.
+    Compared(Comparison),
     /// The script waited for time to pass, and for nothing else, this long.
     Waited(Duration),
+}
+
+/// What a script wanted at a step, and what it got.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Comparison {
+    /// What was compared: `reply`, `deadline`.
+    pub name: String,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub actual: String,
+    /// Whether it is as it should be.
+    pub holds: bool,
 }
 
 impl History {
