@@ -335,7 +335,8 @@ impl Node {
     /// it came from its life before. So it is owed now.
     fn owe_back(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         let link = &mut self.links[id.index()];
-        let (Repair::Connect, LinkState::Up { since }) = (self.config.strategy.repair(), link.state) else { return };
+        let (Repair::Connect, LinkMode::Persistent) = (self.config.strategy.repair(), link.mode) else { return };
+        let LinkState::Up { since } = link.state else { return };
         let mut owed = self.records.by_age();
         owed.retain(|&record| {
             let record = self.records.get(record);
