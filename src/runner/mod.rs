@@ -116,11 +116,12 @@ impl<'a, D: Driver> Runner<'a, D> {
         let step = &self.script.steps[id.index()];
         let now = self.driver.now();
         match &step.when {
-            When::InTurn => self.take_in_turn(id, end).await,
-            When::At(after) => Ok(self.agenda.add(begun + *after, Planned::Step(id))),
-            When::After(after) => Ok(self.agenda.add(now + *after, Planned::Step(id))),
-            When::Milestone(milestone) => Ok(self.watches.push((Watch::new(milestone.clone()), id))),
+            When::InTurn => return self.take_in_turn(id, end).await,
+            When::At(after) => self.agenda.add(begun + *after, Planned::Step(id)),
+            When::After(after) => self.agenda.add(now + *after, Planned::Step(id)),
+            When::Milestone(milestone) => self.watches.push((Watch::new(milestone.clone()), id)),
         }
+        Ok(())
     }
 
     async fn take_in_turn(&mut self, id: StepId, end: Timestamp) -> Result<(), DriverError> {
