@@ -1,7 +1,9 @@
 //! Runs, breaks and judges application server herds.
 
 pub mod config;
+pub mod control;
 pub mod driver;
+pub mod exit;
 pub mod herd;
 pub mod node;
 pub mod places;
