@@ -241,7 +241,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 256 * 1024, idle: None, records: 1_000_000 }
+        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 64 * 1024, idle: None, records: 1_000_000 }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
 
+pub mod loopback;
 pub mod path;
 
 use std::sync::Arc;

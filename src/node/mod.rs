@@ -330,3 +330,6 @@ impl Node {
         (0..self.links.len() as u32).map(LinkId)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,6 @@ pub const MAX_RADIUS_KM: u8 = 50;
 
 /// The largest number of places a `WHATSAT` may ask for.
 pub const MAX_BOUND: u8 = 20;
+
+#[cfg(test)]
+mod tests;

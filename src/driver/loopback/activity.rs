@@ -1,0 +1,137 @@
+//! How much is under way in a herd, so that the moment is known at which nothing is.
+//!
+//! Everything that is bound to happen without a further action is counted from before it becomes possible until after all
+//! that follows from it has been counted. Not here: dials that are due, which [`super::LoopbackDriver`] reads off the links.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::lock;
+
+/// What is under way, by who has to do it.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// One count for each server, and a last one for the clients of this driver.
+    due: Vec<AtomicI64>,
+    /// Counts additions, so that a look at all counts one after the other can be trusted.
+    additions: AtomicU64,
+    settled: Notify,
+}
+
+/// Who has to do something: a server, by its number, or the driver's own clients, by the number of servers.
+pub(super) type Party = usize;
+
+impl Activity {
+    pub(super) fn new(servers: usize) -> Self {
+        Self {
+            due: (0..=servers).map(|_| AtomicI64::new(0)).collect(),
+            additions: AtomicU64::new(0),
+            settled: Notify::new(),
+        }
+    }
+
+    /// The clients of this driver.
+    pub(super) fn clients(&self) -> Party {
+        self.due.len() - 1
+    }
+
+    pub(super) fn add(&self, party: Party, things: u64) {
+        self.additions.fetch_add(1, Ordering::SeqCst);
+        self.due[party].fetch_add(things as i64, Ordering::SeqCst);
+    }
+
+    pub(super) fn done(&self, party: Party, things: u64) {
+        let before = self.due[party].fetch_sub(things as i64, Ordering::SeqCst);
+        debug_assert!(before >= things as i64, "{party} had {before} due, and {things} are done");
+        if before == things as i64 {
+            self.settled.notify_one();
+        }
+    }
+
+    /// Something else changed that [`Self::settled`] should look at.
+    pub(super) fn look(&self) {
+        self.settled.notify_one();
+    }
+
+    /// Whether nobody has anything to do. `asleep` tells whose work does not count.
+    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool) -> bool {
+        let additions = self.additions.load(Ordering::SeqCst);
+        let idle = |(party, due): (Party, &AtomicI64)| due.load(Ordering::SeqCst) == 0 || asleep(party);
+        self.due.iter().enumerate().all(idle) && self.additions.load(Ordering::SeqCst) == additions
+    }
+
+    /// Waits until somebody has nothing to do any more.
+    pub(super) async fn settled(&self) {
+        self.settled.notified().await;
+    }
+}
+
+/// One direction of a connection inside this process: lines or bytes that were sent over it and not yet handled.
+#[derive(Debug)]
+pub(super) struct Flow {
+    activity: Arc<Activity>,
+    reader: Party,
+    state: Mutex<FlowState>,
+}
+
+#[derive(Debug, Default)]
+struct FlowState {
+    in_flight: u64,
+    handled: u64,
+    ended: bool,
+}
+
+impl Flow {
+    pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
+        Self { activity, reader, state: Mutex::default() }
+    }
+
+    /// Counts what is about to be written. Nothing once the flow has ended: it will not be read.
+    pub(super) fn sent(&self, things: u64) {
+        let mut state = lock(&self.state);
+        if !state.ended {
+            state.in_flight += things;
+            self.activity.add(self.reader, things);
+        }
+    }
+
+    /// Lets `handle` do what follows from what was read, and counts as many things as it says as handled; `None`, and nothing
+    /// is done, when the flow has ended.
+    pub(super) fn handle<T>(&self, handle: impl FnOnce() -> (u64, T)) -> Option<T> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return None;
+        }
+        let (things, result) = handle();
+        let handled = things.min(state.in_flight);
+        state.in_flight -= handled;
+        state.handled += handled;
+        self.activity.done(self.reader, handled);
+        Some(result)
+    }
+
+    /// How much has been handled so far.
+    pub(super) fn handled(&self) -> u64 {
+        lock(&self.state).handled
+    }
+
+    /// One thing that was sent will not arrive.
+    pub(super) fn lose_one(&self) {
+        let mut state = lock(&self.state);
+        if state.in_flight > 0 {
+            state.in_flight -= 1;
+            self.activity.done(self.reader, 1);
+        }
+    }
+
+    /// Ends the flow; what was in flight is lost, and counted here.
+    pub(super) fn end(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let lost = std::mem::take(&mut state.in_flight);
+        self.activity.done(self.reader, lost);
+        lost
+    }
+}

@@ -1,0 +1,431 @@
+//! A connection that a server accepted: lines in, replies out.
+//!
+//! While nothing happens it owns no buffer: it reads into one that all connections of a thread share. It reads no further
+//! command while its client has not taken the replies to earlier ones, so a client that never reads costs
+//! [`Limits::queued_bytes`](crate::config::Limits::queued_bytes), the replies to one more command and one read of memory.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+use super::registry::Caller;
+use super::server::{Life, Outcome};
+use super::socket::Socket;
+use super::{Shared, lock};
+use crate::driver::{Event, SessionId};
+use crate::node::{Input, LinkId, Node, Output};
+use crate::places::Search;
+use crate::time::Timestamp;
+use crate::wire::{Command, Reply, Report, parse};
+
+/// Bytes read at once at most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// How long a client that is being hung up on may go on sending before its connection is reset, so that it can read why.
+const HANG_UP: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; READ_BYTES].into_boxed_slice(),
+        replies: Vec::new(),
+        outputs: Vec::new(),
+    });
+}
+
+/// Buffers that are empty between two turns.
+struct Scratch {
+    input: Box<[u8]>,
+    replies: Vec<u8>,
+    outputs: Vec<Output>,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+    socket: Socket,
+    caller: Option<Caller>,
+    from: Option<LinkId>,
+    /// What was read and not yet handled: at most one read and one line.
+    unread: Vec<u8>,
+    /// Bytes at the start of `unread` that hold no line end.
+    scanned: usize,
+    /// Bytes of this driver's own client that were read and are not counted as handled.
+    uncounted: u64,
+    /// Replies that wait: the socket did not take them at once, or links are to write first.
+    unsent: Vec<u8>,
+    /// A record got newer in this turn.
+    spreads: bool,
+    /// The client has closed its side.
+    ended: bool,
+    /// It sent an `AT` line: a server, which may have nothing to say for long.
+    is_server: bool,
+}
+
+/// Why a turn ended.
+enum Turn {
+    /// Everything that was read is handled.
+    Idle,
+    /// Replies wait to be taken, and lines to be handled after that.
+    Full,
+    /// A command waits for the places service.
+    Search(Arc<Report>, Search),
+    /// The client sends no more.
+    End,
+    /// A line is longer than allowed.
+    TooLong,
+    /// The connection was reset.
+    Reset,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Self {
+        let caller = shared.registry.caller(peer);
+        let from = match &caller {
+            Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
+            Some(Caller::Client { .. }) | None => None,
+        };
+        Self {
+            shared,
+            life,
+            socket: Socket::new(stream),
+            caller,
+            from,
+            unread: Vec::new(),
+            scanned: 0,
+            uncounted: 0,
+            unsent: Vec::new(),
+            spreads: false,
+            ended: false,
+            is_server: from.is_some(),
+        }
+    }
+
+    /// Serves the connection until it ends. Holds the permit until then.
+    pub(super) async fn run(mut self, permit: OwnedSemaphorePermit) {
+        self.life.gate.pass().await;
+        if let Some(link) = self.from {
+            self.life.input(&self.shared, Input::NeighbourSeen(link));
+            self.shared.activity.look();
+        }
+        // A connection that fails is a client's business; there is nobody to tell.
+        self.serve().await.ok();
+        drop(permit);
+    }
+
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let turn = self.next_turn().await?;
+            if std::mem::take(&mut self.spreads) {
+                // The links, which were woken before, write first: who reads the reply and asks elsewhere at once finds the
+                // update there. Nobody is waited for.
+                yield_now().await;
+            }
+            self.flush().await?;
+            match turn {
+                Turn::Idle | Turn::Full => {}
+                Turn::Search(report, search) => self.search(&report, &search).await?,
+                Turn::End => return self.socket.finish().await,
+                Turn::TooLong => return self.hang_up().await,
+                Turn::Reset => return Ok(()),
+            }
+        }
+    }
+
+    /// Handles what is there already, or else what comes next; ends when the server drains and nothing is there.
+    async fn next_turn(&mut self) -> io::Result<Turn> {
+        self.life.gate.pass().await;
+        if self.scanned < self.unread.len() {
+            return Ok(self.take_unread());
+        }
+        self.count_all();
+        let life = self.life.clone();
+        let idle = self.idle_limit();
+        tokio::select! {
+            biased;
+            turn = poll_fn(|context| self.poll_turn(context)) => turn,
+            () = life.gate.drained() => Ok(Turn::End),
+            () = idle_for(idle) => Ok(Turn::End),
+        }
+    }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        self.shared.topology.limits.idle.filter(|_| !self.is_server)
+    }
+
+    /// Reads, handles and writes without waiting in between.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Turn>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            if self.life.gate.is_paused() {
+                // Paused while it waited to read: what comes is left in the socket. `next_turn` is polled again by the gate.
+                return Poll::Ready(Ok(Turn::Idle));
+            }
+            let mut buffer = ReadBuf::new(&mut scratch.input);
+            ready!(Pin::new(&mut *self.socket).poll_read(context, &mut buffer))?;
+            let read = buffer.filled().len();
+            let turn = match read {
+                0 => self.take_rest(&mut scratch.replies, &mut scratch.outputs),
+                _ => self.take_read(&scratch.input[..read], &mut scratch.replies, &mut scratch.outputs),
+            };
+            self.write_now(&mut scratch.replies);
+            Poll::Ready(Ok(turn))
+        })
+    }
+
+    /// Handles bytes that were just read.
+    fn take_read(&mut self, bytes: &[u8], replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> Turn {
+        self.uncounted += bytes.len() as u64;
+        if self.unread.is_empty() {
+            let (taken, turn) = self.take_counted(bytes, replies, outputs);
+            self.unread.extend_from_slice(&bytes[taken..]);
+            self.end_of_turn(turn)
+        } else {
+            self.unread.extend_from_slice(bytes);
+            self.take_more(replies, outputs)
+        }
+    }
+
+    /// Handles lines that were read before and left.
+    fn take_unread(&mut self) -> Turn {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let turn = self.take_more(&mut scratch.replies, &mut scratch.outputs);
+            self.write_now(&mut scratch.replies);
+            turn
+        })
+    }
+
+    fn take_more(&mut self, replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> Turn {
+        let unread = std::mem::take(&mut self.unread);
+        let (taken, turn) = self.take_counted(&unread, replies, outputs);
+        self.unread = unread;
+        self.unread.drain(..taken);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
+        }
+        self.end_of_turn(turn)
+    }
+
+    /// The client has closed its side: what is left is a line without end.
+    fn take_rest(&mut self, replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> Turn {
+        if self.unread.is_empty() || self.ended {
+            return Turn::End;
+        }
+        self.ended = true;
+        self.unread.push(b'\n');
+        self.scanned = 0;
+        match self.take_more(replies, outputs) {
+            Turn::Idle => Turn::End,
+            turn => turn,
+        }
+    }
+
+    /// When a line stays incomplete, it is looked at again only with more bytes.
+    fn end_of_turn(&mut self, turn: Turn) -> Turn {
+        let limit = self.shared.topology.limits.line;
+        match turn {
+            Turn::Idle => self.scanned = self.unread.len(),
+            _ => self.scanned = 0,
+        }
+        if matches!(turn, Turn::Idle) && self.unread.len() > limit { Turn::TooLong } else { turn }
+    }
+
+    /// Handles lines and counts them as handled when they came from inside this process.
+    fn take_counted(&mut self, bytes: &[u8], replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> (usize, Turn) {
+        let flow = match &self.caller {
+            None => None,
+            Some(Caller::Neighbour { lines, .. }) => Some(lines.clone()),
+            Some(Caller::Client { commands, .. }) => Some(commands.clone()),
+        };
+        let Some(flow) = flow else {
+            let (taken, _, turn) = self.take_lines(bytes, replies, outputs);
+            return (taken, turn);
+        };
+        let counted = flow.handle(|| {
+            let (taken, lines, turn) = self.take_lines(bytes, replies, outputs);
+            self.count_replies(replies);
+            (self.handled(lines, &turn), (taken, turn))
+        });
+        counted.unwrap_or((bytes.len(), Turn::Reset))
+    }
+
+    /// What counts as handled after a turn: lines of a neighbour; bytes of a client once no command waits.
+    fn handled(&mut self, lines: u64, turn: &Turn) -> u64 {
+        match (&self.caller, turn) {
+            (Some(Caller::Client { .. }), Turn::Idle) => std::mem::take(&mut self.uncounted),
+            (Some(Caller::Client { .. }), _) => 0,
+            (Some(Caller::Neighbour { .. }) | None, _) => lines,
+        }
+    }
+
+    fn count_replies(&self, replies: &[u8]) {
+        if let Some(Caller::Client { replies: flow, .. }) = &self.caller {
+            flow.sent(replies.len() as u64);
+        }
+    }
+
+    /// Handles whole lines until one has to wait; how many bytes and lines that were.
+    fn take_lines(&mut self, bytes: &[u8], replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> (usize, u64, Turn) {
+        let life = self.life.clone();
+        let mut node = lock(&life.node);
+        let now = self.shared.clock.now();
+        let limits = self.shared.topology.limits;
+        let (mut start, mut lines) = (0, 0);
+        let mut scanned = std::mem::take(&mut self.scanned);
+        while let Some(length) = memchr::memchr(b'\n', &bytes[start + scanned..]) {
+            let end = start + scanned + length;
+            scanned = 0;
+            let line = bytes[start..end].strip_suffix(b"\r").unwrap_or(&bytes[start..end]);
+            if line.len() > limits.line {
+                return (start, lines, Turn::TooLong);
+            }
+            start = end + 1;
+            lines += 1;
+            if let Some((report, search)) = self.take_line(&mut node, now, line, replies, outputs) {
+                return (start, lines, Turn::Search(report, search));
+            }
+            if replies.len() > limits.queued_bytes {
+                return (start, lines, Turn::Full);
+            }
+        }
+        (start, lines, Turn::Idle)
+    }
+
+    /// Handles one line; gives back what has to be asked of a places service elsewhere.
+    fn take_line(
+        &mut self,
+        node: &mut Node,
+        now: Timestamp,
+        line: &[u8],
+        replies: &mut Vec<u8>,
+        outputs: &mut Vec<Output>,
+    ) -> Option<(Arc<Report>, Search)> {
+        let command = parse(line);
+        self.is_server |= matches!(command, Command::At(_));
+        node.handle(now, Input::Command { command, from: self.from }, outputs);
+        let (stored, outcome) = self.life.carry_out(&self.shared, node, outputs);
+        self.spreads |= stored.is_some();
+        if self.shared.sink.wants_traffic() {
+            self.observe(node, line, command, stored.is_some(), &outcome);
+        }
+        match outcome {
+            Outcome::Nothing => None,
+            Outcome::Reply(report) => {
+                Reply::At(report.line()).write_to(replies);
+                None
+            }
+            Outcome::Refuse => {
+                Reply::Refused(line).write_to(replies);
+                None
+            }
+            Outcome::Search(report, search) => match self.shared.places.immediate(&search) {
+                Some(answer) => {
+                    Reply::Found(report.line(), &answer).write_to(replies);
+                    None
+                }
+                None => Some((report, search)),
+            },
+        }
+    }
+
+    fn observe(&self, node: &Node, line: &[u8], command: Command<'_>, newer: bool, outcome: &Outcome) {
+        let (server, session) = (self.life.server, self.session());
+        let event = match (outcome, command) {
+            (Outcome::Reply(report), _) => Event::Accepted { server, session, report: report.clone(), newer },
+            (Outcome::Search(report, _), _) => Event::Answered { server, session, report: report.clone() },
+            (Outcome::Refuse, _) => Event::Refused { server, session, command: Bytes::copy_from_slice(line) },
+            (Outcome::Nothing, Command::At(at)) => {
+                let known = node.find(at.client()).filter(|known| known.report.line() == at.line());
+                let report = known.map_or_else(|| Arc::new(at.to_report()), |known| known.report.clone());
+                let from = self.from.map(|link| self.shared.wiring.neighbour(server, link).server);
+                Event::Heard { server, from, report, newer }
+            }
+            (Outcome::Nothing, _) => return,
+        };
+        self.shared.sink.push(&self.shared.clock, event);
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self.caller {
+            Some(Caller::Client { session, .. }) => Some(session),
+            Some(Caller::Neighbour { .. }) | None => None,
+        }
+    }
+
+    /// Asks the places service and answers.
+    async fn search(&mut self, report: &Report, search: &Search) -> io::Result<()> {
+        let answer = self.shared.places.search(search).await;
+        Reply::Found(report.line(), &answer).write_to(&mut self.unsent);
+        self.count_replies(&self.unsent);
+        self.flush().await
+    }
+
+    /// Nothing that this client sent waits any more.
+    fn count_all(&mut self) {
+        let uncounted = std::mem::take(&mut self.uncounted);
+        if let Some(Caller::Client { commands, .. }) = self.caller.as_ref().filter(|_| uncounted > 0) {
+            commands.handle(|| (uncounted, ()));
+        }
+    }
+
+    /// Writes as much as the socket takes, nothing before the links have written, and keeps the rest.
+    fn write_now(&mut self, replies: &mut Vec<u8>) {
+        let may_write = self.unsent.is_empty() && !self.spreads && !replies.is_empty();
+        let written = if may_write { self.socket.try_write(replies).unwrap_or(0) } else { 0 };
+        self.unsent.extend_from_slice(&replies[written..]);
+        replies.clear();
+        // One large reply must not cost its size for ever.
+        replies.shrink_to(READ_BYTES);
+    }
+
+    /// Waits until the client has taken all replies.
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            self.socket.write_all(&unsent).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a line that is too long, with as much of it as is allowed, and closes so that the client can read that.
+    async fn hang_up(&mut self) -> io::Result<()> {
+        let limit = self.shared.topology.limits.line.min(self.unread.len());
+        let mut refusal = Vec::new();
+        Reply::Refused(&self.unread[..limit]).write_to(&mut refusal);
+        self.count_replies(&refusal);
+        self.socket.write_all(&refusal).await?;
+        self.count_all();
+        self.unread = Vec::new();
+        self.socket.finish().await?;
+        // Closing a socket with unread input resets it, and the client would lose the answer.
+        timeout(HANG_UP, tokio::io::copy(&mut *self.socket, &mut tokio::io::sink())).await.ok();
+        Ok(())
+    }
+}
+
+async fn idle_for(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Drop for Connection {
+    /// What this driver's own client sent and will not be answered is not under way any more.
+    fn drop(&mut self) {
+        if let Some(Caller::Client { commands, .. }) = &self.caller {
+            commands.end();
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! The outgoing way of one link: dialling, what the way does to lines, and writing them.
+//!
+//! One task a way. It may wait for a slow socket, because it owns nothing that others wait for: the node is locked only while
+//! lines are taken from its outbox. Not here: when to dial, which the node decides.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::activity::Flow;
+use super::gate::Mode;
+use super::registry::{Caller, Registration};
+use super::server::Life;
+use super::socket::{Socket, bound_for};
+use super::{Shared, lock};
+use crate::config::LinkMode;
+use crate::driver::path::{Passage, Path};
+use crate::driver::{Event, Way};
+use crate::node::{Input, LinkId};
+use crate::time::Timestamp;
+use crate::wire::{Report, write_line};
+
+/// Bytes of lines that are written at once, about.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Lines that may wait on a way that is slow or held. When so many wait, further ones stay in the node's outbox, where a newer
+/// version replaces an older one: nothing is lost, but not every version arrives.
+const STAGE_LINES: usize = 4096;
+
+/// The least time between two writes of a way under load. Waiting lets lines gather: 2.3 times the throughput with many
+/// clients, for one millisecond of delay.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A way is under load from this many writes within [`PACE`] on, and until it pauses once without a line to write. Above what
+/// one client causes that asks elsewhere after every update: it must never wait.
+const BUSY_WRITES: u32 = 16;
+
+/// What is read of a per-message neighbour's answer before its connection is closed, in bytes. Nothing in it matters.
+const ANSWER_BYTES: u64 = 64 * 1024;
+
+/// One way, as its server's tasks and the driver share it.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) link: LinkId,
+    pub(super) way: Way,
+    mode: LinkMode,
+    /// The one bell for everything the task has to look at.
+    wake: Notify,
+    dial_wanted: AtomicBool,
+    /// Whether the node's outbox is counted as due.
+    armed: AtomicBool,
+    channel: Mutex<Option<Channel>>,
+}
+
+/// What lines go through once the way is open. A way that was severed has none.
+#[derive(Debug)]
+struct Channel {
+    /// Counts lines under way, when the neighbour is in this process.
+    lines: Option<Arc<Flow>>,
+    /// Lines on a way that is slow or held, in order.
+    stage: VecDeque<Staged>,
+    /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
+    resets: bool,
+}
+
+#[derive(Debug)]
+struct Staged {
+    report: Arc<Report>,
+    /// When it arrives; `None` while the way is held.
+    due: Option<Timestamp>,
+}
+
+/// What a way's task does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Writes what is in the buffer, and then waits no longer than until the time.
+    Write {
+        /// When the next line is due.
+        then: Option<Timestamp>,
+        /// Whether the lines came straight from the outbox.
+        direct: bool,
+        /// Whether the connection is to be reset after them.
+        last: bool,
+    },
+    /// Waits for the bell, and no longer than until the time.
+    Wait(Option<Timestamp>),
+    /// Gives the connection up.
+    GiveUp,
+    /// Closes in order: everything has been handed on.
+    Close,
+}
+
+impl Lane {
+    pub(super) fn new(link: LinkId, way: Way, mode: LinkMode) -> Self {
+        Self {
+            link,
+            way,
+            mode,
+            wake: Notify::new(),
+            dial_wanted: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
+            channel: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn want_dial(&self) {
+        self.dial_wanted.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Rings the bell: something changed that the task has to look at.
+    pub(super) fn ring(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The outbox has lines.
+    pub(super) fn arm(&self, shared: &Shared) {
+        if !self.armed.swap(true, Ordering::AcqRel) {
+            shared.activity.add(self.way.from.index(), 1);
+        }
+        self.wake.notify_one();
+    }
+
+    pub(super) fn disarm(&self, shared: &Shared) {
+        if self.armed.swap(false, Ordering::AcqRel) {
+            shared.activity.done(self.way.from.index(), 1);
+        }
+    }
+
+    /// Whether there is a connection that has not been severed.
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.channel).is_some()
+    }
+
+    /// Resets the way's connection; the lines that were under way, or `None` without a connection.
+    pub(super) fn sever(&self, shared: &Shared) -> Option<u64> {
+        let channel = match self.mode {
+            LinkMode::Persistent => lock(&self.channel).take()?,
+            // Every message has its own connection: what waits is lost, and the next message dials.
+            LinkMode::PerMessage => lock(&self.channel).replace(self.message_channel(shared))?,
+        };
+        let held = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
+        let lost = held + channel.lines.map_or(0, |lines| lines.end());
+        self.wake.notify_one();
+        if self.mode == LinkMode::PerMessage && lost == 0 {
+            return None;
+        }
+        shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: lost });
+        Some(lost)
+    }
+
+    /// The connection is closed in order: what is under way arrives.
+    fn close(&self, shared: &Shared) {
+        if lock(&self.channel).take().is_some() {
+            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: 0 });
+        }
+    }
+
+    /// Lets lines that were held go on; how many.
+    pub(super) fn release(&self, shared: &Shared, path: &mut Path) -> u64 {
+        let mut channel = lock(&self.channel);
+        let Some(channel) = channel.as_mut() else { return 0 };
+        let released = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
+        channel.depart(shared.clock.now(), path);
+        self.wake.notify_one();
+        released
+    }
+
+    fn message_channel(&self, shared: &Shared) -> Channel {
+        Channel { lines: shared.flow_to(self.way.to), stage: VecDeque::new(), resets: false }
+    }
+
+    /// Fills `buffer` with lines that go out now, up to about `limit` bytes.
+    fn fill(&self, shared: &Shared, life: &Life, buffer: &mut Vec<u8>, limit: usize) -> Next {
+        let mut path = lock(shared.path(self.way));
+        let mut channel = lock(&self.channel);
+        let Some(channel) = channel.as_mut() else { return Next::GiveUp };
+        if channel.resets && channel.stage.front().is_none_or(|staged| staged.due.is_none()) {
+            return Next::GiveUp;
+        }
+        // Counted on its own, because between the outbox and the channel lines are due nowhere.
+        shared.activity.add(self.way.from.index(), 1);
+        let mode = life.gate.mode();
+        let direct = path.is_clear() && channel.stage.is_empty();
+        let drained = mode == Mode::Paused || self.take(shared, life, channel, direct.then_some(&mut *buffer), limit);
+        if path.is_held() {
+            // What does not fit on a way that is held stays in the outbox and is not due.
+            self.disarm(shared);
+        }
+        channel.depart(shared.clock.now(), &mut path);
+        shared.activity.done(self.way.from.index(), 1);
+        channel.land(shared.clock.now(), buffer, limit);
+        let then = channel.stage.front().and_then(|staged| staged.due);
+        match buffer.is_empty() {
+            false => Next::Write { then, direct, last: channel.resets && then.is_none() },
+            true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
+            true => Next::Wait(then),
+        }
+    }
+
+    /// Takes lines from the outbox, straight into `direct` or else onto the stage; whether the outbox is empty then.
+    fn take(
+        &self,
+        shared: &Shared,
+        life: &Life,
+        channel: &mut Channel,
+        mut direct: Option<&mut Vec<u8>>,
+        limit: usize,
+    ) -> bool {
+        let mut node = lock(&life.node);
+        let mut taken = 0;
+        let mut empty = false;
+        while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |buffer| buffer.len() < limit) {
+            let Some(report) = node.next_line(self.link) else {
+                self.disarm(shared);
+                empty = true;
+                break;
+            };
+            if shared.sink.wants_traffic() {
+                shared.sink.push(&shared.clock, Event::Sent { way: self.way, report: report.clone() });
+            }
+            match &mut direct {
+                Some(buffer) => {
+                    write_line(buffer, report.line().as_bytes());
+                    taken += 1;
+                }
+                None => channel.stage.push_back(Staged { report: report.clone(), due: None }),
+            }
+        }
+        // Not under the node's lock: a flow's reader locks its node under the flow.
+        drop(node);
+        channel.sent(taken);
+        empty
+    }
+}
+
+impl Channel {
+    fn sent(&self, lines: u64) {
+        if let Some(flow) = self.lines.as_ref().filter(|_| lines > 0) {
+            flow.sent(lines);
+        }
+    }
+
+    /// Asks the path what becomes of the lines that wait, unless it holds them.
+    fn depart(&mut self, now: Timestamp, path: &mut Path) {
+        if path.is_held() || self.stage.back().is_none_or(|staged| staged.due.is_some()) {
+            return;
+        }
+        for mut staged in std::mem::take(&mut self.stage) {
+            if staged.due.is_some() || self.resets {
+                self.stage.push_back(staged);
+                continue;
+            }
+            let (copies, due) = match path.send(now) {
+                Passage::Arrives(at) => (1, at),
+                Passage::Twice(at) => (2, at),
+                Passage::Lost => (0, now),
+            };
+            self.sent(copies);
+            staged.due = Some(due);
+            for _ in 0..copies {
+                self.stage.push_back(Staged { report: staged.report.clone(), due: staged.due });
+            }
+            self.resets |= path.resets_now();
+        }
+    }
+
+    /// Moves lines that arrive now into the buffer.
+    fn land(&mut self, now: Timestamp, buffer: &mut Vec<u8>, limit: usize) {
+        while let Some(staged) = self.stage.front().filter(|staged| staged.due.is_some_and(|due| due <= now)) {
+            if buffer.len() >= limit {
+                return;
+            }
+            write_line(buffer, staged.report.line().as_bytes());
+            self.stage.pop_front();
+        }
+    }
+}
+
+/// Runs a way for as long as its server lives.
+pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, link: LinkId) {
+    let lane = &life.lanes[link.index()];
+    match lane.mode {
+        LinkMode::Persistent => run_persistent(&shared, &life, lane).await,
+        LinkMode::PerMessage => run_per_message(&shared, &life, lane).await,
+    }
+}
+
+async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
+    loop {
+        while !lane.dial_wanted.swap(false, Ordering::AcqRel) {
+            if life.gate.mode() == Mode::Draining {
+                return;
+            }
+            lane.wake.notified().await;
+        }
+        let opened = open(shared, lane).await;
+        life.gate.pass().await;
+        let Some((mut socket, registration)) = opened else {
+            life.input(shared, Input::DialFailed(lane.link));
+            shared.activity.look();
+            continue;
+        };
+        life.input(shared, Input::LinkOpened(lane.link));
+        let closed = write_lines(shared, life, lane, &mut socket).await;
+        lane.disarm(shared);
+        drop((socket, registration));
+        if closed {
+            return;
+        }
+        life.gate.pass().await;
+        life.input(shared, Input::LinkLost(lane.link));
+        shared.activity.look();
+    }
+}
+
+/// Dials the neighbour and opens the channel.
+async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Registration>)> {
+    let lines = shared.flow_to(lane.way.to);
+    let dialled = dial(shared, lane.way, lines.clone()).await.ok()?;
+    let mut path = lock(shared.path(lane.way));
+    if path.is_cut() {
+        return None;
+    }
+    path.connected();
+    *lock(&lane.channel) = Some(Channel { lines, stage: VecDeque::new(), resets: false });
+    shared.sink.push(&shared.clock, Event::LinkUp(lane.way));
+    Some(dialled)
+}
+
+/// Writes until the connection is gone; whether it was closed in order.
+async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Socket) -> bool {
+    let mut buffer = Vec::new();
+    let mut pace = Pace::new();
+    loop {
+        let due = match lane.fill(shared, life, &mut buffer, WRITE_BYTES) {
+            Next::GiveUp => break,
+            Next::Close => {
+                lane.close(shared);
+                return socket.finish().await.is_ok();
+            }
+            Next::Wait(due) => due,
+            Next::Write { then, direct, last } => {
+                if !write(lane, socket, &buffer).await {
+                    break;
+                }
+                if recycle(&mut buffer) >= WRITE_BYTES || last {
+                    continue;
+                }
+                if direct && pace.is_busy_after_write() {
+                    pace.pause(lane).await;
+                    continue;
+                }
+                then
+            }
+        };
+        tokio::select! {
+            biased;
+            () = lane.wake.notified() => {}
+            () = gone(socket) => break,
+            () = at(shared, due) => {}
+        }
+    }
+    lane.sever(shared);
+    false
+}
+
+/// Whether a way is under load.
+#[derive(Debug)]
+struct Pace {
+    busy: bool,
+    /// Writes since `start`, while not busy.
+    writes: u32,
+    start: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { busy: false, writes: 0, start: Instant::now() }
+    }
+
+    fn is_busy_after_write(&mut self) -> bool {
+        if !self.busy {
+            let now = Instant::now();
+            if now.duration_since(self.start) > PACE {
+                (self.writes, self.start) = (0, now);
+            }
+            self.writes += 1;
+            self.busy = self.writes > BUSY_WRITES;
+        }
+        self.busy
+    }
+
+    /// Lets lines gather, or returns early when the way is severed.
+    async fn pause(&mut self, lane: &Lane) {
+        let end = sleep_until(Instant::now() + PACE);
+        tokio::pin!(end);
+        self.busy = false;
+        while lane.is_open() {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                () = lane.wake.notified() => self.busy = true,
+            }
+        }
+    }
+}
+
+/// Writes everything; `false` when the way was severed or the connection is gone.
+async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        tokio::select! {
+            biased;
+            written = socket.write(bytes) => match written {
+                Ok(0) | Err(_) => return false,
+                Ok(count) => bytes = &bytes[count..],
+            },
+            // Whatever rang is looked at before the next wait; only the loss of the way cannot wait until then.
+            () = lane.wake.notified() => if !lane.is_open() { return false },
+        }
+    }
+    true
+}
+
+/// Empties a buffer, which keeps only little memory while nothing happens; how long it was.
+fn recycle(buffer: &mut Vec<u8>) -> usize {
+    const KEPT: usize = 1024;
+
+    let written = buffer.len();
+    buffer.clear();
+    buffer.shrink_to(KEPT);
+    written
+}
+
+/// Reads and forgets until the neighbour closes.
+async fn gone(socket: &Socket) {
+    let mut answer = [0; 512];
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut answer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Waits until a time, for ever without one.
+async fn at(shared: &Shared, due: Option<Timestamp>) {
+    match due {
+        Some(due) => sleep_until(shared.clock.instant(due).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
+    *lock(&lane.channel) = Some(lane.message_channel(shared));
+    let mut buffer = Vec::new();
+    loop {
+        match lane.fill(shared, life, &mut buffer, 1) {
+            Next::Write { .. } => {
+                deliver(shared, lane, &buffer).await;
+                recycle(&mut buffer);
+            }
+            Next::Wait(due) => tokio::select! {
+                () = lane.wake.notified() => {}
+                () = at(shared, due) => {}
+            },
+            Next::GiveUp => {
+                lane.sever(shared);
+            }
+            Next::Close => return,
+        }
+    }
+}
+
+/// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
+/// servers lose it.
+async fn deliver(shared: &Arc<Shared>, lane: &Lane, line: &[u8]) {
+    let lines = lock(&lane.channel).as_ref().and_then(|channel| channel.lines.clone());
+    let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
+    let before = handled(&lines);
+    let delivered = deliver_once(shared, lane, lines.clone(), line).await;
+    let unseen = lines.is_some() && handled(&lines) == before;
+    match delivered {
+        // A paused neighbour still has it before it.
+        Ok(Answer::Outstanding) => {}
+        Ok(Answer::Complete) if !unseen => {}
+        _ => {
+            lines.inspect(|lines| lines.lose_one());
+            shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, lines_lost: 1 });
+        }
+    }
+}
+
+/// How far a neighbour got with a message before its connection was closed.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Complete,
+    Outstanding,
+}
+
+async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
+    let (mut socket, _registration) = dial(shared, lane.way, lines).await?;
+    socket.write_all(line).await?;
+    socket.finish().await?;
+    let mut answer = (&mut *socket).take(ANSWER_BYTES);
+    match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
+        Ok(read) => read.map(|_| Answer::Complete),
+        Err(_) => Ok(Answer::Outstanding),
+    }
+}
+
+/// Connects to the neighbour. Inside this process it knows who calls.
+async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<(Socket, Option<Registration>)> {
+    let target = shared.dial_address(way.to);
+    if lock(shared.path(way)).is_cut() || target.port() == 0 {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let (socket, registration) = match lines {
+        Some(lines) => {
+            let socket = bound_for(target)?;
+            let caller = Caller::Neighbour { way, lines };
+            let registration = shared.registry.register(socket.local_addr()?, caller);
+            (socket, Some(registration))
+        }
+        None => (if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?, None),
+    };
+    let stream = timeout(shared.topology.redial.timeout, socket.connect(target)).await??;
+    Ok((Socket::new(stream), registration))
+}

@@ -1,0 +1,604 @@
+//! The herd on real sockets: every server a set of tokio tasks with a listener of its own, links as TCP connections.
+//!
+//! Not here: which action follows from a command or a script, and anything that judges what happens.
+
+mod activity;
+mod connection;
+mod descriptors;
+mod feed;
+mod gate;
+mod link;
+mod registry;
+mod server;
+mod session;
+mod socket;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+pub use feed::Feed;
+
+use super::path::Path;
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait, Way, Wiring};
+use crate::config::{LinkMode, ServerId, Topology};
+use crate::node::{Input, LinkState};
+use crate::places::Service;
+use crate::time::{RealClock, Timestamp};
+use activity::{Activity, Flow};
+use feed::Sink;
+use gate::Mode;
+use registry::Registry;
+use server::{Ending, Life};
+use session::Session;
+
+/// How a herd is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only this server, with the others of its herd in other processes; all of them when `None`.
+    pub only: Option<ServerId>,
+    /// Who answers `WHATSAT`.
+    pub places: Arc<Service>,
+    /// What becomes of observations that nobody asks for.
+    pub feed: Feed,
+}
+
+/// A herd on real ports.
+#[derive(Debug)]
+pub struct LoopbackDriver {
+    shared: Arc<Shared>,
+    mains: Vec<Option<JoinHandle<()>>>,
+    sessions: BTreeMap<SessionId, Session>,
+}
+
+/// How a server of this process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It serves.
+    Up,
+    /// It is frozen.
+    Paused,
+    /// It was killed or stopped, or has not started.
+    Down,
+    /// It ended by an error of its own.
+    Crashed(String),
+    /// It is none of this process's.
+    Elsewhere,
+}
+
+/// What the tasks of a herd share.
+#[derive(Debug)]
+struct Shared {
+    topology: Arc<Topology>,
+    wiring: Wiring,
+    clock: RealClock,
+    places: Arc<Service>,
+    sink: Sink,
+    activity: Arc<Activity>,
+    registry: Arc<Registry>,
+    slots: Vec<Slot>,
+    only: Option<ServerId>,
+}
+
+/// What stays of a server while it is down.
+#[derive(Debug)]
+struct Slot {
+    /// Its port is known once it has listened.
+    address: Mutex<SocketAddr>,
+    life: Mutex<Option<Arc<Life>>>,
+    crash: Mutex<Option<String>>,
+    clock_offset: AtomicI64,
+    /// Its outgoing ways, by link.
+    paths: Vec<Mutex<Path>>,
+}
+
+/// Locks without regard to a panic of somebody else under the lock: a server whose task panicked ends as a whole, and
+/// nothing else of it is used any more.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LoopbackDriver {
+    /// Starts the servers of a herd: all listen when this returns, and dial each other.
+    ///
+    /// # Errors
+    ///
+    /// When a server cannot listen where it should, or the system does not allow as many descriptors as the herd needs.
+    /// Nothing is left running then.
+    pub async fn start(topology: Arc<Topology>, options: Options) -> Result<Self, DriverError> {
+        let wiring = Wiring::of(&topology);
+        descriptors::provide(&topology, &wiring, options.only)?;
+        let mut slots = Vec::with_capacity(topology.servers.len());
+        for server in topology.ids() {
+            slots.push(Slot::new(&topology, &wiring, server).await?);
+        }
+        let shared = Arc::new(Shared {
+            clock: RealClock::start(),
+            places: options.places,
+            sink: Sink::new(options.feed),
+            activity: Arc::new(Activity::new(topology.servers.len())),
+            registry: Arc::default(),
+            slots,
+            only: options.only,
+            wiring,
+            topology,
+        });
+        let mains = shared.slots.iter().map(|_| None).collect();
+        let mut driver = Self { shared, mains, sessions: BTreeMap::new() };
+        driver.start_all().await?;
+        Ok(driver)
+    }
+
+    /// Listens everywhere before anybody dials, so that the first dials succeed.
+    async fn start_all(&mut self) -> Result<(), DriverError> {
+        let topology = self.shared.topology.clone();
+        let local = |&server: &ServerId| self.shared.only.is_none_or(|only| only == server);
+        let locals: Vec<_> = topology.ids().filter(local).collect();
+        let listeners = locals.iter().map(|&server| self.shared.listen(server));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        for (server, listener) in locals.into_iter().zip(listeners) {
+            self.run(server, listener);
+        }
+        Ok(())
+    }
+
+    /// Where a server listens; `None` while it has no port.
+    pub fn address(&self, server: ServerId) -> Option<SocketAddr> {
+        Some(*lock(&self.shared.slots[server.index()].address)).filter(|address| address.port() != 0)
+    }
+
+    /// How a server is.
+    pub fn condition(&self, server: ServerId) -> Condition {
+        if self.shared.only.is_some_and(|only| only != server) {
+            return Condition::Elsewhere;
+        }
+        match self.shared.life(server) {
+            Some(life) if life.gate.is_paused() => Condition::Paused,
+            Some(_) => Condition::Up,
+            None => lock(&self.shared.slots[server.index()].crash).clone().map_or(Condition::Down, Condition::Crashed),
+        }
+    }
+
+    /// How many of a server's outgoing ways are open.
+    pub fn links_up(&self, server: ServerId) -> usize {
+        let Some(life) = self.shared.life(server) else { return 0 };
+        life.lanes.iter().filter(|lane| lane.is_open()).count()
+    }
+
+    /// How far a server's wall clock is ahead, in nanoseconds.
+    pub fn clock_offset(&self, server: ServerId) -> i64 {
+        self.shared.clock_offset(server)
+    }
+
+    /// Who is linked with whom.
+    pub fn wiring(&self) -> &Wiring {
+        &self.shared.wiring
+    }
+
+    /// The herd's topology.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.shared.topology
+    }
+
+    /// Whether single lines and commands are observed, not only servers and links; they are at first. Observing costs a herd
+    /// under load some of its speed.
+    pub fn observe_traffic(&self, observed: bool) {
+        self.shared.sink.set_traffic(observed);
+    }
+
+    /// Observations that were forgotten since the last call because nobody asked for them ([`Feed::Lossy`]).
+    pub fn take_forgotten(&self) -> u64 {
+        self.shared.sink.take_forgotten()
+    }
+
+    /// Stops all servers in order.
+    pub async fn shut_down(mut self) {
+        let running: Vec<_> = self.shared.topology.ids().filter(|&id| self.shared.life(id).is_some()).collect();
+        for &server in &running {
+            // All drain at once: each may owe lines to another.
+            self.shared.end(server, Ending::Stop);
+        }
+        for server in running {
+            self.join(server).await;
+        }
+    }
+
+    fn run(&mut self, server: ServerId, (listener, port): (tokio::net::TcpListener, u16)) {
+        let life = Arc::new(Life::new(&self.shared, server));
+        let slot = &self.shared.slots[server.index()];
+        *lock(&slot.life) = Some(life.clone());
+        *lock(&slot.crash) = None;
+        self.shared.sink.push(&self.shared.clock, Event::Started { server, port });
+        let shared = self.shared.clone();
+        self.mains[server.index()] = Some(tokio::spawn(async move {
+            if let Err(reason) = server::run(shared.clone(), life.clone(), listener).await {
+                shared.on_crash(&life, reason);
+            }
+        }));
+    }
+
+    async fn join(&mut self, server: ServerId) {
+        if let Some(main) = self.mains[server.index()].take() {
+            // A main task that panics leaves nothing to clean up: its tasks end with it.
+            main.await.ok();
+        }
+    }
+
+    fn start_server(&mut self, server: ServerId) -> Result<Hit, DriverError> {
+        if self.shared.life(server).is_none() {
+            let listening = self.shared.listen(server)?;
+            self.run(server, listening);
+        }
+        Ok(Hit::default())
+    }
+
+    async fn kill(&mut self, server: ServerId) -> Hit {
+        let Some(life) = self.shared.life(server) else { return Hit::default() };
+        let records = lock(&life.node).records().len() as u64;
+        let clients = life.client_connections(&self.shared);
+        self.shared.sink.push(&self.shared.clock, Event::Killed { server, records });
+        let (links, lines_lost) = self.shared.unlink(&life);
+        self.shared.end(server, Ending::Kill);
+        self.join(server).await;
+        Hit { connections: links + clients, lines_lost, records_lost: records, ..Hit::default() }
+    }
+
+    async fn stop(&mut self, server: ServerId) -> Hit {
+        let Some(life) = self.shared.life(server) else { return Hit::default() };
+        // Paused, it could not finish anything.
+        life.gate.set(Mode::Running);
+        let connections = life.client_connections(&self.shared) + self.links_up(server) as u64;
+        self.shared.end(server, Ending::Stop);
+        self.join(server).await;
+        let records = lock(&life.node).records().len() as u64;
+        self.shared.sink.push(&self.shared.clock, Event::Stopped { server, records });
+        let (_, lines_lost) = self.shared.unlink(&life);
+        Hit { connections, lines_lost, records_lost: records, ..Hit::default() }
+    }
+
+    fn pause(&self, server: ServerId, paused: bool) -> Hit {
+        let Some(life) = self.shared.life(server) else { return Hit::default() };
+        let mode = if paused { Mode::Paused } else { Mode::Running };
+        if life.gate.set(mode) {
+            let event = if paused { Event::Paused(server) } else { Event::Resumed(server) };
+            self.shared.sink.push(&self.shared.clock, event);
+            life.lanes.iter().for_each(|lane| lane.ring());
+            self.shared.activity.look();
+        }
+        Hit::default()
+    }
+
+    fn set_clock(&self, server: ServerId, offset: i64) -> Hit {
+        self.shared.slots[server.index()].clock_offset.store(offset, Ordering::Relaxed);
+        if let Some(life) = self.shared.life(server) {
+            life.input(&self.shared, Input::ClockSet(offset));
+        }
+        self.shared.sink.push(&self.shared.clock, Event::ClockSet { server, offset });
+        Hit::default()
+    }
+
+    /// Changes a way. The path stays locked until its connection has followed, so that no dial slips in between.
+    fn change_way(
+        &self,
+        way: Way,
+        change: impl FnOnce(&mut Path, &dyn Fn() -> Hit) -> Hit,
+    ) -> Result<Hit, DriverError> {
+        let name = |server| self.shared.topology.name(server).clone();
+        let Some(link) = self.shared.wiring.link(way) else {
+            return Err(DriverError::NoLink { from: name(way.from), to: name(way.to) });
+        };
+        let life = self.shared.life(way.from);
+        let lane = life.as_ref().map(|life| &life.lanes[link.index()]);
+        let sever = || match lane.and_then(|lane| lane.sever(&self.shared)) {
+            Some(lines_lost) => Hit { connections: 1, lines_lost, ..Hit::default() },
+            None => Hit::default(),
+        };
+        let hit = change(&mut lock(self.shared.path(way)), &sever);
+        if let Some(lane) = lane {
+            lane.ring();
+        }
+        self.shared.activity.look();
+        Ok(hit)
+    }
+
+    fn release(&self, way: Way) -> Result<Hit, DriverError> {
+        self.change_way(way, |path, _| {
+            path.release();
+            let life = self.shared.life(way.from);
+            let link = self.shared.wiring.link(way).expect("the way was found");
+            let lane = life.as_ref().map(|life| &life.lanes[link.index()]);
+            let lines_released = lane.map_or(0, |lane| lane.release(&self.shared, path));
+            Hit { lines_released, ..Hit::default() }
+        })
+    }
+
+    fn send(&mut self, session: SessionId, server: ServerId, bytes: bytes::Bytes, finish: bool) -> Hit {
+        if self.sessions.get(&session).is_none_or(Session::is_over) {
+            self.sessions.insert(session, Session::open(&self.shared, session, server));
+        }
+        self.sessions[&session].send(bytes, finish);
+        Hit::default()
+    }
+
+    fn close(&mut self, session: SessionId) -> Hit {
+        if let Some(session) = self.sessions.remove(&session) {
+            session.close(&self.shared);
+        }
+        Hit::default()
+    }
+
+    /// Starting, stopping and pausing need a server of this process; ways need their writing end here.
+    fn check_local(&self, action: &Action) -> Result<(), DriverError> {
+        let Some(only) = self.shared.only else { return Ok(()) };
+        let server = match *action {
+            Action::Kill(server)
+            | Action::Stop(server)
+            | Action::Start(server)
+            | Action::Restart(server)
+            | Action::Pause(server)
+            | Action::Resume(server)
+            | Action::SetClock(server, _) => server,
+            Action::Cut(way)
+            | Action::Heal(way)
+            | Action::Hold(way)
+            | Action::Release(way)
+            | Action::Slow(way, _)
+            | Action::Reset(way, _)
+            | Action::HalfOpen(way)
+            | Action::Drop(way, _)
+            | Action::Duplicate(way, _) => way.from,
+            Action::Send { .. } | Action::Close(_) => return Ok(()),
+        };
+        if server == only { Ok(()) } else { Err(DriverError::Elsewhere(self.shared.topology.name(server).clone())) }
+    }
+}
+
+impl Driver for LoopbackDriver {
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {
+        self.check_local(&action)?;
+        match action {
+            Action::Kill(server) => Ok(self.kill(server).await),
+            Action::Stop(server) => Ok(self.stop(server).await),
+            Action::Start(server) => self.start_server(server),
+            Action::Restart(server) => {
+                let hit = self.kill(server).await;
+                self.start_server(server).map(|_| hit)
+            }
+            Action::Pause(server) => Ok(self.pause(server, true)),
+            Action::Resume(server) => Ok(self.pause(server, false)),
+            Action::SetClock(server, offset) => Ok(self.set_clock(server, offset)),
+            Action::Cut(way) => self.change_way(way, |path, sever| {
+                path.cut();
+                sever()
+            }),
+            Action::Heal(way) => self.change_way(way, |path, sever| {
+                let was_half_open = path.is_half_open();
+                path.heal();
+                if was_half_open { sever() } else { Hit::default() }
+            }),
+            Action::Hold(way) => self.change_way(way, |path, _| {
+                path.hold();
+                Hit::default()
+            }),
+            Action::Release(way) => self.release(way),
+            Action::Slow(way, slowness) => self.change_way(way, |path, _| {
+                path.slow(slowness);
+                Hit::default()
+            }),
+            Action::Reset(way, 0) => self.change_way(way, |_, sever| sever()),
+            Action::Reset(way, after) => self.change_way(way, |path, _| {
+                path.reset_after(after);
+                Hit::default()
+            }),
+            Action::HalfOpen(way) => self.change_way(way, |path, _| {
+                path.half_open();
+                Hit::default()
+            }),
+            Action::Drop(way, nth) => self.change_way(way, |path, _| {
+                path.drop_line(nth);
+                Hit::default()
+            }),
+            Action::Duplicate(way, nth) => self.change_way(way, |path, _| {
+                path.duplicate_line(nth);
+                Hit::default()
+            }),
+            Action::Send { session, server, bytes, finish } => Ok(self.send(session, server, bytes, finish)),
+            Action::Close(session) => Ok(self.close(session)),
+        }
+    }
+
+    async fn next(&mut self, wait: Wait) -> Option<Observation> {
+        let (until, quiescent) = match wait {
+            Wait::Until(until) => (until, false),
+            Wait::Quiescent(until) => (until, true),
+        };
+        loop {
+            let is_quiescent = quiescent && self.quiescent();
+            // After the look at what is under way: what it led to before that is in the queue.
+            if let Some(observation) = self.shared.sink.pop() {
+                return Some(observation);
+            }
+            if is_quiescent || self.now() >= until {
+                return None;
+            }
+            tokio::select! {
+                () = self.shared.sink.filled() => {}
+                () = self.shared.activity.settled(), if quiescent => {}
+                () = sleep_until(self.shared.clock.instant(until).into()) => {}
+            }
+        }
+    }
+
+    fn quiescent(&self) -> bool {
+        let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
+        self.shared.activity.is_settled(asleep) && self.shared.topology.ids().all(|id| self.shared.is_linked(id))
+    }
+
+    fn records(&self, server: ServerId) -> Vec<Known> {
+        let Some(life) = self.shared.life(server) else { return Vec::new() };
+        let node = lock(&life.node);
+        let known = node.records().map(|record| Known {
+            report: record.report.clone(),
+            learned_at: record.learned_at,
+            from: self.shared.wiring.source(server, record.source),
+        });
+        known.collect()
+    }
+
+    fn port(&self, server: ServerId) -> Option<u16> {
+        self.shared.life(server).and_then(|_| self.address(server)).map(|address| address.port())
+    }
+}
+
+impl Slot {
+    async fn new(topology: &Topology, wiring: &Wiring, server: ServerId) -> Result<Self, DriverError> {
+        let path = |(link, neighbour): (u64, &super::Neighbour)| {
+            let key = u64::from(server.0) << 32 | link;
+            Mutex::new(Path::new(neighbour.delay, topology.seed, key))
+        };
+        Ok(Self {
+            address: Mutex::new(resolve(topology, server).await?),
+            life: Mutex::new(None),
+            crash: Mutex::new(None),
+            clock_offset: AtomicI64::new(topology.servers[server.index()].clock_offset),
+            paths: (0..).zip(wiring.neighbours(server)).map(path).collect(),
+        })
+    }
+
+    fn is_paused(&self) -> bool {
+        lock(&self.life).as_ref().is_some_and(|life| life.gate.is_paused())
+    }
+}
+
+/// The address a server of the file is to listen on.
+async fn resolve(topology: &Topology, server: ServerId) -> Result<SocketAddr, DriverError> {
+    let config = &topology.servers[server.index()];
+    let failed = |source| DriverError::Listen {
+        server: config.name.clone(),
+        address: format!("{}:{}", config.host, config.port),
+        source,
+    };
+    let mut found = tokio::net::lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?;
+    found.next().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))
+}
+
+impl Shared {
+    fn life(&self, server: ServerId) -> Option<Arc<Life>> {
+        lock(&self.slots[server.index()].life).clone()
+    }
+
+    fn clock_offset(&self, server: ServerId) -> i64 {
+        self.slots[server.index()].clock_offset.load(Ordering::Relaxed)
+    }
+
+    fn path(&self, way: Way) -> &Mutex<Path> {
+        let link = self.wiring.link(way).expect("the way of a lane is a link");
+        &self.slots[way.from.index()].paths[link.index()]
+    }
+
+    /// A count of what is under way to a server, when it is one of this process.
+    fn flow_to(&self, server: ServerId) -> Option<Arc<Flow>> {
+        let local = self.only.is_none_or(|only| only == server);
+        local.then(|| Arc::new(Flow::new(self.activity.clone(), server.index())))
+    }
+
+    /// Where a server is dialled.
+    fn dial_address(&self, server: ServerId) -> SocketAddr {
+        let address = *lock(&self.slots[server.index()].address);
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, address.port())
+    }
+
+    /// Opens a server's listener; it keeps the port it gets for all its lives.
+    fn listen(&self, server: ServerId) -> Result<(tokio::net::TcpListener, u16), DriverError> {
+        let address = &mut *lock(&self.slots[server.index()].address);
+        let bound = socket::listen(*address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (bound, listener) = bound.map_err(|source| DriverError::Listen {
+            server: self.topology.name(server).clone(),
+            address: address.to_string(),
+            source,
+        })?;
+        *address = bound;
+        Ok((listener, bound.port()))
+    }
+
+    /// Tells a server to end, and no longer counts it as running.
+    fn end(&self, server: ServerId, ending: Ending) {
+        if let Some(life) = lock(&self.slots[server.index()].life).take() {
+            life.end(ending);
+        }
+    }
+
+    fn on_crash(&self, life: &Arc<Life>, reason: String) {
+        let slot = &self.slots[life.server.index()];
+        *lock(&slot.crash) = Some(reason.clone());
+        *lock(&slot.life) = None;
+        self.sink.push(&self.clock, Event::Crashed { server: life.server, reason });
+        self.unlink(life);
+        self.activity.look();
+    }
+
+    /// Whether every way of a server that can be open is open, and its node knows.
+    fn is_linked(&self, server: ServerId) -> bool {
+        let Some(life) = self.life(server).filter(|life| !life.gate.is_paused()) else { return true };
+        let node = lock(&life.node);
+        let states: Vec<_> = life.lanes.iter().map(|lane| node.link_state(lane.link)).collect();
+        drop(node);
+        life.lanes.iter().zip(states).all(|(lane, state)| {
+            let neighbour = self.wiring.neighbour(server, lane.link);
+            let is_up = matches!(state, LinkState::Up { .. });
+            let can_be = self.life(neighbour.server).is_some() && !lock(self.path(lane.way)).is_cut();
+            neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Delay, Limits, Link, Places, Redial, Server, Strategy, Threads};
+
+    fn pair() -> Topology {
+        let server = |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
+        Topology {
+            name: "pair".into(),
+            servers: ["A", "B"].map(server).into(),
+            links: vec![Link { ends: [ServerId(0), ServerId(1)], mode: LinkMode::Persistent, delay: Delay::default() }],
+            strategy: Strategy::FloodSync,
+            redial: Redial::default(),
+            places: Places::default(),
+            limits: Limits::default(),
+            threads: Threads::default(),
+            seed: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_panics_is_reported_and_the_others_go_on() {
+        let places = Arc::new(Service::open(&Places::default()).expect("the offline places open"));
+        let options = Options { only: None, places, feed: Feed::Lossless };
+        let mut driver = LoopbackDriver::start(Arc::new(pair()), options).await.expect("the herd starts");
+        let until = driver.now() + std::time::Duration::from_secs(30);
+        driver.shared.life(ServerId(0)).expect("it runs").end(Ending::Crash);
+        let crashed = Event::Crashed { server: ServerId(0), reason: "asked to crash".into() };
+        while driver.next(Wait::Until(until)).await.expect("it happens in time").event != crashed {}
+        assert_eq!(driver.condition(ServerId(0)), Condition::Crashed("asked to crash".into()));
+        assert_eq!(driver.condition(ServerId(1)), Condition::Up);
+        driver.apply(Action::Start(ServerId(0))).await.expect("it starts again");
+        while driver.next(Wait::Quiescent(until)).await.is_some() {}
+        assert_eq!((driver.quiescent(), driver.links_up(ServerId(1))), (true, 1));
+    }
+}

@@ -1,0 +1,243 @@
+//! One life of a server: from the moment it listens until it is killed, stopped or fails.
+//!
+//! Its tasks are its links and its connections; one more owns them all, accepts and keeps the node's deadline. A restarted
+//! server is another life.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::connection::Connection;
+use super::gate::{Gate, Mode};
+use super::link::{self, Lane};
+use super::{Shared, lock};
+use crate::config::ServerId;
+use crate::driver::{Event, Way};
+use crate::node::{Input, LinkId, Node, Output, RecordId};
+use crate::wire::Report;
+
+/// How long a server that is stopped may take to finish what it was asked and to hand on what it owes.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a server waits when the system gives it no further connection, for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a server's tasks share.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) server: ServerId,
+    pub(super) node: Mutex<Node>,
+    pub(super) lanes: Box<[Lane]>,
+    pub(super) gate: Gate,
+    connections: Arc<Semaphore>,
+    ending: Mutex<Option<Ending>>,
+    /// Rings when the node's deadline or the ending may have changed.
+    bell: Notify,
+}
+
+/// How a life is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Now.
+    Kill,
+    /// When everything is finished.
+    Stop,
+    /// By an error of its own, to see what the herd makes of it.
+    #[cfg(test)]
+    Crash,
+}
+
+/// What a command comes to.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Nothing,
+    Reply(Arc<Report>),
+    Search(Arc<Report>, crate::places::Search),
+    Refuse,
+}
+
+impl Life {
+    pub(super) fn new(shared: &Shared, server: ServerId) -> Self {
+        let mut config = shared.wiring.node_config(&shared.topology, server);
+        config.clock_offset = shared.clock_offset(server);
+        let lane = |(id, &mode)| Lane::new(LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
+        let lanes = (0..).zip(&config.links).map(lane).collect();
+        Self {
+            server,
+            node: Mutex::new(Node::new(config)),
+            lanes,
+            gate: Gate::default(),
+            connections: Arc::new(Semaphore::new(shared.topology.limits.connections)),
+            ending: Mutex::new(None),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Tells the life to end.
+    pub(super) fn end(&self, ending: Ending) {
+        *lock(&self.ending) = Some(ending);
+        self.bell.notify_one();
+    }
+
+    /// Gives the node an input that is no command.
+    pub(super) fn input(&self, shared: &Shared, input: Input<'_>) {
+        let mut outputs = Vec::new();
+        let mut node = lock(&self.node);
+        node.handle(shared.clock.now(), input, &mut outputs);
+        self.carry_out(shared, &node, &mut outputs);
+        self.bell.notify_one();
+    }
+
+    /// Does what the node wants done; the record that got newer, and what the command comes to.
+    pub(super) fn carry_out(
+        &self,
+        shared: &Shared,
+        node: &Node,
+        outputs: &mut Vec<Output>,
+    ) -> (Option<RecordId>, Outcome) {
+        let (mut stored, mut outcome) = (None, Outcome::Nothing);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Dial(link) => self.lane(link).want_dial(),
+                Output::Ready(link) => self.lane(link).arm(shared),
+                Output::Missed(link) => self.on_missed(shared, node, link, stored),
+                Output::Stored(record) => stored = Some(record),
+                Output::Reply(report) => outcome = Outcome::Reply(report),
+                Output::Search(report, search) => outcome = Outcome::Search(report, search),
+                Output::Refuse => outcome = Outcome::Refuse,
+            }
+        }
+        (stored, outcome)
+    }
+
+    fn on_missed(&self, shared: &Shared, node: &Node, link: LinkId, stored: Option<RecordId>) {
+        if let Some(record) = stored.filter(|_| shared.sink.wants_traffic()) {
+            let report = node.record(record).report.clone();
+            shared.sink.push(&shared.clock, Event::Missed { way: self.lane(link).way, report });
+        }
+    }
+
+    fn lane(&self, link: LinkId) -> &Lane {
+        &self.lanes[link.index()]
+    }
+
+    /// Accepted connections that are not a neighbour's way to here.
+    pub(super) fn client_connections(&self, shared: &Shared) -> u64 {
+        let accepted = shared.topology.limits.connections - self.connections.available_permits();
+        let ways =
+            shared.wiring.neighbours(self.server).iter().filter(|neighbour| {
+                shared.life(neighbour.server).is_some_and(|life| life.lane(neighbour.back).is_open())
+            });
+        accepted.saturating_sub(ways.count()) as u64
+    }
+}
+
+/// How a life ended.
+pub(super) type Ended = Result<(), String>;
+
+/// Runs a server until its end; an error is one of its own.
+pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, listener: TcpListener) -> Ended {
+    let mut tasks = JoinSet::new();
+    for lane in &life.lanes {
+        tasks.spawn(link::run(shared.clone(), life.clone(), lane.link));
+    }
+    life.input(&shared, Input::Started);
+    let ended = serve(&shared, &life, &listener, &mut tasks).await;
+    drop(listener);
+    if let Ok(Ending::Stop) = ended {
+        drain(&life, &mut tasks).await;
+    }
+    tasks.shutdown().await;
+    ended.map(|_| ())
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    life: &Arc<Life>,
+    listener: &TcpListener,
+    tasks: &mut JoinSet<()>,
+) -> Result<Ending, String> {
+    loop {
+        match lock(&life.ending).take() {
+            #[cfg(test)]
+            Some(Ending::Crash) => drop(tasks.spawn(async { panic!("asked to crash") })),
+            Some(ending) => return Ok(ending),
+            None => {}
+        }
+        let deadline = lock(&life.node).deadline();
+        tokio::select! {
+            () = life.bell.notified() => {}
+            accepted = accept(life, listener) => {
+                let Some((stream, peer, permit)) = accepted else { continue };
+                tasks.spawn(Connection::new(shared.clone(), life.clone(), stream, peer).run(permit));
+            }
+            Some(ended) = tasks.join_next() => crash(ended)?,
+            () = due(shared, life, deadline) => life.input(shared, Input::Deadline),
+        }
+    }
+}
+
+/// The next connection, when the server has room for it and is not paused.
+async fn accept(life: &Life, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = life.connections.clone().acquire_owned().await.ok()?;
+    life.gate.pass().await;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Waits until the node's deadline is reached and the server may work.
+async fn due(shared: &Shared, life: &Life, deadline: Option<crate::time::Timestamp>) {
+    match deadline {
+        Some(deadline) => sleep_until(shared.clock.instant(deadline).into()).await,
+        None => std::future::pending().await,
+    }
+    life.gate.pass().await;
+}
+
+/// Lets all tasks finish.
+async fn drain(life: &Life, tasks: &mut JoinSet<()>) {
+    life.gate.set(Mode::Draining);
+    for lane in &life.lanes {
+        lane.ring();
+    }
+    // What is not finished by then is cut short, as it would be by a supervisor's second signal.
+    timeout(DRAIN_LIMIT, async { while tasks.join_next().await.is_some() {} }).await.ok();
+}
+
+/// A task's error of its own.
+fn crash(ended: Result<(), JoinError>) -> Ended {
+    let Err(error) = ended else { return Ok(()) };
+    let Ok(panic) = error.try_into_panic() else { return Ok(()) };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    Err(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned()))
+}
+
+impl Shared {
+    /// What a server's end does to its links, both its own and its neighbours'; connections reset, and lines lost with them.
+    pub(super) fn unlink(&self, life: &Life) -> (u64, u64) {
+        let own = life.lanes.iter().map(|lane| {
+            lane.disarm(self);
+            lane.sever(self)
+        });
+        let own: Vec<_> = own.collect();
+        let theirs = self.wiring.neighbours(life.server).iter().map(|neighbour| {
+            let way = Way { from: neighbour.server, to: life.server };
+            self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
+        });
+        own.into_iter()
+            .chain(theirs)
+            .flatten()
+            .fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))
+    }
+}

@@ -1,0 +1,227 @@
+//! A client of this driver: a connection of its own to a server, over which a script talks.
+//!
+//! Not here: what a script says, and what it makes of the replies.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::activity::Flow;
+use super::registry::Caller;
+use super::socket::bound_for;
+use super::{Shared, lock};
+use crate::config::ServerId;
+use crate::driver::{Event, SessionId};
+use crate::wire::{Command, parse};
+
+/// A client's connection, as the driver holds it.
+#[derive(Debug)]
+pub(super) struct Session {
+    orders: mpsc::UnboundedSender<Order>,
+    line: Arc<Line>,
+    task: AbortHandle,
+}
+
+/// What a client does next.
+#[derive(Debug)]
+struct Order {
+    bytes: Bytes,
+    finish: bool,
+}
+
+/// What both halves of the connection know.
+#[derive(Debug)]
+struct Line {
+    session: SessionId,
+    server: ServerId,
+    commands: Arc<Flow>,
+    replies: Arc<Flow>,
+    expected: Mutex<Expected>,
+    over: AtomicBool,
+}
+
+impl Session {
+    /// Dials `server`; orders wait until the connection stands.
+    pub(super) fn open(shared: &Arc<Shared>, session: SessionId, server: ServerId) -> Self {
+        let flow = |reader| Arc::new(Flow::new(shared.activity.clone(), reader));
+        let line = Arc::new(Line {
+            session,
+            server,
+            commands: flow(server.index()),
+            replies: flow(shared.activity.clients()),
+            expected: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
+        // Unbounded: what a script writes is bounded by the script, and a write must not wait for a server that does not read.
+        let (orders, incoming) = mpsc::unbounded_channel();
+        let task = tokio::spawn(run(shared.clone(), line.clone(), incoming)).abort_handle();
+        Self { orders, line, task }
+    }
+
+    /// Whether the connection is gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.line.over.load(Ordering::Acquire)
+    }
+
+    /// Writes, after everything written before.
+    pub(super) fn send(&self, bytes: Bytes, finish: bool) {
+        self.line.commands.sent(bytes.len() as u64);
+        lock(&self.line.expected).written(&bytes, finish);
+        // Fails only when the connection is over, which has its own observation.
+        self.orders.send(Order { bytes, finish }).ok();
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(self, shared: &Shared) {
+        self.task.abort();
+        self.line.end(shared);
+    }
+}
+
+impl Line {
+    /// Nothing is under way any more; said once.
+    fn end(&self, shared: &Shared) {
+        if self.over.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let unanswered = lock(&self.expected).replies.len() as u64;
+        let event = Event::SessionLost { session: self.session, unanswered };
+        shared.sink.push(&shared.clock, event);
+        self.commands.end();
+        self.replies.end();
+    }
+}
+
+async fn run(shared: Arc<Shared>, line: Arc<Line>, orders: mpsc::UnboundedReceiver<Order>) {
+    // However it ends, the observation says so.
+    talk(&shared, &line, orders).await.ok();
+    line.end(&shared);
+}
+
+async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver<Order>) -> io::Result<()> {
+    let target = shared.dial_address(line.server);
+    let socket = bound_for(target)?;
+    let (commands, replies) = (line.commands.clone(), line.replies.clone());
+    let caller = Caller::Client { session: line.session, commands, replies };
+    let _registration = shared.registry.register(socket.local_addr()?, caller);
+    let stream = socket.connect(target).await?;
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.into_split();
+    tokio::select! {
+        read = read(shared, line, reader) => read,
+        written = write(writer, orders) => match written {
+            Err(error) => Err(error),
+            Ok(never) => match never {},
+        },
+    }
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<std::convert::Infallible> {
+    while let Some(order) = orders.recv().await {
+        writer.write_all(&order.bytes).await?;
+        if order.finish {
+            writer.shutdown().await?;
+        }
+    }
+    std::future::pending().await
+}
+
+async fn read(shared: &Shared, line: &Line, mut reader: OwnedReadHalf) -> io::Result<()> {
+    let mut unread = BytesMut::new();
+    loop {
+        let count = reader.read_buf(&mut unread).await?;
+        let mut expected = lock(&line.expected);
+        while let Some(length) = expected.reply_length(&unread, count == 0) {
+            let reply = unread.split_to(length).freeze();
+            shared.sink.push(&shared.clock, Event::Replied { session: line.session, reply });
+        }
+        drop(expected);
+        line.replies.handle(|| (count as u64, ()));
+        if count == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Which replies a client waits for: the commands do not say where a reply ends, so it must know what it asked.
+#[derive(Debug, Default)]
+struct Expected {
+    /// A line that was written in part.
+    unfinished: BytesMut,
+    replies: VecDeque<Shape>,
+}
+
+/// What a reply looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// One line.
+    Line,
+    /// One line, and JSON that ends with an empty line; one line only when the command is refused.
+    Found,
+}
+
+impl Expected {
+    fn written(&mut self, bytes: &[u8], finish: bool) {
+        self.unfinished.extend_from_slice(bytes);
+        while let Some(end) = memchr::memchr(b'\n', &self.unfinished) {
+            let line = self.unfinished.split_to(end + 1);
+            self.replies.extend(shape(&line));
+        }
+        if finish {
+            let line = self.unfinished.split();
+            self.replies.extend(shape(&line));
+        }
+    }
+
+    /// How long the first reply in `unread` is once it is whole; takes it off the expected ones. At the end of the connection
+    /// whatever is left is a reply.
+    fn reply_length(&mut self, unread: &[u8], at_end: bool) -> Option<usize> {
+        let line = memchr::memchr(b'\n', unread).map(|end| end + 1);
+        let whole = match self.replies.front() {
+            Some(Shape::Found) if !unread.starts_with(b"?") => memchr::memmem::find(unread, b"\n\n").map(|end| end + 2),
+            _ => line,
+        };
+        let length = whole.or_else(|| Some(unread.len()).filter(|&rest| at_end && rest > 0))?;
+        self.replies.pop_front();
+        Some(length)
+    }
+}
+
+fn shape(line: &[u8]) -> Option<Shape> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    match parse(line.strip_suffix(b"\r").unwrap_or(line)) {
+        Command::Iamat { .. } | Command::Invalid(_) => Some(Shape::Line),
+        Command::Whatsat { .. } => Some(Shape::Found),
+        Command::At(_) | Command::Blank | Command::Refusal => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_cut_where_the_commands_say_that_they_end() {
+        let mut expected = Expected::default();
+        expected.written(b"IAMAT a +1+1 1\nWHATSAT a 1 1\nWHATS", false);
+        expected.written(b"UP\n\nAT x +0 a +1+1 1\n", true);
+        assert_eq!(expected.replies, [Shape::Line, Shape::Found, Shape::Line]);
+        let unread = b"AT 1\nAT 1\n{\n}\n\n? WHATSUP\n";
+        assert_eq!(expected.reply_length(&unread[..3], false), None);
+        assert_eq!(expected.reply_length(unread, false), Some(5));
+        assert_eq!(expected.reply_length(&unread[5..12], false), None);
+        assert_eq!(expected.reply_length(&unread[5..], false), Some(10));
+        assert_eq!(expected.reply_length(&unread[15..], false), Some(10));
+        assert_eq!(expected.reply_length(&unread[25..], true), None);
+    }
+}

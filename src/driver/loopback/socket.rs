@@ -1,0 +1,75 @@
+//! A TCP connection that is reset when it is dropped, unless it was closed in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// How many connections may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4096;
+
+/// A connection; dropped, it is reset, as those of a process that is killed with unread input are.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    resets: bool,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Lines are written when they are complete: nothing is gained by waiting. A socket that is already gone says so on
+        // its first use.
+        stream.set_nodelay(true).ok();
+        Self { stream, resets: true }
+    }
+
+    /// Ends the writing side; what is then dropped is closed in order.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.resets = false;
+        self.stream.shutdown().await
+    }
+}
+
+impl Deref for Socket {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl DerefMut for Socket {
+    fn deref_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.resets {
+            self.stream.set_zero_linger().ok();
+        }
+    }
+}
+
+/// Listens on `address`.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket_for(address)?;
+    // A restarted server gets its port back although old connections of it linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A socket with an address of its own, to be known by at the far end before it is connected. Both ends are on this machine.
+pub(super) fn bound_for(target: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = socket_for(target)?;
+    socket.bind(SocketAddr::new(target.ip(), 0))?;
+    Ok(socket)
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}

@@ -1,0 +1,273 @@
+//! Equations: these inputs, at these times, give exactly these outputs.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::Strategy as _;
+
+use super::*;
+use crate::config::Strategy;
+use crate::wire::parse;
+
+const START: Timestamp = Timestamp::from_nanoseconds(1_621_464_827_959_498_503);
+const REDIAL: Redial =
+    Redial { first: Duration::from_millis(5), cap: Duration::from_millis(20), timeout: Duration::from_secs(1) };
+
+/// A node with a record of everything it wanted done.
+struct Bench {
+    node: Node,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(strategy: Strategy, links: usize) -> Self {
+        let config = NodeConfig {
+            name: "Clark".into(),
+            strategy,
+            links: vec![LinkMode::Persistent; links],
+            redial: REDIAL,
+            clock_offset: 0,
+            max_records: 3,
+        };
+        Self { node: Node::new(config), now: START }
+    }
+
+    /// A node whose links are all up.
+    fn linked(strategy: Strategy, links: usize) -> Self {
+        let mut bench = Self::new(strategy, links);
+        bench.input(Input::Started);
+        for link in bench.node.link_ids() {
+            bench.input(Input::LinkOpened(link));
+        }
+        bench
+    }
+
+    fn input(&mut self, input: Input<'_>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.node.handle(self.now, input, &mut outputs);
+        outputs
+    }
+
+    fn line(&mut self, line: &str, from: Option<u32>) -> Vec<Output> {
+        self.input(Input::Command { command: parse(line.as_bytes()), from: from.map(LinkId) })
+    }
+
+    fn after(&mut self, milliseconds: u64) -> &mut Self {
+        self.now = self.now + Duration::from_millis(milliseconds);
+        self
+    }
+
+    /// Everything a link owes, as text.
+    fn drain(&mut self, link: u32) -> Vec<String> {
+        std::iter::from_fn(|| self.node.next_line(LinkId(link)).map(|report| report.line().to_owned())).collect()
+    }
+}
+
+fn reply(outputs: &[Output]) -> &str {
+    match outputs.last() {
+        Some(Output::Reply(report)) => report.line(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const ZERO: Output = Output::Ready(LinkId(0));
+const ONE: Output = Output::Ready(LinkId(1));
+
+#[test]
+fn an_iamat_is_stored_and_handed_to_every_link_before_it_is_answered() {
+    let mut bench = Bench::linked(Strategy::Flood, 2);
+    let outputs = bench.line("IAMAT kiwi +34.068930-118.445127 1621464827.959498503", None);
+    assert_eq!(outputs[..3], [Output::Stored(RecordId(0)), ZERO, ONE]);
+    let line = "AT Clark +0.000000000 kiwi +34.068930-118.445127 1621464827.959498503";
+    assert_eq!((outputs.len(), reply(&outputs)), (4, line));
+    assert_eq!((bench.drain(0), bench.drain(1)), (vec![line.to_owned()], vec![line.to_owned()]));
+}
+
+#[test]
+fn the_skew_is_exact_to_the_nanosecond_on_both_sides_of_zero() {
+    let mut bench = Bench::linked(Strategy::Flood, 0);
+    for (time, skew) in [
+        ("1621464827.959498504", "-0.000000001"),
+        ("1621464827.959498502", "+0.000000001"),
+        ("1621464827", "+0.959498503"),
+        ("0", "+1621464827.959498503"),
+        ("9223372036854775807.999999999", "-9223372035233310980.040501496"),
+    ] {
+        assert!(reply(&bench.line(&format!("IAMAT a +1+1 {time}"), None)).starts_with(&format!("AT Clark {skew} a ")));
+    }
+}
+
+#[test]
+fn a_clock_offset_shows_in_the_skew_only() {
+    let mut bench = Bench::linked(Strategy::Flood, 0);
+    bench.input(Input::ClockSet(-1_500_000_000));
+    assert!(reply(&bench.line("IAMAT a +1+1 1621464827.959498503", None)).starts_with("AT Clark -1.500000000 a "));
+    assert_eq!(bench.node.find("a").expect("it is known").learned_at, START);
+}
+
+#[test]
+fn a_newer_report_goes_to_every_link_but_the_one_it_came_by() {
+    let mut bench = Bench::linked(Strategy::Flood, 2);
+    assert_eq!(bench.line("AT Bona +0.1 a +1+1 1", Some(0)), [Output::Stored(RecordId(0)), ONE]);
+    assert_eq!(bench.line("AT Bona +0.1 a +1+1 1", Some(1)), []);
+    assert_eq!(bench.line("AT Bona +0.1 a +1+1 0.5", Some(1)), []);
+    assert_eq!(bench.drain(1), ["AT Bona +0.1 a +1+1 1"]);
+    assert_eq!(bench.line("AT Bona +0.1 a +1+1 2", None), [Output::Stored(RecordId(0)), ZERO, ONE]);
+}
+
+#[test]
+fn direct_tells_everybody_what_a_client_said_and_nobody_what_a_server_said() {
+    let mut bench = Bench::linked(Strategy::Direct, 2);
+    assert_eq!(bench.line("IAMAT a +1+1 1", None)[..3], [Output::Stored(RecordId(0)), ZERO, ONE]);
+    assert_eq!(bench.line("AT Bona +0.1 b +1+1 1", Some(0)), [Output::Stored(RecordId(1))]);
+}
+
+#[test]
+fn a_newer_version_replaces_an_unsent_one_and_what_the_neighbour_told_us_since_is_not_sent_back() {
+    let mut bench = Bench::linked(Strategy::Flood, 2);
+    bench.line("AT Bona +0.1 a +1+1 1", Some(0));
+    assert_eq!(bench.line("AT Bona +0.1 a +1+1 2", Some(0)), [Output::Stored(RecordId(0))]);
+    assert_eq!(bench.drain(1), ["AT Bona +0.1 a +1+1 2"]);
+    bench.line("AT Bona +0.1 a +1+1 3", Some(0));
+    bench.line("AT Bona +0.1 a +1+1 4", Some(1));
+    assert_eq!(bench.drain(1), [""; 0]);
+    assert_eq!(bench.drain(0), ["AT Bona +0.1 a +1+1 4"]);
+}
+
+#[test]
+fn flood_sync_replays_everything_newest_first_when_a_link_opens_and_flood_nothing() {
+    for (strategy, expected) in [(Strategy::FloodSync, 2), (Strategy::Flood, 0)] {
+        let mut bench = Bench::new(strategy, 1);
+        bench.input(Input::Started);
+        assert_eq!(bench.line("IAMAT a +1+1 1", None)[1], Output::Missed(LinkId(0)));
+        bench.after(1).line("AT Bona +0.1 b +1+1 1", Some(0));
+        bench.after(1).input(Input::LinkOpened(LinkId(0)));
+        let lines = bench.drain(0);
+        assert_eq!(lines.len(), expected);
+        assert!(lines.first().is_none_or(|line| line.contains(" b ")), "what it told us before it may have lost");
+    }
+}
+
+#[test]
+fn what_got_newer_since_the_link_opened_is_not_sent_twice() {
+    let mut bench = Bench::new(Strategy::FloodSync, 1);
+    bench.line("AT Bona +0.1 a +1+1 1", None);
+    bench.line("AT Bona +0.1 b +1+1 1", None);
+    bench.input(Input::LinkOpened(LinkId(0)));
+    bench.after(1).line("AT Bona +0.1 a +1+1 2", None);
+    assert_eq!(bench.drain(0), ["AT Bona +0.1 a +1+1 2", "AT Bona +0.1 b +1+1 1"]);
+}
+
+#[test]
+fn redials_wait_twice_as_long_each_time_up_to_the_cap() {
+    let mut bench = Bench::new(Strategy::Flood, 1);
+    assert_eq!(bench.input(Input::Started), [Output::Dial(LinkId(0))]);
+    for wait in [5, 10, 20, 20] {
+        assert_eq!(bench.input(Input::DialFailed(LinkId(0))), []);
+        assert_eq!(bench.node.deadline(), Some(bench.now + Duration::from_millis(wait)));
+        assert_eq!(bench.input(Input::Deadline), []);
+        assert_eq!(bench.after(wait).input(Input::Deadline), [Output::Dial(LinkId(0))]);
+        assert_eq!(bench.node.deadline(), None);
+    }
+    bench.input(Input::LinkOpened(LinkId(0)));
+    bench.input(Input::LinkLost(LinkId(0)));
+    assert_eq!(bench.node.deadline(), Some(bench.now + Duration::from_millis(5)));
+}
+
+#[test]
+fn a_neighbour_that_dials_us_is_dialled_at_once() {
+    let mut bench = Bench::new(Strategy::Flood, 1);
+    bench.input(Input::Started);
+    assert_eq!(bench.input(Input::NeighbourSeen(LinkId(0))), []);
+    bench.input(Input::DialFailed(LinkId(0)));
+    assert_eq!(bench.input(Input::NeighbourSeen(LinkId(0))), [Output::Dial(LinkId(0))]);
+    assert_eq!(bench.node.deadline(), None);
+}
+
+#[test]
+fn a_lost_link_owes_nothing() {
+    let mut bench = Bench::linked(Strategy::Flood, 1);
+    bench.line("IAMAT a +1+1 1", None);
+    assert_eq!(bench.node.owed(LinkId(0)), 1);
+    bench.input(Input::LinkLost(LinkId(0)));
+    assert_eq!((bench.node.owed(LinkId(0)), bench.drain(0)), (0, vec![]));
+}
+
+#[test]
+fn a_full_node_refuses_further_clients_and_goes_on_with_those_it_knows() {
+    let mut bench = Bench::linked(Strategy::Flood, 0);
+    for client in ["a", "b", "c"] {
+        bench.line(&format!("IAMAT {client} +1+1 1"), None);
+    }
+    assert_eq!(bench.line("IAMAT d +1+1 1", None), [Output::Refuse]);
+    assert_eq!(bench.line("AT Bona +0.1 d +1+1 1", None), []);
+    assert!(reply(&bench.line("IAMAT c +1+1 2", None)).ends_with(" c +1+1 2"));
+}
+
+#[test]
+fn whatsat_asks_around_the_most_recent_location() {
+    let mut bench = Bench::linked(Strategy::Flood, 0);
+    assert_eq!(bench.line("WHATSAT a 10 5", None), [Output::Refuse]);
+    bench.line("AT Bona +0.1 a -1.5+002 1", Some(0));
+    let [Output::Search(report, search)] = &bench.line("WHATSAT a 10 5", None)[..] else { panic!("it is known") };
+    assert_eq!(report.line(), "AT Bona +0.1 a -1.5+002 1");
+    assert_eq!(*search, Search { latitude: -1.5, longitude: 2.0, radius_km: 10, bound: 5 });
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_duplication_of_the_same_lines_ends_in_the_same_records(
+        lines in proptest::collection::vec(at_line(), 1..20),
+        order in proptest::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let all = lines.iter().cloned();
+        let shuffled: Vec<_> = order.iter().map(|index| index.get(&lines).clone()).chain(lines.iter().rev().cloned()).collect();
+        prop_assert_eq!(final_records(all), final_records(shuffled));
+    }
+
+    #[test]
+    fn a_node_survives_any_inputs_and_never_goes_back(inputs in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..200)) {
+        let mut bench = Bench::new(Strategy::FloodSync, 3);
+        let mut newest: Option<Arc<Report>> = None;
+        for (kind, link, time) in inputs {
+            let link = LinkId(u32::from(link) % 3);
+            let line = format!("AT S +0.{time} a +1+1 {time}");
+            let input = match kind % 7 {
+                0 => Input::LinkOpened(link),
+                1 => Input::LinkLost(link),
+                2 => Input::DialFailed(link),
+                3 => Input::NeighbourSeen(link),
+                4 => Input::Deadline,
+                _ => Input::Command { command: parse(line.as_bytes()), from: Some(link) },
+            };
+            bench.after(u64::from(time) % 7).input(input);
+            if kind % 3 == 0 {
+                bench.drain(link.0);
+            }
+            prop_assert!(bench.node.owed(link) <= 2 * bench.node.records().len());
+            let now = bench.node.find("a").map(|record| record.report.clone());
+            if let (Some(newest), Some(now)) = (&newest, &now) {
+                prop_assert!(now.at().version_cmp(newest.at()).is_ge());
+            }
+            newest = now;
+        }
+    }
+}
+
+fn at_line() -> impl proptest::strategy::Strategy<Value = String> {
+    let origin = prop::sample::select(vec!["Clark", "Bona"]);
+    let skew = prop::sample::select(vec!["+0.1", "-0.25", "1"]);
+    let location = prop::sample::select(vec!["+1+1", "+1.0+1", "-2+3"]);
+    let time = prop::sample::select(vec!["1", "1.0", "1.5", "1.50", "2"]);
+    let gap = prop::sample::select(vec![" ", "  ", "\t"]);
+    (origin, skew, location, time, gap)
+        .prop_map(|(origin, skew, location, time, gap)| format!("AT {origin}{gap}{skew} a {location} {time}"))
+}
+
+fn final_records(lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut bench = Bench::linked(Strategy::Flood, 1);
+    for line in lines {
+        bench.line(&line, None);
+    }
+    bench.node.records().map(|record| record.report.line().to_owned()).collect()
+}

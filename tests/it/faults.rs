@@ -1,0 +1,227 @@
+//! What every fault does to a herd on real sockets.
+
+use std::time::Duration;
+
+use herdsim::config::{Delay, LinkMode, ServerId, Strategy};
+use herdsim::driver::{Action, Event, Slowness};
+
+use crate::support::*;
+
+fn with_strategy(strategy: Strategy) -> herdsim::config::Topology {
+    with(five_servers(), |topology| topology.strategy = strategy)
+}
+
+#[tokio::test]
+async fn an_update_reaches_everybody_with_one_line_per_way_and_not_back() {
+    for (strategy, lines) in [(Strategy::Flood, 8), (Strategy::FloodSync, 8), (Strategy::Direct, 4)] {
+        let mut herd = Herd::start(with_strategy(strategy)).await;
+        for (time, server) in (1..).zip(ALL) {
+            let before = herd.lines();
+            herd.say(server, &format!("IAMAT a +1+1 {time}")).await;
+            assert_eq!(herd.lines() - before, lines, "{strategy}");
+            assert_eq!(herd.holders("a", &time.to_string()), ALL);
+        }
+    }
+}
+
+#[tokio::test]
+async fn per_message_links_carry_one_line_a_connection_and_as_many_lines() {
+    let topology =
+        with(five_servers(), |topology| topology.links.iter_mut().for_each(|link| link.mode = LinkMode::PerMessage));
+    let mut herd = Herd::start(topology).await;
+    herd.say(CLARK, KIWI).await;
+    assert_eq!((herd.lines(), herd.holders("kiwi.cs.ucla.edu", "1621464827.959498503")), (8, ALL.into()));
+    let hit = herd.apply(Action::Kill(BONA)).await;
+    assert_eq!(hit.records_lost, 1);
+    herd.say(CLARK, "IAMAT b +1+1 1").await;
+    assert_eq!(herd.holders("b", "1"), [BAILEY, CAMPBELL, CLARK, JAQUEZ]);
+}
+
+#[tokio::test]
+async fn a_restarted_server_catches_up_with_flood_sync_and_not_with_flood() {
+    for (strategy, holders) in [(Strategy::FloodSync, &ALL[..]), (Strategy::Flood, &[BAILEY, BONA, CAMPBELL, JAQUEZ])] {
+        let mut herd = Herd::start(with_strategy(strategy)).await;
+        herd.say(CLARK, "IAMAT before +1+1 1").await;
+        let hit = herd.apply(Action::Kill(CLARK)).await;
+        assert!(hit.connections >= 4 && hit.records_lost == 1, "{hit:?}");
+        herd.settle().await;
+        herd.say(BAILEY, "IAMAT during +1+1 2").await;
+        herd.apply(Action::Start(CLARK)).await;
+        herd.settle().await;
+        assert_eq!(herd.holders("during", "2"), holders, "{strategy}");
+        assert_eq!(herd.holders("before", "1"), holders, "{strategy}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_resets_its_clients_and_a_stopped_one_answers_them_first() {
+    use tokio::io::AsyncReadExt as _;
+
+    let mut herd = Herd::start(five_servers()).await;
+    let mut client = connect(herd.port(CLARK)).await;
+    herd.ask(CLARK, b"\n").await;
+    let port = herd.port(CLARK);
+    herd.apply(Action::Kill(CLARK)).await;
+    let error = client.read(&mut [0; 8]).await.expect_err("a killed server closes nothing in order");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+
+    herd.send(JAQUEZ, "IAMAT last +1+1 1").await;
+    herd.until(|event| matches!(event, Event::Accepted { .. })).await;
+    herd.apply(Action::Stop(JAQUEZ)).await;
+    herd.settle().await;
+    assert_eq!(herd.holders("last", "1"), [BAILEY, BONA, CAMPBELL]);
+    assert!(herd.seen.iter().any(|seen| matches!(seen.event, Event::Replied { .. })));
+}
+
+#[tokio::test]
+async fn a_cut_way_loses_updates_and_a_healed_one_is_repaired() {
+    let mut herd = Herd::start(with_strategy(Strategy::FloodSync)).await;
+    for neighbour in [BONA, JAQUEZ] {
+        let hit = herd.apply(Action::Cut(way(neighbour, CLARK))).await;
+        assert_eq!(hit.connections, 1);
+    }
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    let missed = herd.seen.iter().filter(|seen| matches!(seen.event, Event::Missed { .. })).count();
+    assert_eq!(missed, 2);
+    // The other way is whole.
+    herd.say(CLARK, "IAMAT b +1+1 1").await;
+    assert_eq!(herd.holders("b", "1"), ALL);
+    herd.apply(Action::Heal(way(BONA, CLARK))).await;
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "1"), ALL);
+}
+
+#[tokio::test]
+async fn a_held_way_loses_nothing_and_keeps_the_order() {
+    let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+    for neighbour in [BONA, JAQUEZ] {
+        herd.apply(Action::Hold(way(neighbour, CLARK))).await;
+    }
+    for time in 1..=3 {
+        herd.say(BAILEY, &format!("IAMAT a +1+1 {time}")).await;
+    }
+    assert_eq!(herd.holders("a", "3"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    let hit = herd.apply(Action::Release(way(BONA, CLARK))).await;
+    assert_eq!(hit.lines_released, 3);
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "3"), ALL);
+    let heard = herd.seen.iter().filter_map(|seen| match &seen.event {
+        Event::Heard { server: CLARK, report, newer: true, .. } => Some(report.at().stated_time().to_owned()),
+        _ => None,
+    });
+    assert_eq!(heard.collect::<Vec<_>>(), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_paused_server_handles_nothing_and_then_everything() {
+    let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+    herd.apply(Action::Pause(CLARK)).await;
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    herd.send(CLARK, "IAMAT b +1+1 1").await;
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    assert_eq!(herd.holders("b", "1"), []);
+    herd.apply(Action::Resume(CLARK)).await;
+    herd.settle().await;
+    assert_eq!((herd.holders("a", "1"), herd.holders("b", "1")), (ALL.into(), ALL.into()));
+}
+
+#[tokio::test]
+async fn a_slow_way_delays_its_lines() {
+    let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+    let delay = Delay { latency: Duration::from_millis(50), jitter: Duration::ZERO };
+    for neighbour in [BONA, JAQUEZ] {
+        herd.apply(Action::Slow(way(neighbour, CLARK), Slowness { delay, rate: None })).await;
+    }
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    let at = |wanted: &dyn Fn(&Event) -> bool| herd.seen.iter().find(|seen| wanted(&seen.event)).expect("seen").at;
+    let sent = at(&|event| matches!(event, Event::Sent { way: w, .. } if w.to == CLARK));
+    let heard = at(&|event| matches!(event, Event::Heard { server: CLARK, .. }));
+    assert!(heard.since(sent) >= Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_half_open_way_swallows_lines_until_it_is_healed() {
+    let mut herd = Herd::start(with_strategy(Strategy::FloodSync)).await;
+    for neighbour in [BONA, JAQUEZ] {
+        herd.apply(Action::HalfOpen(way(neighbour, CLARK))).await;
+    }
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    assert_eq!(herd.seen.iter().filter(|seen| matches!(seen.event, Event::LinkLost { .. })).count(), 0);
+    let hit = herd.apply(Action::Heal(way(JAQUEZ, CLARK))).await;
+    assert_eq!(hit.connections, 1);
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "1"), ALL);
+}
+
+#[tokio::test]
+async fn a_reset_comes_after_as_many_lines_as_asked_and_the_link_comes_back() {
+    let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+    herd.apply(Action::Reset(way(BONA, CLARK), 2)).await;
+    for time in 1..=3 {
+        herd.say(BAILEY, &format!("IAMAT a +1+1 {time}")).await;
+        let resets = herd.seen.iter().filter(|seen| matches!(seen.event, Event::LinkLost { .. })).count();
+        assert_eq!(resets, usize::from(time >= 2));
+    }
+    assert_eq!(herd.holders("a", "3"), ALL);
+    assert_eq!(herd.apply(Action::Reset(way(BONA, CLARK), 0)).await.connections, 1);
+}
+
+#[tokio::test]
+async fn single_lines_can_be_dropped_and_doubled() {
+    let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+    herd.apply(Action::Cut(way(JAQUEZ, CLARK))).await;
+    herd.apply(Action::Drop(way(BONA, CLARK), 1)).await;
+    herd.apply(Action::Duplicate(way(BONA, CLARK), 2)).await;
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    herd.say(BAILEY, "IAMAT a +1+1 2").await;
+    let heard = herd.seen.iter().filter(|seen| matches!(seen.event, Event::Heard { server: CLARK, .. })).count();
+    assert_eq!((heard, herd.holders("a", "2")), (2, ALL.into()));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_shows_in_the_skew() {
+    let mut herd = Herd::start(five_servers()).await;
+    let skew = async |herd: &Herd| -> f64 {
+        let reply = herd.ask(CLARK, b"IAMAT a +1+1 0\n").await;
+        reply.split(' ').nth(2).expect("a skew").parse().expect("a number")
+    };
+    let before = skew(&herd).await;
+    herd.apply(Action::SetClock(CLARK, 3_600_000_000_000)).await;
+    let after = skew(&herd).await;
+    assert!((3600.0..3660.0).contains(&(after - before)), "{before} {after}");
+}
+
+#[tokio::test]
+async fn four_pairs_of_dead_servers_in_the_ten_do_not_split_more_than_the_graph_says() {
+    let pairs = ALL.iter().flat_map(|&a| ALL.iter().filter(move |&&b| a < b).map(move |&b| [a, b]));
+    let mut agreeing = 0;
+    for dead in pairs {
+        let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
+        for server in dead {
+            herd.apply(Action::Kill(server)).await;
+        }
+        herd.settle().await;
+        let alive: Vec<ServerId> = ALL.into_iter().filter(|server| !dead.contains(server)).collect();
+        herd.say(alive[0], "IAMAT a +1+1 1").await;
+        agreeing += usize::from(herd.holders("a", "1") == alive);
+    }
+    assert_eq!(agreeing, 7);
+}
+
+#[tokio::test]
+async fn a_herd_forgets_nothing_of_a_port_when_it_is_restarted_again_and_again() {
+    let mut herd = Herd::start(five_servers()).await;
+    let port = herd.port(CLARK);
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    for _ in 0..50 {
+        herd.apply(Action::Restart(CLARK)).await;
+        assert_eq!(herd.port(CLARK), port);
+    }
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "1"), ALL);
+}

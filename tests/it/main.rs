@@ -1,0 +1,5 @@
+//! Tests of the whole program, in one binary.
+
+mod faults;
+mod protocol;
+mod support;
