@@ -270,6 +270,13 @@ pub struct DownRequest {
     pub timeout: Option<u64>,
 }
 
+/// How the herd ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownAnswer {
+    /// Every server did what it was asked and closed; otherwise some took too long and were killed.
+    pub in_order: bool,
+}
+
 /// Which observations: the query of `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventsQuery {

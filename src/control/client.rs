@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::api::{
-    DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer, VerbRequest,
+    DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
+    VerbRequest,
 };
 use super::events::NamedObservation;
 use super::socket;
@@ -59,10 +60,9 @@ impl ClientError {
     /// Whether the command asked for something that does not exist or makes no sense.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Refused(refusal) => matches!(
-                refusal.code,
-                RefusalCode::UnknownServer | RefusalCode::NotLinked | RefusalCode::Invalid
-            ),
+            Self::Refused(refusal) => {
+                matches!(refusal.code, RefusalCode::UnknownServer | RefusalCode::NotLinked | RefusalCode::Invalid)
+            }
             Self::SeveralHerds(_) => true,
             _ => false,
         }
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Ends the herd; returns when it is down.
-    pub async fn down(self, request: &DownRequest) -> Result<(), ClientError> {
+    pub async fn down(self, request: &DownRequest) -> Result<DownAnswer, ClientError> {
         self.exchange(Method::POST, "/down", request).await
     }
 
@@ -155,7 +155,9 @@ impl Client {
             let bytes = body.map_err(|error| lost(&herd, &error))?.to_bytes();
             serde_json::from_slice(&bytes).map_err(|error| lost(&herd, &error))
         };
-        tokio::time::timeout(limit, whole).await.unwrap_or_else(|_| Err(ClientError::Late { herd: herd.clone(), limit }))
+        tokio::time::timeout(limit, whole)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Late { herd: herd.clone(), limit }))
     }
 
     async fn send(

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ServerId, Topology};
 use crate::driver::{Event, Observation, Way};
+use crate::time::Timestamp;
 use crate::wire::Report;
 
 /// Observations a herd keeps for who asks later.
@@ -26,31 +27,107 @@ pub struct NamedObservation {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "every variant and field is that of `Event`, which documents it")]
 pub enum NamedEvent {
-    Started { server: String, port: u16 },
-    Stopped { server: String, records: u64 },
-    Killed { server: String, records: u64 },
-    Crashed { server: String, reason: String },
-    Paused { server: String },
-    Resumed { server: String },
-    ClockSet { server: String, offset: i64 },
-    LinkUp { from: String, to: String },
-    LinkLost { from: String, to: String, lines_lost: u64 },
-    Accepted { server: String, line: String, newer: bool },
-    Answered { server: String, line: String },
-    Refused { server: String, command: String },
-    Sent { from: String, to: String, line: String },
-    Heard { server: String, from: Option<String>, line: String, newer: bool },
-    Missed { from: String, to: String, line: String },
-    Replied { session: u32, reply: String },
-    SessionLost { session: u32, unanswered: u64 },
+    Started {
+        server: String,
+        port: u16,
+    },
+    Stopped {
+        server: String,
+        records: u64,
+    },
+    Killed {
+        server: String,
+        records: u64,
+    },
+    Crashed {
+        server: String,
+        reason: String,
+    },
+    Paused {
+        server: String,
+    },
+    Resumed {
+        server: String,
+    },
+    ClockSet {
+        server: String,
+        offset: i64,
+    },
+    LinkUp {
+        from: String,
+        to: String,
+    },
+    LinkLost {
+        from: String,
+        to: String,
+        lines_lost: u64,
+    },
+    Accepted {
+        server: String,
+        line: String,
+        newer: bool,
+    },
+    Answered {
+        server: String,
+        line: String,
+    },
+    Refused {
+        server: String,
+        command: String,
+    },
+    Sent {
+        from: String,
+        to: String,
+        line: String,
+    },
+    Heard {
+        server: String,
+        from: Option<String>,
+        line: String,
+        newer: bool,
+    },
+    Missed {
+        from: String,
+        to: String,
+        line: String,
+    },
+    Replied {
+        session: u32,
+        reply: String,
+    },
+    SessionLost {
+        session: u32,
+        unanswered: u64,
+    },
     /// So many observations were left out, because who watches is slower than the herd.
-    LeftOut { events: u64 },
+    LeftOut {
+        events: u64,
+    },
+}
+
+/// What a watcher gets to see.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// This happened.
+    Happened(Observation),
+    /// So many observations were left out before `at`.
+    LeftOut {
+        /// When the next one happened.
+        at: Timestamp,
+        /// How many.
+        events: u64,
+    },
 }
 
 impl NamedObservation {
-    /// The names of `topology` for its numbers.
-    pub fn of(topology: &Topology, observation: &Observation) -> Self {
-        Self { at: observation.at.nanoseconds(), event: named(topology, &observation.event) }
+    /// The names of `topology` for the numbers of what was seen.
+    pub fn of(topology: &Topology, seen: &Seen) -> Self {
+        match seen {
+            Seen::Happened(Observation { at, event }) => Self { at: at.nanoseconds(), event: named(topology, event) },
+            Seen::LeftOut { at, events } => {
+                Self { at: at.nanoseconds(), event: NamedEvent::LeftOut { events: *events } }
+            }
+        }
     }
 
     /// The servers it happened at.
@@ -123,19 +200,19 @@ fn named(topology: &Topology, event: &Event) -> NamedEvent {
 
 /// The last [`KEPT`] observations; the oldest goes when a further one comes.
 #[derive(Debug, Default)]
-pub struct Recent(VecDeque<Observation>);
+pub struct Recent(VecDeque<Seen>);
 
 impl Recent {
     /// Keeps one more.
-    pub fn push(&mut self, observation: Observation) {
+    pub fn push(&mut self, seen: Seen) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(observation);
+        self.0.push_back(seen);
     }
 
     /// What is kept, the oldest first.
-    pub fn to_vec(&self) -> Vec<Observation> {
+    pub fn to_vec(&self) -> Vec<Seen> {
         self.0.iter().cloned().collect()
     }
 }

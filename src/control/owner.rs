@@ -12,11 +12,12 @@ use super::api::{
     HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
     ServerState, ServerStatus, VerbAnswer, VerbRequest, WayFault,
 };
-use super::events::Recent;
+use super::events::{Recent, Seen};
 use super::names::{Names, refusal};
 use super::standing::Standing;
 use crate::config::{ServerId, Topology};
-use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait, Wiring};
+use crate::driver::loopback::{Condition, LoopbackDriver};
+use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait};
 use crate::exit::Exit;
 use crate::herd::Verb;
 use crate::time::Timestamp;
@@ -39,8 +40,8 @@ pub enum Request {
     Records(RecordsQuery, oneshot::Sender<Result<RecordsAnswer, Refusal>>),
     /// What happened, and what happens from now on?
     Watch(oneshot::Sender<Watch>),
-    /// End. Answered when the herd is down.
-    Down(Option<Duration>, oneshot::Sender<()>),
+    /// End. Answered when the herd is down: whether every server ended in order.
+    Down(Option<Duration>, oneshot::Sender<bool>),
 }
 
 /// The past and the future of a herd, without a gap between them.
@@ -49,9 +50,9 @@ pub struct Watch {
     /// The names.
     pub topology: Arc<Topology>,
     /// What is kept of the past.
-    pub recent: Vec<Observation>,
+    pub recent: Vec<Seen>,
     /// What comes.
-    pub feed: broadcast::Receiver<Observation>,
+    pub feed: broadcast::Receiver<Seen>,
 }
 
 /// What the owner is told about the herd once.
@@ -71,18 +72,17 @@ pub struct Origin {
 
 /// Owns a driver.
 #[derive(Debug)]
-pub struct Owner<D> {
-    driver: D,
+pub struct Owner {
+    driver: LoopbackDriver,
     topology: Arc<Topology>,
-    wiring: Wiring,
     origin: Origin,
     standing: Standing,
     recent: Recent,
     /// Cuts that follow a hold, and when.
     due: Vec<(Timestamp, Vec<Action>)>,
-    feed: broadcast::Sender<Observation>,
+    feed: broadcast::Sender<Seen>,
     requests: mpsc::Receiver<Request>,
-    waiting_for_the_end: Vec<oneshot::Sender<()>>,
+    waiting_for_the_end: Vec<oneshot::Sender<bool>>,
     on_linked: Option<oneshot::Sender<()>>,
 }
 
@@ -92,15 +92,14 @@ enum Step {
     Ended(Exit),
 }
 
-impl<D: Driver> Owner<D> {
+impl Owner {
     /// Takes a driver that runs; requests go to the sender.
-    pub fn new(driver: D, topology: Arc<Topology>, origin: Origin) -> (Self, mpsc::Sender<Request>) {
+    pub fn new(driver: LoopbackDriver, origin: Origin) -> (Self, mpsc::Sender<Request>) {
         let (asks, requests) = mpsc::channel(REQUESTS);
         let owner = Self {
-            wiring: Wiring::of(&topology),
-            standing: Standing::new(&topology),
+            topology: driver.topology().clone(),
             driver,
-            topology,
+            standing: Standing::default(),
             origin,
             recent: Recent::default(),
             due: Vec::new(),
@@ -151,29 +150,15 @@ impl<D: Driver> Owner<D> {
         }
     }
 
-    /// Ends every server in order, and at once those that take longer than the herd's time for it.
-    pub async fn drain(&mut self) {
-        let in_order = tokio::time::timeout(self.origin.drain, self.end_all(Action::Stop));
-        if in_order.await.is_err() {
-            self.end_all(Action::Kill).await;
-        }
-    }
-
-    /// Gives up the driver's place: who waits for the end of the herd is told that it is down.
-    pub fn farewell(&mut self) {
-        for waiting in self.waiting_for_the_end.drain(..) {
-            let _ = waiting.send(());
-        }
-        self.requests.close();
-    }
-
-    async fn end_all(&mut self, end: impl Fn(ServerId) -> Action) {
-        for server in self.servers() {
-            if self.driver.port(server).is_some() {
-                // A herd that ends has nobody left to tell.
-                let _ = self.driver.apply(end(server)).await;
-            }
-            self.catch_up().await;
+    /// Ends every server in order, and after the herd's time for it at once. Who waits for the end is then told, with the
+    /// herd's name given back before.
+    pub async fn end(self, give_back: impl FnOnce()) {
+        // Cancelled, it drops the driver, which ends what still runs.
+        let in_order = tokio::time::timeout(self.origin.drain, self.driver.shut_down()).await.is_ok();
+        give_back();
+        for waiting in self.waiting_for_the_end {
+            // Fails when nobody waits any more.
+            let _ = waiting.send(in_order);
         }
     }
 
@@ -182,15 +167,22 @@ impl<D: Driver> Owner<D> {
     }
 
     fn observe(&mut self, observation: Observation) {
-        self.standing.observe(&observation.event);
         if let Event::LinkUp(_) = observation.event {
             self.tell_if_linked();
         }
+        let forgotten = self.driver.take_forgotten();
+        if forgotten > 0 {
+            self.publish(Seen::LeftOut { at: observation.at, events: forgotten });
+        }
+        self.publish(Seen::Happened(observation));
+    }
+
+    fn publish(&mut self, seen: Seen) {
         if self.feed.receiver_count() > 0 {
             // Fails when the last watcher has just gone.
-            let _ = self.feed.send(observation.clone());
+            let _ = self.feed.send(seen.clone());
         }
-        self.recent.push(observation);
+        self.recent.push(seen);
     }
 
     fn tell_if_linked(&mut self) {
@@ -200,10 +192,9 @@ impl<D: Driver> Owner<D> {
         }
     }
 
-    fn is_linked(&self) -> bool {
-        let all_up = |&server: &ServerId| {
-            self.standing.links_up(&self.wiring, server) == self.wiring.neighbours(server).len()
-        };
+    /// Whether every way is open.
+    pub fn is_linked(&self) -> bool {
+        let all_up = |&server: &ServerId| self.driver.links_up(server) == self.driver.wiring().neighbours(server).len();
         self.servers().iter().all(all_up)
     }
 
@@ -231,6 +222,7 @@ impl<D: Driver> Owner<D> {
             }
             Request::Watch(answer) => {
                 self.catch_up().await;
+                self.driver.observe_traffic(true);
                 drop(answer.send(self.watch()));
             }
             Request::Down(..) => unreachable!("serve takes it"),
@@ -238,15 +230,14 @@ impl<D: Driver> Owner<D> {
     }
 
     async fn verb(&mut self, request: &VerbRequest) -> Result<VerbAnswer, Refusal> {
-        let verb = Names::of(&self.topology, &self.wiring).verb(request)?;
-        let actions = verb.actions(&self.topology, &self.wiring);
+        let verb = Names::of(&self.topology, self.driver.wiring()).verb(request)?;
+        let actions = verb.actions(&self.topology, self.driver.wiring());
         let mut answer = VerbAnswer::default();
         let mut changed = false;
         for action in &actions {
-            let idle = self.idle(action);
+            changed |= self.changes(action);
             answer.add(self.driver.apply(action.clone()).await.map_err(refused)?);
-            let noted = self.standing.apply(action);
-            changed |= !idle && noted;
+            changed |= self.standing.apply(action);
         }
         answer.ways = if one_server(&verb).is_some() { 0 } else { actions.len() as u64 };
         self.plan(&verb);
@@ -256,14 +247,19 @@ impl<D: Driver> Owner<D> {
         Ok(answer)
     }
 
-    /// Whether an action on a server finds it as it would leave it.
-    fn idle(&self, action: &Action) -> bool {
+    /// Whether an action will change a server, or count towards something.
+    fn changes(&self, action: &Action) -> bool {
+        let state = |server| self.state(server);
         match *action {
-            Action::Kill(server) | Action::Stop(server) | Action::Pause(server) | Action::Resume(server) => {
-                self.driver.port(server).is_none()
+            Action::Kill(server) | Action::Stop(server) => {
+                matches!(state(server), ServerState::Up | ServerState::Paused)
             }
-            Action::Start(server) => self.driver.port(server).is_some(),
-            Action::Reset(_, after) => after == 0,
+            Action::Start(server) => matches!(state(server), ServerState::Down | ServerState::Crashed),
+            Action::Restart(_) => true,
+            Action::Pause(server) => state(server) == ServerState::Up,
+            Action::Resume(server) => state(server) == ServerState::Paused,
+            Action::SetClock(server, offset) => self.driver.clock_offset(server) != offset,
+            Action::Reset(_, after) => after > 0,
             _ => false,
         }
     }
@@ -279,19 +275,24 @@ impl<D: Driver> Owner<D> {
             };
         };
         let name = self.topology.name(server);
-        format!("{name} is {} already", self.state(server).name())
+        match verb {
+            Verb::SetClock(..) => format!("the clock of {name} is so already"),
+            Verb::Pause(_) | Verb::Resume(_) => format!("{name} is {}", self.state(server).name()),
+            _ => format!("{name} is {} already", self.state(server).name()),
+        }
     }
 
     /// Keeps what a verb wants done later, and forgets what a later verb takes back.
     fn plan(&mut self, verb: &Verb) {
         if let Verb::Heal(ways) | Verb::Release(ways) | Verb::Cut(ways) = *verb {
-            let ways = ways.of(&self.wiring);
+            let ways = ways.of(self.driver.wiring());
             for (_, actions) in &mut self.due {
-                actions.retain(|action| !matches!(action, Action::Cut(way) | Action::Release(way) if ways.contains(way)));
+                actions
+                    .retain(|action| !matches!(action, Action::Cut(way) | Action::Release(way) if ways.contains(way)));
             }
             self.due.retain(|(_, actions)| !actions.is_empty());
         }
-        if let Some((after, actions)) = verb.later(&self.topology, &self.wiring) {
+        if let Some((after, actions)) = verb.later(&self.topology, self.driver.wiring()) {
             self.due.push((self.driver.now() + after, actions));
         }
     }
@@ -310,12 +311,11 @@ impl<D: Driver> Owner<D> {
     }
 
     fn state(&self, server: ServerId) -> ServerState {
-        let standing = self.standing.server(server);
-        match self.driver.port(server) {
-            None if standing.crashed.is_some() => ServerState::Crashed,
-            None => ServerState::Down,
-            Some(_) if standing.paused => ServerState::Paused,
-            Some(_) => ServerState::Up,
+        match self.driver.condition(server) {
+            Condition::Up => ServerState::Up,
+            Condition::Paused => ServerState::Paused,
+            Condition::Crashed(_) => ServerState::Crashed,
+            Condition::Down | Condition::Elsewhere => ServerState::Down,
         }
     }
 
@@ -336,25 +336,25 @@ impl<D: Driver> Owner<D> {
 
     fn server_status(&self, server: ServerId) -> ServerStatus {
         let configured = &self.topology.servers[server.index()];
-        let standing = self.standing.server(server);
-        let state = self.state(server);
-        let runs = self.driver.port(server).is_some();
-        let neighbours = self.wiring.neighbours(server);
+        let neighbours = self.driver.wiring().neighbours(server);
         ServerStatus {
             server: configured.name.to_string(),
-            state,
-            reason: standing.crashed.clone().filter(|_| state == ServerState::Crashed),
+            state: self.state(server),
+            reason: match self.driver.condition(server) {
+                Condition::Crashed(reason) => Some(reason),
+                _ => None,
+            },
             host: configured.host.clone(),
-            port: self.driver.port(server).unwrap_or(configured.port),
+            port: self.driver.address(server).map_or(configured.port, |address| address.port()),
             neighbours: neighbours.iter().map(|n| self.topology.name(n.server).to_string()).collect(),
-            links_up: if runs { self.standing.links_up(&self.wiring, server) } else { 0 },
+            links_up: self.driver.links_up(server),
             records: self.driver.records(server).len(),
-            clock_offset: standing.clock_offset,
+            clock_offset: self.driver.clock_offset(server),
         }
     }
 
     fn records(&self, query: &RecordsQuery) -> Result<RecordsAnswer, Refusal> {
-        let names = Names::of(&self.topology, &self.wiring);
+        let names = Names::of(&self.topology, self.driver.wiring());
         let only = query.server.as_deref().map(|name| names.server(name)).transpose()?;
         let running: Vec<_> = self.servers().into_iter().filter(|&s| self.driver.port(s).is_some()).collect();
         let known: Vec<(ServerId, Vec<Known>)> = running.iter().map(|&s| (s, self.driver.records(s))).collect();

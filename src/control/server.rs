@@ -21,13 +21,13 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
-    DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer, VerbRequest,
+    DownAnswer, DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer,
+    VerbRequest,
 };
-use super::events::{NamedEvent, NamedObservation};
+use super::events::{NamedEvent, NamedObservation, Seen};
 use super::names::refusal;
 use super::owner::{Request, Watch};
 use crate::config::Topology;
-use crate::driver::Observation;
 
 type Asks = State<mpsc::Sender<Request>>;
 
@@ -90,10 +90,7 @@ async fn herd(asks: Asks) -> Result<Json<HerdStatus>, Refusal> {
     ask(&asks, Request::Status).await.map(Json)
 }
 
-async fn verb(
-    asks: Asks,
-    request: Result<Json<VerbRequest>, JsonRejection>,
-) -> Result<Json<VerbAnswer>, Refusal> {
+async fn verb(asks: Asks, request: Result<Json<VerbRequest>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {
     let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
     ask(&asks, |answer| Request::Verb(request, answer)).await?.map(Json)
 }
@@ -102,9 +99,11 @@ async fn records(asks: Asks, Query(query): Query<RecordsQuery>) -> Result<Json<R
     ask(&asks, |answer| Request::Records(query, answer)).await?.map(Json)
 }
 
-async fn down(asks: Asks, request: Result<Json<DownRequest>, JsonRejection>) -> Result<Json<()>, Refusal> {
+async fn down(asks: Asks, request: Result<Json<DownRequest>, JsonRejection>) -> Result<Json<DownAnswer>, Refusal> {
     let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
-    ask(&asks, |answer| Request::Down(request.timeout.map(Duration::from_nanos), answer)).await.map(Json)
+    let drain = request.timeout.map(Duration::from_nanos);
+    let in_order = ask(&asks, |answer| Request::Down(drain, answer)).await?;
+    Ok(Json(DownAnswer { in_order }))
 }
 
 async fn events(asks: Asks, Query(query): Query<EventsQuery>) -> Result<Response, Refusal> {
@@ -122,7 +121,7 @@ async fn events(asks: Asks, Query(query): Query<EventsQuery>) -> Result<Response
 }
 
 /// What happens from now on; ends with the herd.
-fn follow(topology: Arc<Topology>, feed: broadcast::Receiver<Observation>) -> impl Stream<Item = NamedObservation> {
+fn follow(topology: Arc<Topology>, feed: broadcast::Receiver<Seen>) -> impl Stream<Item = NamedObservation> {
     stream::unfold((topology, feed, 0), |(topology, mut feed, last)| async move {
         let observation = next_named(&topology, &mut feed, last).await?;
         let at = observation.at;
@@ -130,11 +129,7 @@ fn follow(topology: Arc<Topology>, feed: broadcast::Receiver<Observation>) -> im
     })
 }
 
-async fn next_named(
-    topology: &Topology,
-    feed: &mut broadcast::Receiver<Observation>,
-    last: i64,
-) -> Option<NamedObservation> {
+async fn next_named(topology: &Topology, feed: &mut broadcast::Receiver<Seen>, last: i64) -> Option<NamedObservation> {
     match feed.recv().await {
         Ok(observation) => Some(NamedObservation::of(topology, &observation)),
         Err(RecvError::Lagged(events)) => Some(NamedObservation { at: last, event: NamedEvent::LeftOut { events } }),

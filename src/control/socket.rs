@@ -27,7 +27,9 @@ pub enum SocketError {
         problem: String,
     },
     /// The path does not fit a socket address.
-    #[error("{0} is longer than {MAX_PATH} bytes, the most a socket's path may have: set XDG_RUNTIME_DIR to a shorter one")]
+    #[error(
+        "{0} is longer than {MAX_PATH} bytes, the most a socket's path may have: set XDG_RUNTIME_DIR to a shorter one"
+    )]
     TooLong(PathBuf),
     /// Somebody else holds the name.
     #[error("the herd `{herd}` is already up{}; `herdsim down --herd {herd}` ends it", pid.map_or_else(String::new, |pid| format!(" (process {pid})")))]
