@@ -1,7 +1,9 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod diagnostic;
 pub mod driver;
 pub mod exit;
 pub mod herd;

@@ -119,6 +119,32 @@ pub enum Seen {
     },
 }
 
+impl NamedEvent {
+    /// Whether it is about a line, of which there are as many as clients and neighbours send.
+    pub fn is_traffic(&self) -> bool {
+        match self {
+            Self::Started { .. }
+            | Self::Stopped { .. }
+            | Self::Killed { .. }
+            | Self::Crashed { .. }
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::ClockSet { .. }
+            | Self::LinkUp { .. }
+            | Self::LinkLost { .. } => false,
+            Self::Accepted { .. }
+            | Self::Answered { .. }
+            | Self::Refused { .. }
+            | Self::Sent { .. }
+            | Self::Heard { .. }
+            | Self::Missed { .. }
+            | Self::Replied { .. }
+            | Self::SessionLost { .. }
+            | Self::LeftOut { .. } => true,
+        }
+    }
+}
+
 impl NamedObservation {
     /// The names of `topology` for the numbers of what was seen.
     pub fn of(topology: &Topology, seen: &Seen) -> Self {

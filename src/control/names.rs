@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::api::{NamedMode, NamedWays, Refusal, RefusalCode, VerbRequest};
 use crate::config::{Delay, ServerId, Topology};
+use crate::diagnostic::{did_you_mean, quoted};
 use crate::driver::{Slowness, Way, Wiring};
 use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
@@ -23,9 +24,8 @@ impl<'a> Names<'a> {
     /// The server called `name`.
     pub fn server(self, name: &str) -> Result<ServerId, Refusal> {
         self.topology.server(name).ok_or_else(|| {
-            let herd = &self.topology.name;
-            let hint = self.nearest(name).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            refusal(RefusalCode::UnknownServer, format!("the herd `{herd}` has no server `{name}`{hint}"))
+            let names = self.topology.servers.iter().map(|server| &*server.name);
+            unknown_server(&self.topology.name, name, names)
         })
     }
 
@@ -96,14 +96,12 @@ impl<'a> Names<'a> {
         };
         Ok(Partition { groups, mode })
     }
+}
 
-    /// The name that looks most like `name`, if any does.
-    fn nearest(self, name: &str) -> Option<&'a str> {
-        let wanted = name.to_lowercase();
-        let likeness = |server: &'a str| (strsim::jaro_winkler(&wanted, &server.to_lowercase()), server);
-        let names = self.topology.servers.iter().map(|server| likeness(&server.name));
-        names.filter(|&(likeness, _)| likeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-    }
+/// The herd called `herd` has no server `name`, only `names`.
+pub fn unknown_server<'a>(herd: &str, name: &str, names: impl IntoIterator<Item = &'a str>) -> Refusal {
+    let hint = did_you_mean(name, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    refusal(RefusalCode::UnknownServer, format!("the herd `{herd}` has no server {}{hint}", quoted(name)))
 }
 
 /// A refusal of this kind.

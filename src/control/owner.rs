@@ -6,18 +6,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
     HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
     ServerState, ServerStatus, VerbAnswer, VerbRequest, WayFault,
 };
-use super::events::{Recent, Seen};
+use super::events::{NamedObservation, Recent, Seen};
 use super::names::{Names, refusal};
 use super::standing::Standing;
 use crate::config::{ServerId, Topology};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait};
+use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait, Wiring};
 use crate::exit::Exit;
 use crate::herd::Verb;
 use crate::time::Timestamp;
@@ -53,6 +54,29 @@ pub struct Watch {
     pub recent: Vec<Seen>,
     /// What comes.
     pub feed: broadcast::Receiver<Seen>,
+}
+
+impl Watch {
+    /// Gives what is kept and what comes to `see`, on this thread, until the herd ends or `see` fails.
+    pub fn each(mut self, mut see: impl FnMut(NamedObservation) -> std::io::Result<()>) {
+        let past = std::mem::take(&mut self.recent);
+        if past.iter().try_for_each(|seen| see(NamedObservation::of(&self.topology, seen))).is_err() {
+            return;
+        }
+        let mut at = Timestamp::EPOCH;
+        loop {
+            let seen = match self.feed.blocking_recv() {
+                Ok(seen) => seen,
+                Err(RecvError::Lagged(events)) => Seen::LeftOut { at, events },
+                Err(RecvError::Closed) => return,
+            };
+            let observation = NamedObservation::of(&self.topology, &seen);
+            at = Timestamp::from_nanoseconds(observation.at);
+            if see(observation).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// What the owner is told about the herd once.
@@ -162,7 +186,13 @@ impl Owner {
         }
     }
 
-    fn servers(&self) -> Vec<ServerId> {
+    /// Who is linked with whom.
+    pub fn wiring(&self) -> &Wiring {
+        self.driver.wiring()
+    }
+
+    /// The servers of this process.
+    pub fn servers(&self) -> Vec<ServerId> {
         self.topology.ids().filter(|&server| self.origin.only.is_none_or(|only| only == server)).collect()
     }
 
@@ -271,7 +301,9 @@ impl Owner {
                 Verb::Reset(..) => "no connection was there to reset".into(),
                 Verb::Heal(_) => "nothing was there to heal".into(),
                 Verb::Release(_) => "nothing was held".into(),
-                _ => "it was so already".into(),
+                Verb::Cut(_) => "all of it is cut already".into(),
+                Verb::Hold(_) => "all of it is held already".into(),
+                _ => "it is half-open already".into(),
             };
         };
         let name = self.topology.name(server);
