@@ -1,11 +1,13 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod diagnostic;
 pub mod driver;
 pub mod exit;
+pub mod explore;
 pub mod herd;
 pub mod node;
 pub mod places;

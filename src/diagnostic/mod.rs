@@ -259,12 +259,34 @@ mod tests {
 
     #[test]
     fn long_problems_have_position_line_caret_and_help_in_the_order_of_the_text() {
-        insta::assert_snapshot!(example(), @"");
+        insta::assert_snapshot!(example(), @"
+        error: unknown server `Jaqez`
+         --> herd.toml:2:29
+          |
+        1 | # a herd
+          | -------- this herd
+        2 | ä = 'b'; links = [['Clark', 'Jaqez']]
+          |                             ^^^^^^^ not a server of this herd
+          |
+          = help: did you mean `Jaquez`?
+
+        warning: no ports
+         --> herd.toml:6:1
+          |
+        6 | ports = [1]
+          | ^^^^^
+          |
+          = note: because
+          = help: do it
+        ");
     }
 
     #[test]
     fn short_problems_take_one_line_each() {
-        insta::assert_snapshot!(example().render(ErrorFormat::Short, false), @"");
+        insta::assert_snapshot!(example().render(ErrorFormat::Short, false), @"
+        herd.toml:2:29: error: unknown server `Jaqez` (did you mean `Jaquez`?)
+        herd.toml:6:1: warning: no ports (do it)
+        ");
     }
 
     #[test]
@@ -287,6 +309,12 @@ mod tests {
     #[test]
     fn a_problem_late_in_a_file_keeps_its_line_number() {
         let text = format!("{}key = 1\n", "\n".repeat(998));
-        insta::assert_snapshot!(Diagnostics::new("f", &text, vec![Problem::error(at(&text, "key"), "wrong")]), @"");
+        insta::assert_snapshot!(Diagnostics::new("f", &text, vec![Problem::error(at(&text, "key"), "wrong")]), @"
+        error: wrong
+           --> f:999:1
+            |
+        999 | key = 1
+            | ^^^
+        ");
     }
 }

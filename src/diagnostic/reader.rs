@@ -75,6 +75,11 @@ impl Problems {
         self.list.borrow_mut().push(problem);
     }
 
+    /// How many errors there are so far; warnings do not count.
+    pub fn errors(&self) -> usize {
+        self.list.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
     /// Masks the bytes of `span` wherever the text is shown.
     pub fn hide(&self, span: Range<usize>) {
         self.secrets.borrow_mut().push(span);
@@ -580,21 +585,158 @@ after = 'soon'
 lines = 7
 fault = []
 ";
-        insta::assert_snapshot!(faults(text).unwrap_err(), @"");
+        insta::assert_snapshot!(faults(text).unwrap_err(), @r#"
+        error: unknown key `fautl`
+         --> f.toml:1:1
+          |
+        1 | fautl = 1
+          | ^^^^^
+          |
+          = help: did you mean `fault`?
+
+        error: unknown key `nam`
+         --> f.toml:4:1
+          |
+        4 | nam = 'a'
+          | ^^^
+          |
+          = help: did you mean `name`?
+
+        error: `mode` cannot be `hodl`
+         --> f.toml:5:8
+          |
+        5 | mode = 'hodl'
+          |        ^^^^^^
+          |
+          = help: did you mean `hold`?
+
+        error: `after` needs a unit
+         --> f.toml:6:9
+          |
+        6 | after = -3
+          |         ^^ a number alone could be anything
+          |
+          = help: write "-3ms" or "-3s"
+
+        error: `name` is missing
+         --> f.toml:8:1
+          |
+        8 | [[fault]]
+          | ^^^^^^^^^
+
+        error: `mode` cannot be `up`
+         --> f.toml:9:8
+          |
+        9 | mode = 'up'
+          |        ^^^^
+          |
+          = help: use "cut" or "hold"
+
+        error: an entry of `lines` must be a whole number from 1 to 9
+          --> f.toml:10:10
+           |
+        10 | lines = [0, 1, 'x', 10]
+           |          ^ out of range
+
+        error: an entry of `lines` must be a whole number from 1 to 9
+          --> f.toml:10:16
+           |
+        10 | lines = [0, 1, 'x', 10]
+           |                ^^^ this is a string
+
+        error: an entry of `lines` must be a whole number from 1 to 9
+          --> f.toml:10:21
+           |
+        10 | lines = [0, 1, 'x', 10]
+           |                     ^^ out of range
+
+        error: `after` must not be negative
+          --> f.toml:11:9
+           |
+        11 | after = '-2s'
+           |         ^^^^^
+
+        error: `after` is not a duration
+          --> f.toml:15:9
+           |
+        15 | after = 'soon'
+           |         ^^^^^^
+           |
+           = help: write a number and its unit, such as "250ms", "1.5s" or "1m30s"
+
+        error: `lines` must be a list between `[` and `]`
+          --> f.toml:16:9
+           |
+        16 | lines = 7
+           |         ^ this is a whole number
+
+        error: unknown key `fault`
+          --> f.toml:17:1
+           |
+        17 | fault = []
+           | ^^^^^
+           |
+           = help: known here: `name`, `mode`, `after`, `lines`
+           = help: `fault` belongs above the first `[heading]` of the file
+        "#);
     }
 
     #[test]
     fn all_errors_of_syntax_come_together_and_alone() {
-        insta::assert_snapshot!(faults("a = \nb = 1\nb = 2\n[c\nd = 'x").unwrap_err(), @"");
+        insta::assert_snapshot!(faults("a = \nb = 1\nb = 2\n[c\nd = 'x").unwrap_err(), @"
+        error: string values must be quoted
+         --> f.toml:1:5
+          |
+        1 | a = 
+          |     ^ expected literal string
+
+        error: duplicate key
+         --> f.toml:3:1
+          |
+        3 | b = 2
+          | ^
+          |
+          = help: keep one of the two; a list of several belongs between `[` and `]`
+
+        error: unclosed table
+         --> f.toml:4:3
+          |
+        4 | [c
+          |   ^ expected `]`
+        ");
     }
 
     #[test]
     fn exactly_one_of_several_keys_is_wanted() {
         let one = |text| read("f", text, |table| table.one_of(&["kill", "stop"]).map(|(key, _)| key));
         assert_eq!(one("stop = 1").unwrap().0, "stop");
-        insta::assert_snapshot!(one("stop = 1\nkill = 2").unwrap_err(), @"");
-        insta::assert_snapshot!(one("").unwrap_err(), @"");
-        insta::assert_snapshot!(one("kil = 1").unwrap_err(), @"");
+        insta::assert_snapshot!(one("stop = 1\nkill = 2").unwrap_err(), @"
+        error: `stop` and `kill` exclude each other
+         --> f:2:1
+          |
+        1 | stop = 1
+          | ----
+        2 | kill = 2
+          | ^^^^
+          |
+          = help: keep one of them
+        ");
+        insta::assert_snapshot!(one("").unwrap_err(), @"
+        error: one of `kill`, `stop` is missing
+         --> f:1:1
+          |
+        1 |
+          | ^
+        ");
+        insta::assert_snapshot!(one("kil = 1").unwrap_err(), @"
+        error: unknown key `kil`
+         --> f:1:1
+          |
+        1 | kil = 1
+          | ^^^
+          |
+          = help: did you mean `kill`?
+        ");
     }
 
     #[test]
@@ -604,7 +746,13 @@ fault = []
             value.problems().hide(value.span());
             value.reject::<()>(value.error("no keys here"))
         });
-        insta::assert_snapshot!(rendered.unwrap_err(), @"");
+        insta::assert_snapshot!(rendered.unwrap_err(), @"
+        error: no keys here
+         --> f:1:7
+          |
+        1 | key = ********
+          |       ^^^^^^^^
+        ");
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Link {
         matches!(self.state, LinkState::Up { .. })
     }
 
+    /// As new again.
+    pub(super) fn forget(&mut self, redial: &Redial) {
+        self.state = LinkState::Dialing;
+        self.backoff = redial.first;
+        self.outbox.clear();
+    }
+
     /// Waits for the next dial, twice as long as the last time.
     pub(super) fn wait(&mut self, now: Timestamp, redial: &Redial) {
         self.state = LinkState::Waiting(now + self.backoff);

@@ -132,6 +132,13 @@ impl Node {
         }
     }
 
+    /// As new again: it has not started and knows nothing. Its clock keeps its offset, and it keeps its memory.
+    pub fn forget(&mut self) {
+        self.records.clear();
+        self.links.iter_mut().for_each(|link| link.forget(&self.config.redial));
+        self.deadline = None;
+    }
+
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadline

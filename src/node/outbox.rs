@@ -66,7 +66,9 @@ impl Outbox {
 
     /// Owes nothing any more.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.fresh.clear();
+        self.queued = BitSet::default();
+        self.replay = Vec::new();
     }
 }
 

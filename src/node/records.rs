@@ -68,6 +68,12 @@ impl Records {
         RecordId(id)
     }
 
+    /// Forgets every client, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.by_client.clear();
+    }
+
     /// Every record, by number.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
         self.records.iter()

@@ -131,7 +131,7 @@ async fn a_paused_server_handles_nothing_and_then_everything() {
 #[tokio::test]
 async fn a_slow_way_delays_its_lines() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
-    let delay = Delay { latency: Duration::from_millis(50), jitter: Duration::ZERO };
+    let delay = Delay { latency: Duration::from_millis(50), jitter: Duration::ZERO, ..Delay::default() };
     for neighbour in [BONA, JAQUEZ] {
         herd.apply(Action::Slow(way(neighbour, CLARK), Slowness { delay, rate: None })).await;
     }
