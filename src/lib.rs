@@ -1,6 +1,7 @@
 //! Runs, breaks and judges application server herds.
 
 pub mod audit;
+pub mod checker;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -9,7 +10,9 @@ pub mod driver;
 pub mod exit;
 pub mod explore;
 pub mod herd;
+pub mod history;
 pub mod node;
 pub mod places;
+pub mod report;
 pub mod time;
 pub mod wire;
