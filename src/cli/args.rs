@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::Preset;
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
 
@@ -140,18 +141,14 @@ pub(super) enum Verb {
     Ls(Formatted),
     /// Write a commented herd file
     Init(Init),
-    /// Check herd and scenario files, and say what a herd stands
+    /// Check herd files, and say what losses a herd stands
     Check(Check),
-    /// Print the JSON Schema of herd or scenario files
+    /// Print the JSON Schema of herd files
     Schema(Schema),
-    /// Run scenarios and judge what happens
-    Run(Box<Run>),
     /// Judge a saved history again
     Judge(Judge),
     /// Join the reports of a sweep that was split
     Merge(Merge),
-    /// Measure the latencies of this machine's loopback
-    Calibrate(Calibrate),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Print the manual page, or write one for every command
@@ -409,8 +406,8 @@ pub(super) struct Init {
     #[arg(default_value = "herd.toml", value_name = "FILE")]
     pub(super) file: PathBuf,
     /// Which herd
-    #[arg(long, value_name = "NAME", default_value = "2023")]
-    pub(super) preset: String,
+    #[arg(long, value_enum, default_value_t, value_name = "YEAR")]
+    pub(super) preset: Preset,
     /// Overwrite a file that exists
     #[arg(long)]
     pub(super) force: bool,
@@ -419,7 +416,7 @@ pub(super) struct Init {
 /// `check`.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Herd or scenario files
+    /// Herd files
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -438,59 +435,23 @@ pub(super) enum SchemaKind {
     /// `herd.toml`
     #[default]
     Herd,
-    /// Scenarios
-    Scenario,
 }
 
-/// `run`.
+/// `judge`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  herdsim run scenarios/
-  herdsim run scenarios/partition.toml --driver both
-  herdsim run scenarios/partition.toml --driver simulated --seeds 1000
-  herdsim run scenarios/ -j 4 --report-junit junit.xml")]
-pub(super) struct Run {
-    /// Scenario files, directories, globs
-    #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
-    /// Scenarios side by side [default: one for each core]
-    #[arg(short, long, value_name = "N", value_parser = positive)]
-    pub(super) jobs: Option<usize>,
-    /// Only scenarios whose name contains this; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    pub(super) filter: Vec<String>,
-    /// Only one part of the scenarios, as `slice:1/3`
-    #[arg(long, value_name = "slice:M/N")]
-    pub(super) partition: Option<String>,
-    /// Run every scenario so many times
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) repeat: u32,
-    /// Run a scenario that fails again, up to so many times; passing then makes it flaky
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) retries: u32,
-    /// Start nothing more after the first failure
-    #[arg(long)]
-    pub(super) fail_fast: bool,
-    /// Give up a scenario after this long
-    #[arg(long, value_parser = duration, value_name = "DURATION")]
-    pub(super) max_time: Option<Duration>,
-    /// Set a variable of the scenarios
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
-    pub(super) variable: Vec<(String, String)>,
-    /// What runs the herd
-    #[arg(long, value_enum, default_value_t, value_name = "DRIVER")]
-    pub(super) driver: DriverChoice,
-    /// One run for each seed: a count (`1000`) or a range (`5..10`)
-    #[arg(long, value_name = "SEEDS")]
-    pub(super) seeds: Option<String>,
-    /// Run twice on virtual time and point at the first difference
-    #[arg(long)]
-    pub(super) check_determinism: bool,
-    /// Save the history, to judge it again; a directory when there are several scenarios
-    #[arg(long, value_name = "FILE")]
-    pub(super) history: Option<PathBuf>,
-    /// Write a report in JSON
+pub(super) struct Judge {
+    /// Histories that `run --history` saved
+    #[arg(required = true, value_name = "HISTORY")]
+    pub(super) files: Vec<PathBuf>,
+    /// What is written about them.
+    #[command(flatten)]
+    pub(super) reports: Reports,
+}
+
+/// Reports for machines.
+#[derive(Debug, Args)]
+pub(super) struct Reports {
+    /// Write a report in JSON; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) report_json: Option<PathBuf>,
     /// Write a report in JUnit's XML
@@ -499,43 +460,6 @@ pub(super) struct Run {
     /// Write a report in TAP
     #[arg(long, value_name = "FILE")]
     pub(super) report_tap: Option<PathBuf>,
-    /// How progress is shown
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(super) progress: Progress,
-}
-
-/// What runs the herds of scenarios.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum DriverChoice {
-    /// Real sockets
-    #[default]
-    Loopback,
-    /// Virtual time
-    Simulated,
-    /// Both, and their verdicts compared
-    Both,
-}
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Progress {
-    /// Bars on a terminal, plain lines elsewhere
-    #[default]
-    Auto,
-    /// A line for each running scenario
-    Bar,
-    /// A line when a scenario has ended
-    Plain,
-    /// Nothing
-    None,
-}
-
-/// `judge`.
-#[derive(Debug, Args)]
-pub(super) struct Judge {
-    /// Histories that `run --history` saved
-    #[arg(required = true, value_name = "FILE")]
-    pub(super) files: Vec<PathBuf>,
 }
 
 /// `merge`.
@@ -547,14 +471,6 @@ pub(super) struct Merge {
     /// Where to write the whole; `-` is standard output
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub(super) output: PathBuf,
-}
-
-/// `calibrate`.
-#[derive(Debug, Args)]
-pub(super) struct Calibrate {
-    /// Lines to measure
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) samples: u32,
 }
 
 /// `completions`.
@@ -639,15 +555,6 @@ fn signed_duration(text: &str) -> Result<i64, String> {
     }
     let duration = duration(magnitude).map_err(|_| wrong())?;
     i64::try_from(duration.as_nanos()).map(|magnitude| sign * magnitude).map_err(|_| wrong())
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1".to_owned())
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| "a variable is set as NAME=VALUE".to_owned())?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn herd_name(text: &str) -> Result<String, String> {

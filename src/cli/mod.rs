@@ -16,6 +16,7 @@ mod signals;
 mod table;
 mod terminal;
 mod up;
+mod verdicts;
 
 use std::io;
 
@@ -118,6 +119,11 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Send(send) => send::send(global, send),
         Verb::Down(down) => ask::down(global, down),
 
+        Verb::Init(init) => documents::init(init),
+        Verb::Check(check) => documents::check(global, check),
+        Verb::Schema(schema) => documents::schema(schema),
+        Verb::Judge(args) => verdicts::judge_files(global, args),
+        Verb::Merge(args) => verdicts::merge(global, args),
         Verb::Completions(completions) => documents::completions(completions),
         Verb::Man(man) => documents::man(man),
         verb => ask::verb(global, verb),

@@ -45,7 +45,11 @@ impl<'a> Names<'a> {
             VerbRequest::Release(ways) => Verb::Release(self.ways(ways)?),
             VerbRequest::HalfOpen(ways) => Verb::HalfOpen(self.ways(ways)?),
             VerbRequest::Slow { ways, latency, jitter, rate } => {
-                let delay = Delay { latency: Duration::from_nanos(*latency), jitter: Duration::from_nanos(*jitter) };
+                let delay = Delay {
+                    latency: Duration::from_nanos(*latency),
+                    jitter: Duration::from_nanos(*jitter),
+                    ..Delay::default()
+                };
                 Verb::Slow(self.ways(ways)?, Slowness { delay, rate: *rate })
             }
             VerbRequest::Reset { ways, after } => Verb::Reset(self.ways(ways)?, *after),
