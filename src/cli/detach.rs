@@ -19,7 +19,7 @@ use super::terminal::{self, CYAN, styled};
 use super::up::write_addresses;
 use super::{Failure, Outcome};
 use crate::control::api::HerdStatus;
-use crate::control::socket;
+use crate::control::socket::{self, Claim};
 use crate::exit::Exit;
 
 /// Set in the environment of the process in the background.
@@ -66,6 +66,8 @@ pub(super) fn leave_session() {
 
 /// In the parent: starts the child and waits for its reports.
 pub(super) fn spawn(global: &Global, up: &Up, herd: &str) -> Outcome {
+    // Before its log is cleared; the child takes the name anew.
+    drop(Claim::take(herd)?);
     let log_path = log_path(herd);
     let log = create_log(&log_path)
         .map_err(|error| Failure::could_not(format!("cannot write {}: {error}", log_path.display())))?;

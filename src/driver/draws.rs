@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn logarithm_and_exponential_agree_with_those_of_the_platform() {
-        for x in [1e-16, 0.1, 0.5, 0.999, 1.0, 1.4142, 2.0, 36.0, 1e9] {
+        for x in [1e-16, 0.1, 0.5, 0.999, 1.0, 1.41, 2.0, 36.0, 1e9] {
             assert!((ln(x) - x.ln()).abs() < 1e-14 * x.ln().abs().max(1.0), "ln {x}");
         }
         for x in [-20.0, -1.0, -0.1, 0.0, 0.3, 1.0, 25.0] {

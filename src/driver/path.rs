@@ -207,6 +207,11 @@ impl Path {
         [self.base, self.faults.as_ref().map_or_else(Span::default, |faults| faults.slow)]
     }
 
+    /// When everything sent has arrived.
+    pub fn last_arrival(&self) -> Timestamp {
+        self.last_arrival
+    }
+
     /// How long the dial with this number takes: there, and back over a way with these `spans`.
     pub fn round_trip(&self, number: u64, back: [Span; 2]) -> Duration {
         let [there, slowed] = self.spans();

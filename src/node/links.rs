@@ -40,12 +40,14 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     /// What the next wait lasts.
     backoff: Duration,
+    /// Connections by which the neighbour writes to us.
+    pub(super) incoming: u32,
     pub(super) outbox: Outbox,
 }
 
 impl Link {
     pub(super) fn new(mode: LinkMode, redial: &Redial) -> Self {
-        Self { mode, state: LinkState::Dialing, backoff: redial.first, outbox: Outbox::default() }
+        Self { mode, state: LinkState::Dialing, backoff: redial.first, incoming: 0, outbox: Outbox::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -56,6 +58,7 @@ impl Link {
     pub(super) fn forget(&mut self, redial: &Redial) {
         self.state = LinkState::Dialing;
         self.backoff = redial.first;
+        self.incoming = 0;
         self.outbox.clear();
     }
 

@@ -30,11 +30,14 @@ pub struct Record {
     pub source: Source,
 }
 
+/// Up to so many records are looked through one by one, which is faster than a table and needs none.
+const FEW: usize = 8;
+
 /// All records of one node.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// Numbers of records under the hashes of their clients; looked up, never walked.
+    /// Numbers of records under the hashes of their clients, once there are more than a few; looked up, never walked.
     by_client: HashTable<u32>,
     hashes: DefaultHashBuilder,
 }
@@ -45,6 +48,10 @@ impl Records {
     }
 
     pub(super) fn find(&self, client: &str) -> Option<RecordId> {
+        if self.records.len() <= FEW {
+            let place = self.records.iter().position(|record| record.report.client() == client)?;
+            return Some(RecordId(place as u32));
+        }
         let same = |&id: &u32| self.records[id as usize].report.client() == client;
         self.by_client.find(self.hashes.hash_one(client), same).map(|&id| RecordId(id))
     }
@@ -60,12 +67,20 @@ impl Records {
 
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
-        let (records, hashes) = (&self.records, &self.hashes);
-        let id = records.len() as u32;
-        let hash = hashes.hash_one(record.report.client());
-        self.by_client.insert_unique(hash, id, |&other| hashes.hash_one(records[other as usize].report.client()));
+        let id = self.records.len() as u32;
         self.records.push(record);
+        match self.records.len() {
+            few if few <= FEW => {}
+            few if few == FEW + 1 => (0..=id).for_each(|id| self.index(id)),
+            _ => self.index(id),
+        }
         RecordId(id)
+    }
+
+    /// Enters a record into the table.
+    fn index(&mut self, id: u32) {
+        let hash = |&id: &u32| self.hashes.hash_one(self.records[id as usize].report.client());
+        self.by_client.insert_unique(hash(&id), id, hash);
     }
 
     /// Forgets every client, and keeps its memory.
@@ -84,5 +99,28 @@ impl Records {
         let mut ids: Vec<_> = (0..self.records.len() as u32).map(RecordId).collect();
         ids.sort_by_key(|&id| self.get(id).learned_at);
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PosixTime;
+
+    #[test]
+    fn every_client_is_found_whether_there_are_few_or_many() {
+        let mut records = Records::default();
+        for round in 0..2 {
+            for number in 0..100_u32 {
+                let client = format!("client-{number}");
+                assert_eq!(records.find(&client), None, "round {round}");
+                let (learned_at, time) = (Timestamp::EPOCH, PosixTime { seconds: 1, nanoseconds: 0 });
+                let report = Report::of_iamat("s", learned_at, &client, "+1-1", "1", time).into();
+                let id = records.insert(Record { report, learned_at, source: Source::Client });
+                assert_eq!((id, records.find(&client)), (RecordId(number), Some(id)));
+                assert_eq!(records.find("client-0"), Some(RecordId(0)));
+            }
+            records.clear();
+        }
     }
 }

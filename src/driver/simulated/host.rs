@@ -38,6 +38,8 @@ pub(super) enum Deferred {
     Lost(u32),
     /// The far end of this pipe of its own has dialled it.
     Seen(u32),
+    /// The connection by which the far end of this pipe of its own dialled it has ended.
+    Gone(u32),
     /// A client wrote on this session.
     Written(u32),
 }

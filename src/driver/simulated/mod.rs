@@ -247,6 +247,7 @@ impl SimulatedDriver {
             Due::Timer(Timer::Nothing) => unreachable!("what was taken is not taken again"),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
+            Due::Timer(Timer::End { pipe, epoch }) => self.on_end(pipe, epoch),
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),

@@ -224,6 +224,28 @@ impl SimulatedDriver {
         }
     }
 
+    /// The reader of a pipe reads the end of a connection, unless its own end came first.
+    pub(super) fn on_end(&mut self, pipe: u32, epoch: u16) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.epoch as u16 == epoch {
+            state.ending -= 1;
+            self.busy -= 1;
+            let (reader, back) = (state.to, state.back);
+            self.bring(reader, Deferred::Gone(back));
+        }
+    }
+
+    /// The end of a connection goes to its reader, behind all its lines.
+    fn send_end(&mut self, pipe: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.connection == Connection::Up {
+            let (at, epoch) = (state.path.last_arrival().max(self.now), state.epoch as u16);
+            state.ending += 1;
+            self.busy += 1;
+            self.queue.push(at, Due::Timer(Timer::End { pipe, epoch }));
+        }
+    }
+
     /// A node's deadline may be reached.
     pub(super) fn on_wake(&mut self, server: ServerId) {
         let now = self.now;
@@ -281,6 +303,7 @@ impl SimulatedDriver {
                 self.tell_writer(pipe, Input::LinkLost);
             }
             Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
+            Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
             Deferred::Written(slot) => self.read_session(slot),
         }
     }
@@ -315,6 +338,7 @@ impl SimulatedDriver {
     /// The writer's side of a connection ends. What is in flight arrives; what has not left is lost.
     pub(super) fn hang_up(&mut self, pipe: u32) {
         self.lose_stage(pipe);
+        self.send_end(pipe);
         let state = &mut self.pipes[pipe as usize];
         state.connection = Connection::Down;
         state.owing = false;
@@ -347,6 +371,7 @@ impl SimulatedDriver {
     pub(super) fn close(&mut self, pipe: u32) -> u64 {
         let was_connected = self.pipes[pipe as usize].is_connected();
         self.forget_notice(pipe);
+        self.send_end(pipe);
         if self.pipes[pipe as usize].mode == LinkMode::Persistent {
             self.lose_stage(pipe);
         }
@@ -386,12 +411,18 @@ impl SimulatedDriver {
     fn lose_lines(&mut self, pipe: u32) -> (u64, u64) {
         let state = &mut self.pipes[pipe as usize];
         let lost = state.in_flight + state.unread;
-        self.busy -= u64::from(state.in_flight);
+        let ended = std::mem::take(&mut state.ending);
+        self.busy -= u64::from(state.in_flight + ended);
         (state.in_flight, state.unread) = (0, 0);
+        state.path.connected();
         state.epoch = state.epoch.wrapping_add(1);
         state.lost += lost;
         let is_persistent = state.mode == LinkMode::Persistent;
+        let (reader, back) = (state.to, state.back);
         self.counts.lost += u64::from(lost);
+        if self.hosts[reader as usize].up {
+            (0..ended).for_each(|_| self.bring(reader, Deferred::Gone(back)));
+        }
         if is_persistent {
             return (0, u64::from(lost) + self.lose_stage(pipe));
         }

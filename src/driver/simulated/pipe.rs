@@ -29,6 +29,8 @@ pub(super) struct Pipe {
     pub(super) epoch: u32,
     /// Lines of this epoch in the queue.
     pub(super) in_flight: u32,
+    /// Ends of connections of this epoch in the queue, each behind the lines of its connection.
+    pub(super) ending: u32,
     /// Lines of this epoch that have arrived at a frozen server.
     pub(super) unread: u32,
     /// Lines of this connection that were written and will not be read.
@@ -89,6 +91,7 @@ impl Pipe {
             connection: Connection::Down,
             epoch: 0,
             in_flight: 0,
+            ending: 0,
             unread: 0,
             lost: 0,
             dials: 0,

@@ -34,6 +34,13 @@ pub(super) enum Timer {
     Dial(u32),
     /// The writer of this pipe learns that the far end is gone.
     Notice(u32),
+    /// The end of a connection reaches the reader of a pipe, behind its lines.
+    End {
+        /// By its place among all pipes.
+        pipe: u32,
+        /// The lower half of the pipe's epoch when the connection ended.
+        epoch: u16,
+    },
     /// The dial for a line of this per-message pipe ends.
     Message(u32),
     /// The deadline of this server's node.
@@ -235,8 +242,10 @@ struct Wheel {
     present: u64,
     /// The first slot of each tick's chain.
     heads: Vec<u32>,
-    /// By slot: its key, and the next slot of its chain.
-    chains: Vec<(Key, u32)>,
+    /// By slot: its key.
+    keys: Vec<Key>,
+    /// By slot: the next slot of its chain.
+    nexts: Vec<u32>,
     /// Which ticks have a chain.
     used: BitMap,
     /// Everything from one turn after the present tick.
@@ -249,7 +258,8 @@ impl Default for Wheel {
             near: Heap::default(),
             present: 0,
             heads: vec![NONE; TICKS],
-            chains: Vec::new(),
+            keys: Vec::new(),
+            nexts: Vec::new(),
             used: BitMap::default(),
             far: Heap::default(),
         }
@@ -271,10 +281,12 @@ impl Wheel {
 
     fn chain(&mut self, key: Key) {
         let (slot, place) = (key.slot() as usize, key.tick() as usize % TICKS);
-        if self.chains.len() <= slot {
-            self.chains.resize(slot + 1, (key, NONE));
+        if self.keys.len() <= slot {
+            self.keys.resize(slot + 1, key);
+            self.nexts.resize(slot + 1, NONE);
         }
-        self.chains[slot] = (key, self.heads[place]);
+        self.keys[slot] = key;
+        self.nexts[slot] = self.heads[place];
         self.heads[place] = key.slot();
         self.used.insert(place);
     }
@@ -308,9 +320,8 @@ impl Wheel {
         let place = self.present as usize % TICKS;
         let mut slot = std::mem::replace(&mut self.heads[place], NONE);
         while slot != NONE {
-            let (key, next) = self.chains[slot as usize];
-            self.near.push(key);
-            slot = next;
+            self.near.push(self.keys[slot as usize]);
+            slot = self.nexts[slot as usize];
         }
         self.used.remove(place);
     }

@@ -93,6 +93,27 @@ fn a_stopped_server_gives_the_answers_it_still_owes_its_clients() {
     assert!(events.contains(&Event::SessionLost { session: SessionId(0), unanswered: 0 }));
 }
 
+/// Its neighbour must not think that the restarted server knows what came from it: that was its life before.
+#[test]
+fn a_line_that_arrives_after_its_sender_was_restarted_is_given_back_to_it() {
+    let mut run = pair(Strategy::FloodSync);
+    let delay = Delay { latency: 100 * MILLISECOND, ..Delay::default() };
+    run.act(Action::Slow(way(0, 1), Slowness { delay, rate: None }));
+    run.iamat(0, "kiwi", 5);
+    run.act(Action::Heal(way(0, 1)));
+    run.act(Action::Stop(ServerId(0)));
+    run.act(Action::Start(ServerId(0)));
+    run.pass(60 * MILLISECOND);
+    assert_eq!(
+        run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_))).count(),
+        4,
+        "all links are up again"
+    );
+    assert_eq!(run.knows(1, "kiwi"), None, "the line is still on its way");
+    run.settle();
+    assert_eq!((run.knows(1, "kiwi"), run.knows(0, "kiwi")), (Some(5), Some(5)));
+}
+
 #[test]
 fn a_frozen_server_handles_nothing_and_keeps_its_connections() {
     let mut run = pair(Strategy::Flood);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pipe::Connection;
 use super::*;
 use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads};
 use crate::driver::{SessionId, Way};
@@ -66,6 +67,7 @@ impl Run {
         let limit = self.driver.now() + Duration::from_secs(3600);
         let events = self.take(Wait::Quiescent(limit));
         assert!(self.driver.is_quiescent(), "the herd settles");
+        assert_counts_are_right(&self.driver);
         events
     }
 
@@ -98,6 +100,22 @@ impl Run {
         let records = self.driver.records(ServerId(server));
         let known = records.iter().find(|known| known.report.client() == client)?;
         Some(known.report.at().time().seconds)
+    }
+}
+
+/// What is counted along the way is what a walk over everything finds. A settled herd has nothing in flight.
+fn assert_counts_are_right(driver: &SimulatedDriver) {
+    let in_flight: u64 = driver.pipes.iter().map(|pipe| u64::from(pipe.in_flight)).sum();
+    let expected = driver.pipes.iter().filter(|pipe| pipe.expected).count() as u64;
+    assert_eq!(expected, driver.expected, "pipes that will dial");
+    assert!(in_flight <= driver.busy, "lines in flight are busy");
+    if driver.is_quiescent() {
+        assert!(
+            driver
+                .pipes
+                .iter()
+                .all(|pipe| pipe.in_flight == 0 && !matches!(pipe.connection, Connection::Broken { .. }))
+        );
     }
 }
 

@@ -148,6 +148,7 @@ fn ends_right(strategy: Strategy, seed: u64) -> Option<bool> {
     let limit = driver.now() + Duration::from_secs(3600);
     drain(&mut driver, Wait::Quiescent(limit), &mut |_, _| {});
     assert!(driver.is_quiescent(), "seed {seed} settles");
+    assert_counts_are_right(&driver);
     Some(is_converged(&driver, &core, &survivors))
 }
 
