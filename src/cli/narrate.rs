@@ -67,7 +67,7 @@ impl Narrator {
 
     /// For a herd that has just come up and whose servers were told already: their starts are left out, and the first of
     /// each of `ways` is told when all are up.
-    pub(super) fn from_the_start(self, servers: usize, ways: usize) -> Self {
+    pub(super) fn since_the_start(self, servers: usize, ways: usize) -> Self {
         Self { starting: servers, opening: ways, ..self }
     }
 

@@ -149,7 +149,7 @@ fn watch(global: &Global, running: &Running, owner: &mut Owner) -> Result<Vec<on
     if !global.quiet {
         let detail = if detach::is_child() { Detail::Servers } else { Detail::of(global.verbose) };
         let names = status.servers.iter().map(|server| server.server.as_str());
-        let narrator = Narrator::new(detail, names, 0).from_the_start(status.servers.len(), ways(owner));
+        let narrator = Narrator::new(detail, names, 0).since_the_start(status.servers.len(), ways(owner));
         let watch = owner.watch();
         output.push(on_thread(move || narrate(narrator, watch)));
     }
