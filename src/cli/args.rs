@@ -21,8 +21,8 @@ Examples:
   herdsim records                    who knows what, since when, by which way
   herdsim down
 
-Exit codes: 0 fine, 1 a scenario failed, 2 wrong usage or file, 3 could not run (port taken, no herd up),
-4 nothing selected, 5 unproven, 130 and 143 ended by Ctrl-C and SIGTERM.
+Exit codes: 0 fine, 1 a scenario failed, 2 wrong usage or file, 3 could not run (port
+taken, no herd up), 4 nothing selected, 5 unproven, 130 and 143 ended by Ctrl-C and SIGTERM.
 
 Every flag can be set in the environment: HERDSIM_HERD=demo stands for --herd demo.";
 
