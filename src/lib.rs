@@ -2,9 +2,12 @@
 
 pub mod audit;
 pub mod checker;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod diagnostic;
 pub mod driver;
+pub mod exit;
 pub mod explore;
 pub mod herd;
 pub mod history;

@@ -1,5 +1,7 @@
 //! Tests of the whole program, in one binary.
 
+mod cli;
+mod command;
 mod faults;
 mod protocol;
 mod support;
