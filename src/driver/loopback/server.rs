@@ -128,7 +128,8 @@ impl Life {
 
     /// Accepted connections that are not a neighbour's way to here.
     pub(super) fn client_connections(&self, shared: &Shared) -> u64 {
-        let accepted = shared.topology.limits.connections - self.connections.available_permits();
+        // One permit is held by whoever is accepted next.
+        let accepted = shared.topology.limits.connections.saturating_sub(self.connections.available_permits() + 1);
         let ways =
             shared.wiring.neighbours(self.server).iter().filter(|neighbour| {
                 shared.life(neighbour.server).is_some_and(|life| life.lane(neighbour.back).is_open())
