@@ -8,9 +8,12 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::Preset;
+use crate::config::{Preset, Strategy};
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
+use crate::suite::Slice;
+
+use super::run::seeds;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -141,10 +144,12 @@ pub(super) enum Verb {
     Ls(Formatted),
     /// Write a commented herd file
     Init(Init),
-    /// Check herd files, and say what losses a herd stands
+    /// Check herd and scenario files, and say what losses a herd stands
     Check(Check),
-    /// Print the JSON Schema of herd files
+    /// Print the JSON Schema of herd files or scenario files
     Schema(Schema),
+    /// Run scenarios, judge them, and say why
+    Run(Run),
     /// Judge a saved history again
     Judge(Judge),
     /// Join the reports of a sweep that was split
@@ -416,7 +421,7 @@ pub(super) struct Init {
 /// `check`.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Herd files
+    /// Herd files and scenario files
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
@@ -435,6 +440,96 @@ pub(super) enum SchemaKind {
     /// `herd.toml`
     #[default]
     Herd,
+    /// Files for `run`
+    Scenario,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsim run scenarios/
+  herdsim run scenarios/partition.toml --driver both
+  herdsim run scenarios/partition.toml --driver simulated --seeds 1000
+  herdsim run scenarios/ -j 4 --report-junit junit.xml")]
+pub(super) struct Run {
+    /// Scenario files, directories, globs
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Scenarios side by side [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = positive)]
+    pub(super) jobs: Option<usize>,
+    /// Only scenarios whose name contains this; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Vec<String>,
+    /// Only one part of the scenarios, as `slice:1/3`
+    #[arg(long, value_name = "slice:M/N", value_parser = Slice::parse)]
+    pub(super) partition: Option<Slice>,
+    /// Run every scenario so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) repeat: u32,
+    /// Run a scenario that fails again, up to so many times; passing then makes it flaky
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+    /// Start nothing more after the first failure
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// Give up a scenario after this long
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub(super) max_time: Option<Duration>,
+    /// Set a variable of the scenarios
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(super) variable: Vec<(String, String)>,
+    /// What runs the herd
+    #[arg(long, value_enum, default_value_t, value_name = "DRIVER")]
+    pub(super) driver: DriverChoice,
+    /// Of every random draw, instead of the files'
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub(super) seed: Option<u64>,
+    /// One run for each seed: a count (`1000`) or a range without its end (`5..10`)
+    #[arg(long, value_name = "SEEDS", value_parser = seeds)]
+    pub(super) seeds: Option<std::ops::Range<u64>>,
+    /// How updates travel, instead of what the files say
+    #[arg(long, value_name = "STRATEGY", value_parser = strategy)]
+    pub(super) strategy: Option<Strategy>,
+    /// Run twice on virtual time and point at the first difference
+    #[arg(long)]
+    pub(super) check_determinism: bool,
+    /// Save the history, to judge it again; a directory when there are several scenarios
+    #[arg(long, value_name = "FILE")]
+    pub(super) history: Option<PathBuf>,
+    /// What is written about them.
+    #[command(flatten)]
+    pub(super) reports: Reports,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(super) progress: Progress,
+}
+
+/// What runs the herds of scenarios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum DriverChoice {
+    /// Real sockets
+    #[default]
+    Loopback,
+    /// Virtual time
+    Simulated,
+    /// Both, and their verdicts compared
+    Both,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Progress {
+    /// Bars on a terminal, plain lines elsewhere
+    #[default]
+    Auto,
+    /// A line for each running scenario
+    Bar,
+    /// A line when a scenario has ended
+    Plain,
+    /// Nothing
+    None,
 }
 
 /// `judge`.
@@ -555,6 +650,21 @@ fn signed_duration(text: &str) -> Result<i64, String> {
     }
     let duration = duration(magnitude).map_err(|_| wrong())?;
     i64::try_from(duration.as_nanos()).map(|magnitude| sign * magnitude).map_err(|_| wrong())
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1".to_owned())
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "a variable is set as NAME=VALUE".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn strategy(text: &str) -> Result<Strategy, String> {
+    let names = Strategy::ALL.map(Strategy::name);
+    let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == text);
+    found.ok_or_else(|| format!("a strategy is one of {}", names.join(", ")))
 }
 
 fn herd_name(text: &str) -> Result<String, String> {

@@ -10,6 +10,7 @@ use super::{Failure, Outcome, herd_file};
 use crate::audit::Audit;
 use crate::config;
 use crate::exit::Exit;
+use crate::scenario::{self, Overrides, Variables};
 
 /// `init`.
 pub(super) fn init(init: &Init) -> Outcome {
@@ -34,29 +35,40 @@ pub(super) fn init(init: &Init) -> Outcome {
 pub(super) fn check(global: &Global, check: &Check) -> Outcome {
     let mut exit = Exit::Passed;
     for (place, file) in check.files.iter().enumerate() {
-        match herd_file::load(global, file) {
-            Ok(topology) => {
-                let mut out = terminal::out();
-                if check.files.len() > 1 {
-                    let gap = if place > 0 { "\n" } else { "" };
-                    writeln!(out, "{gap}{}", styled(BOLD, file.display()))?;
-                }
-                write!(out, "{}", Audit::of(&topology))?;
-            }
-            Err(failure) => {
-                // All files are looked at, whatever the first one says.
-                terminal::fail(&failure.text)?;
-                exit = failure.exit;
-            }
+        if check.files.len() > 1 {
+            let gap = if place > 0 { "\n" } else { "" };
+            writeln!(terminal::out(), "{gap}{}", styled(BOLD, file.display()))?;
+        }
+        if let Err(failure) = check_file(global, file) {
+            // All files are looked at, whatever the first one says.
+            terminal::fail(&failure.text)?;
+            exit = failure.exit;
         }
     }
     Ok(exit)
+}
+
+fn check_file(global: &Global, file: &Path) -> Result<(), Failure> {
+    if !scenario::is_scenario(file) {
+        let topology = herd_file::load(global, file)?;
+        return Ok(write!(terminal::out(), "{}", Audit::of(&topology))?);
+    }
+    let cases = scenario::load(file, &Variables::new(), &Overrides::default());
+    let cases = cases.map_err(|error| herd_file::failure(global, file, error))?;
+    herd_file::warn(global, &cases.warnings)?;
+    let mut out = terminal::out();
+    for script in &cases.scripts {
+        let (steps, checks) = (script.steps.len(), script.checks.len() + script.thresholds.len());
+        writeln!(out, "{}: {steps} steps and {checks} checks: {}", script.name(), script.title)?;
+    }
+    Ok(())
 }
 
 /// `schema`.
 pub(super) fn schema(schema: &Schema) -> Outcome {
     let text = match schema.kind {
         SchemaKind::Herd => config::schema(),
+        SchemaKind::Scenario => scenario::schema(),
     };
     terminal::raw_out().write_all(text.as_bytes())?;
     Ok(Exit::Passed)

@@ -13,10 +13,16 @@ use crate::exit::Exit;
 /// Reads a herd's file, and says what may surprise.
 pub(super) fn load(global: &Global, path: &Path) -> Result<Topology, Failure> {
     let Loaded { topology, warnings } = config::load(path).map_err(|error| failure(global, path, error))?;
-    if !warnings.is_empty() && !global.quiet {
-        writeln!(terminal::err(), "{}", render(global, &warnings))?;
-    }
+    warn(global, &warnings)?;
     Ok(topology)
+}
+
+/// Says what may surprise in a file that can be used.
+pub(super) fn warn(global: &Global, warnings: &Diagnostics) -> io::Result<()> {
+    if !warnings.is_empty() && !global.quiet {
+        writeln!(terminal::err(), "{}", render(global, warnings))?;
+    }
+    Ok(())
 }
 
 /// Problems as the command line asks for them. Colours that nobody wants are taken out on the way to the terminal.
@@ -24,7 +30,8 @@ pub(super) fn render(global: &Global, problems: &Diagnostics) -> String {
     problems.render(global.error_format, true)
 }
 
-fn failure(global: &Global, path: &Path, error: LoadError) -> Failure {
+/// Why a file cannot be used, for people.
+pub(super) fn failure(global: &Global, path: &Path, error: LoadError) -> Failure {
     match error {
         LoadError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             Failure::usage(format!("there is no file {}; `herdsim init` writes one", path.display()))

@@ -10,6 +10,7 @@ mod documents;
 mod herd_file;
 mod logs;
 mod narrate;
+mod run;
 mod send;
 mod show;
 mod signals;
@@ -122,6 +123,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Init(init) => documents::init(init),
         Verb::Check(check) => documents::check(global, check),
         Verb::Schema(schema) => documents::schema(schema),
+        Verb::Run(args) => run::run(global, args),
         Verb::Judge(args) => verdicts::judge_files(global, args),
         Verb::Merge(args) => verdicts::merge(global, args),
         Verb::Completions(completions) => documents::completions(completions),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use load::{LoadError, Loaded, load, parse, schema};
 pub use template::{Preset, template};
+pub(crate) use validate::topology;
 
 /// A server of a topology, by its place in [`Topology::servers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

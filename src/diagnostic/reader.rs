@@ -32,8 +32,14 @@ pub fn read<T>(
         return Err(Diagnostics::new(origin, text, problems));
     }
     let problems = Problems::default();
-    let mut root =
-        Table { entries: document.get_ref(), span: 0..0, known: Vec::new(), missing: Vec::new(), problems: &problems };
+    let mut root = Table {
+        entries: document.get_ref(),
+        span: 0..0,
+        known: Vec::new(),
+        missing: Vec::new(),
+        open: false,
+        problems: &problems,
+    };
     let value = read(&mut root);
     let top_level = root.finish();
     let (text, list) = problems.into_parts(text, &top_level);
@@ -203,6 +209,14 @@ impl<'a> Value<'a> {
         self.value.is_str()
     }
 
+    /// The string, if it is one.
+    pub fn peek_text(&self) -> Option<&'a str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         self.value.is_array()
@@ -334,8 +348,14 @@ impl<'a> Value<'a> {
     /// What `read` makes of a table. Keys that it does not ask for are reported.
     pub fn table<T>(self, read: impl FnOnce(&mut Table<'a>) -> Option<T>) -> Option<T> {
         let DeValue::Table(entries) = self.value else { return self.mismatch("a table") };
-        let mut table =
-            Table { entries, span: self.span(), known: Vec::new(), missing: Vec::new(), problems: self.problems };
+        let mut table = Table {
+            entries,
+            span: self.span(),
+            known: Vec::new(),
+            missing: Vec::new(),
+            open: false,
+            problems: self.problems,
+        };
         let value = read(&mut table);
         table.finish();
         value
@@ -371,6 +391,8 @@ pub struct Table<'a> {
     known: Vec<&'static str>,
     /// Required keys that are not there.
     missing: Vec<&'static str>,
+    /// Whether its keys are names that its reader looks at by itself.
+    open: bool,
     problems: &'a Problems,
 }
 
@@ -396,6 +418,19 @@ impl<'a> Table<'a> {
             self.entries.keys().map(|key| Located { value: &**key.get_ref(), span: key.span() }).collect();
         keys.sort_by_key(|key| key.span.start);
         keys
+    }
+
+    /// Every key with its value, in the order of the file. From now on no key is unknown: what is wrong with one is for the
+    /// caller to say.
+    pub fn all(&mut self) -> Vec<(Located<&'a str>, Value<'a>)> {
+        self.open = true;
+        let entry = |(key, value): (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
+            let subject = Subject { key: &**key.get_ref(), is_entry: false };
+            (Located { value: &**key.get_ref(), span: key.span() }, Value::new(value, subject, self.problems))
+        };
+        let mut all: Vec<_> = self.entries.iter().map(entry).collect();
+        all.sort_by_key(|(key, _)| key.span.start);
+        all
     }
 
     /// Where `key` itself stands.
@@ -452,7 +487,7 @@ impl<'a> Table<'a> {
 
     /// Reports what is missing and what is unknown; the known keys.
     fn finish(self) -> Vec<&'static str> {
-        let unknown = self.unknown();
+        let unknown = if self.open { Vec::new() } else { self.unknown() };
         for key in &self.missing {
             let misspelt = |typed: &Located<&str>| did_you_mean(typed.value, self.known.iter().copied()) == Some(key);
             if !unknown.iter().any(misspelt) {

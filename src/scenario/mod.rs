@@ -2,6 +2,19 @@
 //!
 //! Not here: the text it is read from, and doing it ([`crate::runner`]).
 
+mod check;
+mod expand;
+mod fault;
+mod names;
+mod order;
+mod read;
+mod reply;
+mod schema;
+mod step;
+mod talk;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +26,11 @@ use crate::config::{ServerId, Topology};
 use crate::driver::Way;
 use crate::herd::Verb;
 use crate::history::{self, DriverKind};
+
+pub use expand::Variables;
+pub use read::{Cases, Overrides, is_scenario, load};
+pub use reply::{Expectation, Field};
+pub use schema::schema;
 
 /// How long a step may take that does not say otherwise, by the driver's time.
 pub const STEP_DEADLINE: Duration = Duration::from_secs(10);
@@ -266,31 +284,5 @@ impl Script {
             thresholds: self.thresholds.clone(),
             ..history::Origin::new(self.title.clone(), driver, &self.topology)
         }
-    }
-}
-
-/// What a reply must be like.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expectation {
-    /// A pattern over the first line of the reply, with `*` for anything and `?` for one character.
-    pub pattern: glob::Pattern,
-}
-
-impl Expectation {
-    /// Whether a reply is so.
-    ///
-    /// # Errors
-    ///
-    /// What it is instead.
-    pub fn matches(&self, reply: &[u8]) -> Result<(), String> {
-        let reply = String::from_utf8_lossy(reply);
-        let first = reply.lines().next().unwrap_or_default();
-        if self.pattern.matches(first) { Ok(()) } else { Err(first.to_owned()) }
-    }
-}
-
-impl std::fmt::Display for Expectation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a reply like `{}`", self.pattern)
     }
 }
