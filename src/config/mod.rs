@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use load::{LoadError, Loaded, load, parse, schema};
+pub(crate) use raw::Herd as RawHerd;
 pub use template::{Preset, template};
 pub(crate) use validate::topology;
 

@@ -162,6 +162,8 @@ struct CheckLine {
     step: Option<StepId>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     inverted: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    implied: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -387,12 +389,13 @@ impl CheckLine {
     fn of(check: &Check, name: impl Fn(ServerId) -> String) -> Self {
         let mut name = |server| Ok::<_, std::convert::Infallible>(name(server));
         let Ok(assert) = check.assertion.clone().map(&mut name);
-        Self { assert, when: check.when, step: check.step, inverted: check.inverted }
+        Self { assert, when: check.when, step: check.step, inverted: check.inverted, implied: check.implied }
     }
 
     fn check(self, origin: &Origin) -> Result<Check, String> {
         let assertion = self.assert.map(&mut |name: String| server(origin, &name))?;
-        let check = Check::new(assertion, self.when, self.step, &origin.servers);
+        let mut check = Check::new(assertion, self.when, self.step, &origin.servers);
+        check.implied = self.implied;
         Ok(if self.inverted { check.inverted() } else { check })
     }
 }

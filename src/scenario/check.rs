@@ -52,6 +52,7 @@ fn about_client(name: &str, client: Value<'_>, table: &mut Table<'_>, names: &Na
 fn posix_time(value: Value<'_>) -> Option<PosixTime> {
     match PosixTime::parse(value.text()?) {
         Ok(time) => Some(time),
+        Err(_) if value.peek_text().is_none() => value.mismatch("a limit such as \"<=5\""),
         Err(error) => value.reject(value.error(error.to_string())),
     }
 }
@@ -182,14 +183,15 @@ fn is_violated(table: &mut Table<'_>) -> bool {
 }
 
 fn threshold(name: &str, key: std::ops::Range<usize>, value: Value<'_>) -> Option<Threshold> {
-    let bound = value.text()?;
-    match metric::parse(name, bound) {
+    // An unknown name is the mistake to report, whatever its value is.
+    match metric::parse(name, value.peek_text().unwrap_or_default()) {
         Ok(threshold) => Some(threshold),
         Err(error @ metric::MetricError::Unknown { .. }) => {
             let both = Assertion::NAMES.iter().copied().chain(metric::Metric::ALL.iter().map(|metric| metric.name()));
             let problem = Problem::error(key, format!("{} is neither an assertion nor a number", quoted(name)));
             value.reject(problem.suggest(name, both, error.to_string()))
         }
+        Err(_) if value.peek_text().is_none() => value.mismatch("a limit such as \"<=5\""),
         Err(error) => value.reject(value.error(error.to_string())),
     }
 }

@@ -113,7 +113,8 @@ pub enum Milestone {
 }
 
 /// What a milestone counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum LineKind {
     /// Lines written to a neighbour.
     Sent,

@@ -9,7 +9,7 @@ use super::expand::{Settings, Variables, Variant};
 use super::names::Names;
 use super::step::{Reading, Steps};
 use super::{Said, Script, Step, Task, check, order};
-use crate::checker::{Assertion, Check, When};
+use crate::checker::{Assertion, Check};
 use crate::config::{self, LoadError, Strategy, Topology};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
 use crate::driver::Wiring;
@@ -238,7 +238,7 @@ fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology
         let asked = checks.iter().any(|check| check.assertion.name() == assertion.name());
         !asked && !(invented && *assertion == Assertion::NoInvention)
     });
-    wanted.map(|assertion| Check::new(assertion, When::End, None, &servers)).collect()
+    wanted.map(|assertion| Check::implied(assertion, &servers)).collect()
 }
 
 /// Whether a step sends an `AT` line, which no client of the herd has caused.
