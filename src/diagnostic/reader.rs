@@ -425,7 +425,7 @@ impl<'a> Table<'a> {
     pub fn all(&mut self) -> Vec<(Located<&'a str>, Value<'a>)> {
         self.open = true;
         let entry = |(key, value): (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
-            let subject = Subject { key: &**key.get_ref(), is_entry: false };
+            let subject = Subject { key: key.get_ref(), is_entry: false };
             (Located { value: &**key.get_ref(), span: key.span() }, Value::new(value, subject, self.problems))
         };
         let mut all: Vec<_> = self.entries.iter().map(entry).collect();

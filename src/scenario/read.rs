@@ -138,7 +138,8 @@ impl Case<'_> {
         // For readers of the file.
         table.optional("teaches", Value::text);
         for key in ["variables", "matrix"] {
-            table.optional(key, |value| value.table(|table| Some(drop(table.all()))));
+            // Read before everything else; here they are only known.
+            table.optional(key, |value| value.table(|table| Some(table.all().len())));
         }
         let all = || vec![DriverKind::Loopback, DriverKind::Simulated];
         Header {
@@ -236,7 +237,7 @@ fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology
     let servers: Vec<_> = topology.servers.iter().map(|server| server.name.clone()).collect();
     let wanted = Assertion::ALWAYS.into_iter().filter(|assertion| {
         let asked = checks.iter().any(|check| check.assertion.name() == assertion.name());
-        !asked && !(invented && *assertion == Assertion::NoInvention)
+        !asked && (!invented || *assertion != Assertion::NoInvention)
     });
     wanted.map(|assertion| Check::implied(assertion, &servers)).collect()
 }
