@@ -10,7 +10,10 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long updates may take to spread after the load.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the clients ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +45,8 @@ pub(crate) struct Yield {
     /// Replies a second; when updates had to spread, until all had reached all servers: a herd that answers faster than it
     /// spreads gains nothing.
     pub(crate) rate: f64,
+    /// All replies.
+    pub(crate) replies: u64,
     /// Half of the replies took no longer.
     pub(crate) p50: Duration,
     /// 99 of 100 replies took no longer.
@@ -82,12 +87,13 @@ impl Load {
         }
         clients.shutdown().await;
         if spread {
-            until_spread(ports).await?;
+            timeout(PATIENCE, until_spread(ports)).await??;
         }
         let latencies = tally.latencies.borrow();
         let quantile = |quantile| Duration::from_nanos(latencies.value_at_quantile(quantile));
-        let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
-        Ok(Yield { rate, p50: quantile(0.5), p99: quantile(0.99) })
+        let replies = latencies.len();
+        let rate = replies as f64 / start.elapsed().as_secs_f64();
+        Ok(Yield { rate, replies, p50: quantile(0.5), p99: quantile(0.99) })
     }
 
     /// Ends only with an error.

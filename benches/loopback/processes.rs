@@ -118,6 +118,11 @@ impl Processes {
         }
     }
 
+    /// Processor time used so far, by all processes and threads, in seconds.
+    pub(crate) fn processor_time(&self) -> io::Result<f64> {
+        self.children.iter().map(|speaker| processor_time(speaker.child.id())).sum()
+    }
+
     /// Bytes of memory that are resident and the processes' own: not files mapped from disk.
     pub(crate) fn memory(&self) -> io::Result<u64> {
         self.children.iter().map(|speaker| memory(speaker.child.id())).sum()
@@ -208,6 +213,16 @@ fn memory(process: u32) -> io::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap_or_default();
     Ok(1024 * parse::<u64>(kilobytes)?)
+}
+
+/// What the scheduler counted for all threads of a process, in seconds.
+fn processor_time(process: u32) -> io::Result<f64> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let counts = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += parse::<u64>(counts.split(' ').next().unwrap_or_default())?;
+    }
+    Ok(nanoseconds as f64 / 1e9)
 }
 
 fn parse<T: std::str::FromStr<Err = std::num::ParseIntError>>(text: &str) -> io::Result<T> {

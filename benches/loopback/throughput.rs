@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use crate::Plan;
 use crate::load::{Ask, Load, Yield};
@@ -9,7 +10,15 @@ use crate::processes::Subject;
 use crate::report::{Bound, Targets, median, milliseconds, print_table, short};
 
 /// What every subject yielded, by repeat.
-type Yields = BTreeMap<Subject, Vec<Yield>>;
+type Yields = BTreeMap<Subject, Vec<Measured>>;
+
+/// One repeat.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    yielded: Yield,
+    /// Processor time of a subject for one reply, in seconds. Hardly disturbed by what else a machine does.
+    cost: f64,
+}
 
 /// One line of the table.
 #[derive(Debug)]
@@ -77,9 +86,9 @@ impl Row {
     fn name(&self) -> String {
         let Load { ask, connections, in_flight } = self.load;
         let (command, clients) = match ask {
-            Ask::Distinct => ("iamat", ", every one another client"),
+            Ask::Distinct => ("iamat", ", distinct clients"),
             Ask::Whatsat => ("whatsat", ""),
-            Ask::Repeated | Ask::Set => ("iamat", ""),
+            Ask::Repeated | Ask::Set => ("iamat", ", repeated clients"),
         };
         format!("{command} {connections}/{in_flight}{clients}")
     }
@@ -117,8 +126,10 @@ impl Row {
                 _ => self.load.ask,
             };
             let spread = subject.is_herd() && ask != Ask::Whatsat;
+            let before = processes.processor_time()?;
             let yielded = Load { ask, ..self.load }.run(&processes.ports, plan.time, spread)?;
-            self.yields.entry(subject).or_default().push(yielded);
+            let cost = (processes.processor_time()? - before) / yielded.replies as f64;
+            self.yields.entry(subject).or_default().push(Measured { yielded, cost });
         }
         Ok(())
     }
@@ -131,18 +142,18 @@ fn name(subject: Subject) -> &'static str {
 /// How many times the peer's rate the herd's is: the median of the ratios of each repeat.
 fn ratio_to(yields: &Yields, peer: Subject) -> Option<f64> {
     let pairs = yields.get(&Subject::Herd)?.iter().zip(yields.get(&peer)?);
-    median(pairs.map(|(herd, peer)| herd.rate / peer.rate).collect())
+    median(pairs.map(|(herd, peer)| herd.yielded.rate / peer.yielded.rate).collect())
 }
 
 fn print(rows: &[Row]) {
     let measured = |peer: Subject| rows.iter().any(|row| row.yields.contains_key(&peer));
     let peers: Vec<_> = PEERS.into_iter().filter(|(peer, _)| measured(*peer)).collect();
-    let mut heading = vec!["connections/in flight", "herd, a second", "p50 / p99, ms"];
+    let mut heading = vec!["connections/in flight", "herd, a second", "p50 / p99, ms", "CPU, us"];
     heading.extend(peers.iter().map(|(_, name)| name));
     let cells = |row: &Row| {
         let herd = &row.yields[&Subject::Herd];
         let latency = format!("{} / {}", latency(herd, |one| one.p50), latency(herd, |one| one.p99));
-        let own = [row.name(), rate(herd), latency];
+        let own = [row.name(), rate(herd), latency, cost(herd)];
         own.into_iter().chain(peers.iter().map(|(peer, _)| compared(&row.yields, *peer))).collect()
     };
     if !rows.is_empty() {
@@ -150,16 +161,21 @@ fn print(rows: &[Row]) {
     }
 }
 
-fn rate(yields: &[Yield]) -> String {
-    median(yields.iter().map(|one| one.rate).collect()).map_or_else(String::new, short)
+fn rate(yields: &[Measured]) -> String {
+    median(yields.iter().map(|one| one.yielded.rate).collect()).map_or_else(String::new, short)
 }
 
-fn latency(yields: &[Yield], which: impl Fn(&Yield) -> std::time::Duration) -> String {
-    let median = median(yields.iter().map(|one| which(one).as_secs_f64()).collect());
-    median.map_or_else(String::new, |seconds| milliseconds(std::time::Duration::from_secs_f64(seconds)))
+fn latency(yields: &[Measured], which: impl Fn(&Yield) -> Duration) -> String {
+    let median = median(yields.iter().map(|one| which(&one.yielded).as_secs_f64()).collect());
+    median.map_or_else(String::new, |seconds| milliseconds(Duration::from_secs_f64(seconds)))
+}
+
+fn cost(yields: &[Measured]) -> String {
+    median(yields.iter().map(|one| one.cost * 1e6).collect()).map_or_else(String::new, short)
 }
 
 fn compared(yields: &Yields, peer: Subject) -> String {
     let Some(ratio) = ratio_to(yields, peer) else { return String::new() };
-    format!("{} ({}x)", rate(&yields[&peer]), short(ratio))
+    let yields = &yields[&peer];
+    format!("{} ({}x), {}", rate(yields), short(ratio), cost(yields))
 }
