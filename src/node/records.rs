@@ -34,9 +34,21 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// Numbers of records under the hashes of their clients; looked up, never walked.
-    by_client: HashTable<u32>,
+    /// Looked up, never walked.
+    by_client: HashTable<Entry>,
     hashes: DefaultHashBuilder,
+}
+
+/// Where a client's record is. Keeps the hash of its client, so that neither growing nor most lookups read the record.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: u32,
+    id: u32,
+}
+
+/// A hash as the table wants it: it looks at the highest bits and the lowest.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl Records {
@@ -45,8 +57,9 @@ impl Records {
     }
 
     pub(super) fn find(&self, client: &str) -> Option<RecordId> {
-        let same = |&id: &u32| self.records[id as usize].report.client() == client;
-        self.by_client.find(self.hashes.hash_one(client), same).map(|&id| RecordId(id))
+        let hash = self.hash(client);
+        let same = |entry: &Entry| entry.hash == hash && self.records[entry.id as usize].report.client() == client;
+        self.by_client.find(spread(hash), same).map(|entry| RecordId(entry.id))
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {
@@ -60,12 +73,14 @@ impl Records {
 
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
-        let (records, hashes) = (&self.records, &self.hashes);
-        let id = records.len() as u32;
-        let hash = hashes.hash_one(record.report.client());
-        self.by_client.insert_unique(hash, id, |&other| hashes.hash_one(records[other as usize].report.client()));
+        let entry = Entry { hash: self.hash(record.report.client()), id: self.records.len() as u32 };
+        self.by_client.insert_unique(spread(entry.hash), entry, |other| spread(other.hash));
         self.records.push(record);
-        RecordId(id)
+        RecordId(entry.id)
+    }
+
+    fn hash(&self, client: &str) -> u32 {
+        self.hashes.hash_one(client) as u32
     }
 
     /// Every record, by number.
