@@ -66,6 +66,8 @@ struct Channel {
     lines: Option<Arc<Flow>>,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
+    /// Lines that leave and are not yet counted; empty between two turns.
+    leaving: Vec<Arc<Report>>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
     resets: bool,
 }
@@ -174,7 +176,7 @@ impl Lane {
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
-        Channel { lines: shared.flow_to(self.way.to), stage: VecDeque::new(), resets: false }
+        Channel::new(shared.flow_to(self.way.to))
     }
 
     /// Fills `buffer` with lines that go out now, up to about `limit` bytes.
@@ -215,7 +217,6 @@ impl Lane {
         limit: usize,
     ) -> bool {
         let mut node = lock(&life.node);
-        let mut taken = 0;
         let mut empty = false;
         while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |buffer| buffer.len() < limit) {
             let Some(report) = node.next_line(self.link) else {
@@ -229,22 +230,28 @@ impl Lane {
             match &mut direct {
                 Some(buffer) => {
                     write_line(buffer, report.line().as_bytes());
-                    taken += 1;
+                    channel.leaving.push(report.clone());
                 }
                 None => channel.stage.push_back(Staged { report: report.clone(), due: None }),
             }
         }
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
-        channel.sent(taken);
+        channel.count_leaving();
         empty
     }
 }
 
 impl Channel {
-    fn sent(&self, lines: u64) {
-        if let Some(flow) = self.lines.as_ref().filter(|_| lines > 0) {
-            flow.sent(lines);
+    fn new(lines: Option<Arc<Flow>>) -> Self {
+        Self { lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
+    }
+
+    /// Counts the lines that leave now.
+    fn count_leaving(&mut self) {
+        match &self.lines {
+            Some(flow) if !self.leaving.is_empty() => flow.sent_lines(&mut self.leaving),
+            _ => self.leaving.clear(),
         }
     }
 
@@ -263,11 +270,12 @@ impl Channel {
                 Passage::Twice(at) => (2, at),
                 Passage::Lost => (0, now),
             };
-            self.sent(copies);
             staged.due = Some(due);
             for _ in 0..copies {
+                self.leaving.push(staged.report.clone());
                 self.stage.push_back(Staged { report: staged.report.clone(), due: staged.due });
             }
+            self.count_leaving();
             self.resets |= path.resets_now();
         }
     }
@@ -330,7 +338,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Regis
         return None;
     }
     path.connected();
-    *lock(&lane.channel) = Some(Channel { lines, stage: VecDeque::new(), resets: false });
+    *lock(&lane.channel) = Some(Channel::new(lines));
     shared.sink.push(&shared.clock, Event::LinkUp(lane.way));
     Some(dialled)
 }
