@@ -423,6 +423,7 @@ impl Pace {
 
 /// Writes everything; `false` when the way was severed or the connection is gone.
 async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
+    let mut rang = false;
     while !bytes.is_empty() {
         tokio::select! {
             biased;
@@ -430,9 +431,17 @@ async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
                 Ok(0) | Err(_) => return false,
                 Ok(count) => bytes = &bytes[count..],
             },
-            // Whatever rang is looked at before the next wait; only the loss of the way cannot wait until then.
-            () = lane.wake.notified() => if !lane.is_open() { return false },
+            // Only the loss of the way cannot wait until everything is written.
+            () = lane.wake.notified() => {
+                if !lane.is_open() {
+                    return false;
+                }
+                rang = true;
+            }
         }
+    }
+    if rang {
+        lane.ring();
     }
     true
 }
