@@ -78,7 +78,7 @@ fn main() -> io::Result<()> {
         roles::play(role);
         return Ok(());
     }
-    let time = Duration::from_millis(if arguments.quick { 100 } else { 1000 });
+    let time = Duration::from_millis(if arguments.quick { 100 } else { 600 });
     measure(&Plan {
         only: arguments.only,
         repeats: if arguments.quick { 1 } else { arguments.repeats },

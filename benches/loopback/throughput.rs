@@ -100,8 +100,8 @@ impl Row {
         subjects.extend(plan.other.is_some().then_some(Subject::Other));
         if plan.peers {
             subjects.extend([Subject::EchoMulti, Subject::EchoCurrent, Subject::Persistent]);
-            // Pipelined it only queues connections.
-            subjects.extend((in_flight == 1 && ask != Ask::Whatsat).then_some(Subject::PerMessage));
+            // Pipelined it only queues connections, and a question opens none.
+            subjects.extend((in_flight == 1 && ask == Ask::Repeated).then_some(Subject::PerMessage));
             let redis = ask == Ask::Repeated && matches!((connections, in_flight), (256, 1) | (50, 16));
             subjects.extend(redis.then_some(Subject::Redis));
         }

@@ -42,6 +42,10 @@ const PACE: Duration = Duration::from_millis(1);
 /// one client causes that asks elsewhere after every update: it must never wait.
 const BUSY_WRITES: u32 = 16;
 
+/// As how many writes each further line of one write counts: lines that meet in a write are of several clients at once.
+/// Against counting writes alone 2.1 times the throughput of 16 connections with one command in flight.
+const GATHERED_LINE: u32 = 4;
+
 /// What is read of a per-message neighbour's answer before its connection is closed, in bytes. Nothing in it matters.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -359,10 +363,11 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 if !write(lane, socket, &buffer).await {
                     break;
                 }
+                let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
                 if recycle(&mut buffer) >= WRITE_BYTES || last {
                     continue;
                 }
-                if direct && pace.is_busy_after_write() {
+                if direct && pace.is_busy_after_write(lines) {
                     pace.pause(lane).await;
                     continue;
                 }
@@ -384,7 +389,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
 #[derive(Debug)]
 struct Pace {
     busy: bool,
-    /// Writes since `start`, while not busy.
+    /// Writes since `start`, while not busy; each further line of a write counts [`GATHERED_LINE`].
     writes: u32,
     start: Instant,
 }
@@ -394,13 +399,13 @@ impl Pace {
         Self { busy: false, writes: 0, start: Instant::now() }
     }
 
-    fn is_busy_after_write(&mut self) -> bool {
+    fn is_busy_after_write(&mut self, lines: u32) -> bool {
         if !self.busy {
             let now = Instant::now();
             if now.duration_since(self.start) > PACE {
                 (self.writes, self.start) = (0, now);
             }
-            self.writes += 1;
+            self.writes += 1 + GATHERED_LINE * (lines - 1);
             self.busy = self.writes > BUSY_WRITES;
         }
         self.busy
