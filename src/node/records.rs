@@ -37,9 +37,21 @@ const FEW: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// Numbers of records under the hashes of their clients, once there are more than a few; looked up, never walked.
-    by_client: HashTable<u32>,
+    /// Where the records of clients are, once there are more than a few; looked up, never walked.
+    by_client: HashTable<Entry>,
     hashes: DefaultHashBuilder,
+}
+
+/// Where a client's record is. Keeps the hash of its client, so that neither growing nor most lookups read the record.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: u32,
+    id: u32,
+}
+
+/// A hash as the table wants it: it looks at the highest bits and the lowest.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl Records {
@@ -52,8 +64,9 @@ impl Records {
             let place = self.records.iter().position(|record| record.report.client() == client)?;
             return Some(RecordId(place as u32));
         }
-        let same = |&id: &u32| self.records[id as usize].report.client() == client;
-        self.by_client.find(self.hashes.hash_one(client), same).map(|&id| RecordId(id))
+        let hash = self.hash(client);
+        let same = |entry: &Entry| entry.hash == hash && self.records[entry.id as usize].report.client() == client;
+        self.by_client.find(spread(hash), same).map(|entry| RecordId(entry.id))
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {
@@ -79,8 +92,12 @@ impl Records {
 
     /// Enters a record into the table.
     fn index(&mut self, id: u32) {
-        let hash = |&id: &u32| self.hashes.hash_one(self.records[id as usize].report.client());
-        self.by_client.insert_unique(hash(&id), id, hash);
+        let entry = Entry { hash: self.hash(self.records[id as usize].report.client()), id };
+        self.by_client.insert_unique(spread(entry.hash), entry, |other| spread(other.hash));
+    }
+
+    fn hash(&self, client: &str) -> u32 {
+        self.hashes.hash_one(client) as u32
     }
 
     /// Forgets every client, and keeps its memory.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herdsim::config::{Delay, LinkMode, ServerId, Strategy};
-use herdsim::driver::{Action, Event, Slowness};
+use herdsim::driver::{Action, Driver as _, Event, Slowness};
 
 use crate::support::*;
 
@@ -224,4 +224,19 @@ async fn a_herd_forgets_nothing_of_a_port_when_it_is_restarted_again_and_again()
     }
     herd.settle().await;
     assert_eq!(herd.holders("a", "1"), ALL);
+}
+
+#[tokio::test]
+async fn a_neighbour_that_did_not_read_for_long_gets_everything_once_it_does() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(Action::Pause(BONA)).await;
+    // Far more than the sockets between two servers hold, in lines that are written one by one.
+    for number in 0..400 {
+        let client = format!("{number}-{}", "x".repeat(40_000));
+        herd.send(BAILEY, &format!("IAMAT {client} +1+1 1")).await;
+        herd.until(|event| matches!(event, Event::Heard { server: CAMPBELL, .. })).await;
+    }
+    herd.apply(Action::Resume(BONA)).await;
+    herd.settle().await;
+    assert_eq!(herd.driver.records(BONA).len(), 400);
 }

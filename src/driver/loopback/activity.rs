@@ -3,12 +3,17 @@
 //! Everything that is bound to happen without a further action is counted from before it becomes possible until after all
 //! that follows from it has been counted. Not here: dials that are due, which [`super::LoopbackDriver`] reads off the links.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use super::lock;
+use crate::wire::Report;
+
+/// Lines in flight that a flow keeps room for while none are.
+const KEPT_REPORTS: usize = 256;
 
 /// What is under way, by who has to do it.
 #[derive(Debug)]
@@ -79,6 +84,9 @@ pub(super) struct Flow {
 #[derive(Debug, Default)]
 struct FlowState {
     in_flight: u64,
+    /// The lines in flight, in order, when it is lines that are counted: their reader need neither parse nor copy them, and
+    /// all servers of the process share one report.
+    reports: VecDeque<Arc<Report>>,
     handled: u64,
     ended: bool,
 }
@@ -90,21 +98,34 @@ impl Flow {
 
     /// Counts what is about to be written. Nothing once the flow has ended: it will not be read.
     pub(super) fn sent(&self, things: u64) {
+        self.count(things, []);
+    }
+
+    /// Counts lines that are about to be written, in this order, and takes them out of `reports`.
+    pub(super) fn sent_lines(&self, reports: &mut Vec<Arc<Report>>) {
+        self.count(reports.len() as u64, reports.drain(..));
+    }
+
+    fn count(&self, things: u64, reports: impl IntoIterator<Item = Arc<Report>>) {
         let mut state = lock(&self.state);
         if !state.ended {
             state.in_flight += things;
+            state.reports.extend(reports);
             self.activity.add(self.reader, things);
         }
     }
 
     /// Lets `handle` do what follows from what was read, and counts as many things as it says as handled; `None`, and nothing
-    /// is done, when the flow has ended.
-    pub(super) fn handle<T>(&self, handle: impl FnOnce() -> (u64, T)) -> Option<T> {
+    /// is done, when the flow has ended. `handle` takes the lines it reads out of those in flight.
+    pub(super) fn handle<T>(&self, handle: impl FnOnce(&mut VecDeque<Arc<Report>>) -> (u64, T)) -> Option<T> {
         let mut state = lock(&self.state);
         if state.ended {
             return None;
         }
-        let (things, result) = handle();
+        let (things, result) = handle(&mut state.reports);
+        if state.reports.is_empty() && state.reports.capacity() > KEPT_REPORTS {
+            state.reports = VecDeque::new();
+        }
         let handled = things.min(state.in_flight);
         state.in_flight -= handled;
         state.handled += handled;
@@ -122,6 +143,7 @@ impl Flow {
         let mut state = lock(&self.state);
         if state.in_flight > 0 {
             state.in_flight -= 1;
+            state.reports.pop_front();
             self.activity.done(self.reader, 1);
         }
     }
@@ -130,6 +152,7 @@ impl Flow {
     pub(super) fn end(&self) -> u64 {
         let mut state = lock(&self.state);
         state.ended = true;
+        state.reports = VecDeque::new();
         let lost = std::mem::take(&mut state.in_flight);
         self.activity.done(self.reader, lost);
         lost

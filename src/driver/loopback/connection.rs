@@ -5,6 +5,7 @@
 //! [`Limits::queued_bytes`](crate::config::Limits::queued_bytes), the replies to one more command and one read of memory.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -253,11 +254,11 @@ impl Connection {
             Some(Caller::Client { commands, .. }) => Some(commands.clone()),
         };
         let Some(flow) = flow else {
-            let (taken, _, turn) = self.take_lines(bytes, replies, outputs);
+            let (taken, _, turn) = self.take_lines(bytes, &mut VecDeque::new(), replies, outputs);
             return (taken, turn);
         };
-        let counted = flow.handle(|| {
-            let (taken, lines, turn) = self.take_lines(bytes, replies, outputs);
+        let counted = flow.handle(|in_flight| {
+            let (taken, lines, turn) = self.take_lines(bytes, in_flight, replies, outputs);
             self.count_replies(replies);
             (self.handled(lines, &turn), (taken, turn))
         });
@@ -279,8 +280,15 @@ impl Connection {
         }
     }
 
-    /// Handles whole lines until one has to wait; how many bytes and lines that were.
-    fn take_lines(&mut self, bytes: &[u8], replies: &mut Vec<u8>, outputs: &mut Vec<Output>) -> (usize, u64, Turn) {
+    /// Handles whole lines until one has to wait; how many bytes and lines that were. Lines in flight from another server of
+    /// this process are known as reports already.
+    fn take_lines(
+        &mut self,
+        bytes: &[u8],
+        in_flight: &mut VecDeque<Arc<Report>>,
+        replies: &mut Vec<u8>,
+        outputs: &mut Vec<Output>,
+    ) -> (usize, u64, Turn) {
         let life = self.life.clone();
         let mut node = lock(&life.node);
         let now = self.shared.clock.now();
@@ -296,7 +304,9 @@ impl Connection {
             }
             start = end + 1;
             lines += 1;
-            if let Some((report, search)) = self.take_line(&mut node, now, line, replies, outputs) {
+            // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
+            let known = in_flight.pop_front().filter(|report| report.line().as_bytes() == line);
+            if let Some((report, search)) = self.take_line(&mut node, now, line, known, replies, outputs) {
                 return (start, lines, Turn::Search(report, search));
             }
             if replies.len() > limits.queued_bytes {
@@ -312,12 +322,15 @@ impl Connection {
         node: &mut Node,
         now: Timestamp,
         line: &[u8],
+        known: Option<Arc<Report>>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> Option<(Arc<Report>, Search)> {
-        let command = parse(line);
+        let (from, known) = (self.from, known.as_ref());
+        let command = known.map_or_else(|| parse(line), |report| Command::At(report.at()));
         self.is_server |= matches!(command, Command::At(_));
-        node.handle(now, Input::Command { command, from: self.from }, outputs);
+        let input = known.map_or(Input::Command { command, from }, |report| Input::Shared { report, from });
+        node.handle(now, input, outputs);
         let (stored, outcome) = self.life.carry_out(&self.shared, node, outputs);
         self.spreads |= stored.is_some();
         if self.shared.sink.wants_traffic() {
@@ -379,7 +392,7 @@ impl Connection {
     fn count_all(&mut self) {
         let uncounted = std::mem::take(&mut self.uncounted);
         if let Some(Caller::Client { commands, .. }) = self.caller.as_ref().filter(|_| uncounted > 0) {
-            commands.handle(|| (uncounted, ()));
+            commands.handle(|_| (uncounted, ()));
         }
     }
 

@@ -42,6 +42,10 @@ const PACE: Duration = Duration::from_millis(1);
 /// one client causes that asks elsewhere after every update: it must never wait.
 const BUSY_WRITES: u32 = 16;
 
+/// As how many writes each further line of one write counts: lines that meet in a write are of several clients at once.
+/// Against counting writes alone 2.1 times the throughput of 16 connections with one command in flight.
+const GATHERED_LINE: u32 = 4;
+
 /// What is read of a per-message neighbour's answer before its connection is closed, in bytes. Nothing in it matters.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -66,6 +70,8 @@ struct Channel {
     lines: Option<Arc<Flow>>,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
+    /// Lines that leave and are not yet counted; empty between two turns.
+    leaving: Vec<Arc<Report>>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
     resets: bool,
 }
@@ -174,7 +180,7 @@ impl Lane {
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
-        Channel { lines: shared.flow_to(self.way.to), stage: VecDeque::new(), resets: false }
+        Channel::new(shared.flow_to(self.way.to))
     }
 
     /// Fills `buffer` with lines that go out now, up to about `limit` bytes.
@@ -215,7 +221,6 @@ impl Lane {
         limit: usize,
     ) -> bool {
         let mut node = lock(&life.node);
-        let mut taken = 0;
         let mut empty = false;
         while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |buffer| buffer.len() < limit) {
             let Some(report) = node.next_line(self.link) else {
@@ -229,22 +234,28 @@ impl Lane {
             match &mut direct {
                 Some(buffer) => {
                     write_line(buffer, report.line().as_bytes());
-                    taken += 1;
+                    channel.leaving.push(report.clone());
                 }
                 None => channel.stage.push_back(Staged { report: report.clone(), due: None }),
             }
         }
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
-        channel.sent(taken);
+        channel.count_leaving();
         empty
     }
 }
 
 impl Channel {
-    fn sent(&self, lines: u64) {
-        if let Some(flow) = self.lines.as_ref().filter(|_| lines > 0) {
-            flow.sent(lines);
+    fn new(lines: Option<Arc<Flow>>) -> Self {
+        Self { lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
+    }
+
+    /// Counts the lines that leave now.
+    fn count_leaving(&mut self) {
+        match &self.lines {
+            Some(flow) if !self.leaving.is_empty() => flow.sent_lines(&mut self.leaving),
+            _ => self.leaving.clear(),
         }
     }
 
@@ -263,11 +274,12 @@ impl Channel {
                 Passage::Twice(at) => (2, at),
                 Passage::Lost => (0, now),
             };
-            self.sent(copies);
             staged.due = Some(due);
             for _ in 0..copies {
+                self.leaving.push(staged.report.clone());
                 self.stage.push_back(Staged { report: staged.report.clone(), due: staged.due });
             }
+            self.count_leaving();
             self.resets |= path.resets_now();
         }
     }
@@ -330,7 +342,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Regis
         return None;
     }
     path.connected();
-    *lock(&lane.channel) = Some(Channel { lines, stage: VecDeque::new(), resets: false });
+    *lock(&lane.channel) = Some(Channel::new(lines));
     shared.sink.push(&shared.clock, Event::LinkUp(lane.way));
     Some(dialled)
 }
@@ -351,10 +363,11 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 if !write(lane, socket, &buffer).await {
                     break;
                 }
+                let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
                 if recycle(&mut buffer) >= WRITE_BYTES || last {
                     continue;
                 }
-                if direct && pace.is_busy_after_write() {
+                if direct && pace.is_busy_after_write(lines) {
                     pace.pause(lane).await;
                     continue;
                 }
@@ -376,7 +389,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
 #[derive(Debug)]
 struct Pace {
     busy: bool,
-    /// Writes since `start`, while not busy.
+    /// Writes since `start`, while not busy; each further line of a write counts [`GATHERED_LINE`].
     writes: u32,
     start: Instant,
 }
@@ -386,13 +399,13 @@ impl Pace {
         Self { busy: false, writes: 0, start: Instant::now() }
     }
 
-    fn is_busy_after_write(&mut self) -> bool {
+    fn is_busy_after_write(&mut self, lines: u32) -> bool {
         if !self.busy {
             let now = Instant::now();
             if now.duration_since(self.start) > PACE {
                 (self.writes, self.start) = (0, now);
             }
-            self.writes += 1;
+            self.writes += 1 + GATHERED_LINE * (lines - 1);
             self.busy = self.writes > BUSY_WRITES;
         }
         self.busy
@@ -415,6 +428,7 @@ impl Pace {
 
 /// Writes everything; `false` when the way was severed or the connection is gone.
 async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
+    let mut rang = false;
     while !bytes.is_empty() {
         tokio::select! {
             biased;
@@ -422,9 +436,17 @@ async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
                 Ok(0) | Err(_) => return false,
                 Ok(count) => bytes = &bytes[count..],
             },
-            // Whatever rang is looked at before the next wait; only the loss of the way cannot wait until then.
-            () = lane.wake.notified() => if !lane.is_open() { return false },
+            // Only the loss of the way cannot wait until everything is written.
+            () = lane.wake.notified() => {
+                if !lane.is_open() {
+                    return false;
+                }
+                rang = true;
+            }
         }
+    }
+    if rang {
+        lane.ring();
     }
     true
 }

@@ -146,7 +146,7 @@ async fn read(shared: &Shared, line: &Line, mut reader: OwnedReadHalf) -> io::Re
             shared.sink.push(&shared.clock, Event::Replied { session: line.session, reply });
         }
         drop(expected);
-        line.replies.handle(|| (count as u64, ()));
+        line.replies.handle(|_| (count as u64, ()));
         if count == 0 {
             return Ok(());
         }
