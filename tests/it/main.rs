@@ -4,4 +4,5 @@ mod cli;
 mod command;
 mod faults;
 mod protocol;
+mod readme;
 mod support;

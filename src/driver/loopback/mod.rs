@@ -422,8 +422,11 @@ impl Driver for LoopbackDriver {
             Wait::Quiescent(until) => (until, true),
         };
         loop {
+            if let Some(observation) = self.shared.sink.pop() {
+                return Some(observation);
+            }
             let is_quiescent = quiescent && self.quiescent();
-            // After the look at what is under way: what it led to before that is in the queue.
+            // Once more: what led to quiescence may have been observed since.
             if let Some(observation) = self.shared.sink.pop() {
                 return Some(observation);
             }
