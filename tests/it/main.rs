@@ -5,4 +5,5 @@ mod command;
 mod faults;
 mod protocol;
 mod readme;
+mod soak;
 mod support;
