@@ -14,7 +14,7 @@ use crate::config::{self, LoadError, Strategy, Topology};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
 use crate::driver::Wiring;
 use crate::history::DriverKind;
-use crate::wire::{Command, parse};
+use crate::wire::{self, Command};
 
 /// What the command line says instead of the files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +45,7 @@ impl Choice for DriverKind {
 /// When the file cannot be read, or something in it is wrong; all that is wrong with it comes together.
 pub fn load(path: &Path, variables: &Variables, overrides: &Overrides) -> Result<Cases, LoadError> {
     let text = read_text(path).map_err(|source| LoadError::Read { path: path.display().to_string(), source })?;
-    cases(path, &text, variables, overrides).map_err(LoadError::Invalid)
+    parse(path, &text, variables, overrides).map_err(LoadError::Invalid)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -59,7 +59,12 @@ pub fn is_scenario(path: &Path) -> bool {
     ["title", "step"].iter().any(|key| document.get_ref().contains_key(*key))
 }
 
-fn cases(path: &Path, text: &str, variables: &Variables, overrides: &Overrides) -> Result<Cases, Diagnostics> {
+/// Reads the cases of the text of a scenario file that lies, or would lie, at `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong with the text.
+pub fn parse(path: &Path, text: &str, variables: &Variables, overrides: &Overrides) -> Result<Cases, Diagnostics> {
     let origin = path.display().to_string();
     let mut scripts = Vec::new();
     let mut warnings = Diagnostics::new(&*origin, text, Vec::new());
@@ -246,5 +251,5 @@ fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology
 fn speaks_as_server(step: &Step) -> bool {
     let Task::Talk(talk) = &step.task else { return false };
     let Said::Bytes(bytes) = &talk.said else { return false };
-    bytes.split(|&byte| byte == b'\n').any(|line| matches!(parse(line), Command::At(_)))
+    bytes.split(|&byte| byte == b'\n').any(|line| matches!(wire::parse(line), Command::At(_)))
 }

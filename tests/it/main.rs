@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod corpus;
 mod faults;
 mod hostile;
 mod protocol;
