@@ -9,6 +9,7 @@ use herdsim::config::{Delay, ServerId};
 use herdsim::driver::draws::Draws;
 use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness, Wait, Way};
 use herdsim::time::Timestamp;
+use herdsim::wire::PosixTime;
 
 use crate::support::*;
 
@@ -104,9 +105,8 @@ impl Herd {
     }
 }
 
-use herdsim::wire::PosixTime;
-
 #[tokio::test(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "shown when the test fails, to run it again")]
 async fn what_the_core_acknowledged_is_everywhere_after_thousands_of_faults() {
     let seconds = std::env::var("HERDSIM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let seed = std::env::var("HERDSIM_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
