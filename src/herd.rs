@@ -112,6 +112,23 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// What undoes it, for faults that last; nothing for what happens once.
+    pub fn mending(&self, topology: &Topology, wiring: &Wiring) -> Vec<Action> {
+        let each = |ways: Ways, action: fn(Way) -> Action| ways.of(wiring).into_iter().map(action).collect();
+        match *self {
+            Self::Kill(server) | Self::Stop(server) => vec![Action::Start(server)],
+            Self::Pause(server) => vec![Action::Resume(server)],
+            Self::SetClock(server, _) => vec![Action::SetClock(server, topology.servers[server.index()].clock_offset)],
+            Self::Cut(ways) | Self::Slow(ways, _) | Self::HalfOpen(ways) => each(ways, Action::Heal),
+            Self::Hold(ways) => each(ways, Action::Release),
+            Self::Partition(ref partition) => partition.mending(topology, wiring),
+            Self::Start(_) | Self::Restart(_) | Self::Resume(_) | Self::Heal(_) | Self::Release(_) => Vec::new(),
+            Self::Reset(..) | Self::Drop(..) | Self::Duplicate(..) => Vec::new(),
+        }
+    }
+}
+
 impl Ways {
     /// The single ways.
     pub fn of(self, wiring: &Wiring) -> Vec<Way> {
@@ -130,6 +147,19 @@ impl Partition {
             PartitionMode::Hold | PartitionMode::HoldThenCut(_) => Action::Hold,
         };
         ways_between(&self.groups, topology, wiring).into_iter().map(action).collect()
+    }
+}
+
+impl Partition {
+    fn mending(&self, topology: &Topology, wiring: &Wiring) -> Vec<Action> {
+        let between = ways_between(&self.groups, topology, wiring).into_iter();
+        match self.mode {
+            PartitionMode::Cut => between.map(Action::Heal).collect(),
+            PartitionMode::Hold => between.map(Action::Release).collect(),
+            PartitionMode::HoldThenCut(_) => {
+                between.flat_map(|way| [Action::Heal(way), Action::Release(way)]).collect()
+            }
+        }
     }
 }
 

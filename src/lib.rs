@@ -1,9 +1,21 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod audit;
+pub mod checker;
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod diagnostic;
 pub mod driver;
+pub mod exit;
+pub mod explore;
 pub mod herd;
+pub mod history;
 pub mod node;
 pub mod places;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod suite;
 pub mod time;
 pub mod wire;

@@ -2,10 +2,21 @@
 //!
 //! Not here: the text it is read from (`raw`), and anything that runs.
 
+mod generate;
+mod load;
+mod raw;
+mod template;
+mod validate;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use load::{LoadError, Loaded, load, parse, schema};
+pub(crate) use raw::Herd as RawHerd;
+pub use template::{Preset, template};
+pub(crate) use validate::topology;
 
 /// A server of a topology, by its place in [`Topology::servers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,13 +77,32 @@ pub struct Link {
     pub delay: Delay,
 }
 
-/// The time a line spends on a link: `latency` plus a uniform draw from 0 to `jitter`. The order of lines is kept.
+/// The time a line spends on a link: `latency`, and a draw that `jitter` and its distribution describe. The order of lines
+/// is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delay {
     /// The least.
     pub latency: Duration,
-    /// The most that is added.
+    /// The scale of what is added; zero adds nothing.
     pub jitter: Duration,
+    /// How what is added is distributed.
+    pub distribution: Distribution,
+}
+
+/// How the jitter of a [`Delay`] is distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Distribution {
+    /// Evenly from 0 to the jitter.
+    #[default]
+    Uniform,
+    /// Exponentially with the jitter as mean; never more than 37 times the mean.
+    Exponential,
+    /// Log-normally with the jitter as median.
+    LogNormal {
+        /// The standard deviation of the logarithm, in hundredths: 100 puts two thirds of the draws between 1/e and e times
+        /// the median. At most 300.
+        sigma_percent: u16,
+    },
 }
 
 /// How lines travel between two servers.
@@ -298,3 +328,6 @@ impl Topology {
 fn sorted([a, b]: [ServerId; 2]) -> [ServerId; 2] {
     if a <= b { [a, b] } else { [b, a] }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,10 @@
 //!
 //! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
 
+pub mod draws;
 pub mod loopback;
 pub mod path;
+pub mod simulated;
 
 use std::sync::Arc;
 

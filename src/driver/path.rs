@@ -5,15 +5,34 @@
 use std::time::Duration;
 
 use super::Slowness;
-use crate::config::Delay;
+pub use super::draws::Draws;
+use crate::config::{Delay, Distribution};
 use crate::time::Timestamp;
 
 /// The conditions on one way.
+///
+/// Small as long as nothing was ever done to the way, because big herds have many.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// The link's own.
-    base: Delay,
-    slowness: Slowness,
+    base: Span,
+    /// What was done to the way; `None`: nothing, ever.
+    faults: Option<Box<Faults>>,
+    /// Lines sent since the start.
+    lines: u64,
+    /// When the last line arrives: no later one does before it.
+    last_arrival: Timestamp,
+    draws: Draws,
+}
+
+/// What was done to a way.
+#[derive(Debug, Clone, Default)]
+struct Faults {
+    slow: Span,
+    /// Lines a second at most.
+    rate: Option<u32>,
+    /// When the rate admits the next line.
+    free_at: Timestamp,
     cut: bool,
     held: bool,
     half_open: bool,
@@ -21,13 +40,32 @@ pub struct Path {
     reset_after: Option<u64>,
     /// What happens to single lines, by the count of lines at which it happens.
     edits: Vec<(u64, Edit)>,
-    /// Lines sent since the start.
-    lines: u64,
-    /// When the last line arrives: no later one does before it.
-    last_arrival: Timestamp,
-    /// When the way's rate admits the next line.
-    free_at: Timestamp,
-    draws: Draws,
+}
+
+/// A [`Delay`] in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    latency: u64,
+    jitter: u64,
+    distribution: Distribution,
+}
+
+impl From<Delay> for Span {
+    fn from(Delay { latency, jitter, distribution }: Delay) -> Self {
+        let [latency, jitter] = [latency, jitter].map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        Self { latency, jitter, distribution }
+    }
+}
+
+impl Span {
+    /// The time the line with this number spends.
+    fn spent(self, draws: Draws, number: u64, stream: u64) -> u64 {
+        if self.jitter == 0 {
+            return self.latency;
+        }
+        let added = self.jitter as f64 * draws.scaled(self.distribution, number, stream);
+        self.latency.saturating_add(added as u64)
+    }
 }
 
 /// What is done to a single line.
@@ -52,89 +90,87 @@ impl Path {
     /// A whole way. Draws of its jitter come from `seed` and `key`, which tells this way from all others.
     pub fn new(base: Delay, seed: u64, key: u64) -> Self {
         Self {
-            base,
-            slowness: Slowness::default(),
-            cut: false,
-            held: false,
-            half_open: false,
-            reset_after: None,
-            edits: Vec::new(),
+            base: base.into(),
+            faults: None,
             lines: 0,
             last_arrival: Timestamp::from_nanoseconds(i64::MIN),
-            free_at: Timestamp::from_nanoseconds(i64::MIN),
             draws: Draws { seed, key },
         }
     }
 
+    /// The same way as if it had never been used, in a run with this seed.
+    pub fn renewed(&self, seed: u64) -> Self {
+        let draws = Draws { seed, ..self.draws };
+        Self { base: self.base, faults: None, lines: 0, last_arrival: Timestamp::from_nanoseconds(i64::MIN), draws }
+    }
+
     /// Whether dials are refused.
     pub fn is_cut(&self) -> bool {
-        self.cut
+        self.faults.as_ref().is_some_and(|faults| faults.cut)
     }
 
     /// Whether lines wait for [`Self::release`].
     pub fn is_held(&self) -> bool {
-        self.held
+        self.faults.as_ref().is_some_and(|faults| faults.held)
     }
 
     /// Whether everything sent is lost in silence.
     pub fn is_half_open(&self) -> bool {
-        self.half_open
+        self.faults.as_ref().is_some_and(|faults| faults.half_open)
     }
 
     /// Whether a line passes at once and nothing about it needs to be asked or counted.
     pub fn is_clear(&self) -> bool {
-        self.base == Delay::default()
-            && self.slowness == Slowness::default()
-            && !(self.cut || self.held || self.half_open)
-            && self.reset_after.is_none()
-            && self.edits.is_empty()
+        self.base == Span::default() && self.faults.as_ref().is_none_or(|faults| faults.is_clear())
     }
 
     /// Refuses dials; whether that is new.
     pub fn cut(&mut self) -> bool {
-        !std::mem::replace(&mut self.cut, true)
+        !std::mem::replace(&mut self.faults().cut, true)
     }
 
     /// Lets lines wait; whether that is new.
     pub fn hold(&mut self) -> bool {
-        !std::mem::replace(&mut self.held, true)
+        !std::mem::replace(&mut self.faults().held, true)
     }
 
     /// Lets lines pass again; whether they did not.
     pub fn release(&mut self) -> bool {
-        std::mem::take(&mut self.held)
+        self.faults.as_mut().is_some_and(|faults| std::mem::take(&mut faults.held))
     }
 
     /// Loses everything in silence; whether that is new.
     pub fn half_open(&mut self) -> bool {
-        !std::mem::replace(&mut self.half_open, true)
+        !std::mem::replace(&mut self.faults().half_open, true)
     }
 
     /// Delays every line from now on.
     pub fn slow(&mut self, slowness: Slowness) {
-        self.slowness = slowness;
+        let faults = self.faults();
+        faults.slow = slowness.delay.into();
+        faults.rate = slowness.rate;
     }
 
     /// Takes back cut, half-open and slow; whether any was there.
     pub fn heal(&mut self) -> bool {
-        let was_slow = std::mem::take(&mut self.slowness) != Slowness::default();
-        let (was_cut, was_half_open) = (std::mem::take(&mut self.cut), std::mem::take(&mut self.half_open));
-        was_slow || was_cut || was_half_open
+        self.faults.as_mut().is_some_and(|faults| faults.heal())
     }
 
     /// Resets the connection when `lines` further lines have passed; at least 1.
     pub fn reset_after(&mut self, lines: u64) {
-        self.reset_after = Some(lines);
+        self.faults().reset_after = Some(lines);
     }
 
     /// Loses the `nth` line from now, counted from 1.
     pub fn drop_line(&mut self, nth: u64) {
-        self.edits.push((self.lines + nth, Edit::Drop));
+        let line = self.lines + nth;
+        self.faults().edits.push((line, Edit::Drop));
     }
 
     /// Doubles the `nth` line from now, counted from 1.
     pub fn duplicate_line(&mut self, nth: u64) {
-        self.edits.push((self.lines + nth, Edit::Duplicate));
+        let line = self.lines + nth;
+        self.faults().edits.push((line, Edit::Duplicate));
     }
 
     /// A new connection: its lines need not wait for those of the one before.
@@ -146,10 +182,15 @@ impl Path {
     /// asks when the line leaves, which on a way that is held is after its release.
     pub fn send(&mut self, now: Timestamp) -> Passage {
         self.lines += 1;
-        let arrival = self.arrival(now);
-        let edit = self.edits.iter().position(|&(line, _)| line == self.lines).map(|at| self.edits.swap_remove(at).1);
+        let (lines, draws) = (self.lines, self.draws);
+        let spent = self.base.spent(draws, lines, 0);
+        let Some(faults) = &mut self.faults else { return Passage::Arrives(self.arrival(now, spent)) };
+        let leaves = faults.leaves(now);
+        let spent = spent.saturating_add(faults.slow.spent(draws, lines, 1));
+        let (half_open, edit) = (faults.half_open, faults.edit(lines));
+        let arrival = self.arrival(leaves, spent);
         match edit {
-            _ if self.half_open => Passage::Lost,
+            _ if half_open => Passage::Lost,
             Some(Edit::Drop) => Passage::Lost,
             Some(Edit::Duplicate) => Passage::Twice(arrival),
             None => Passage::Arrives(arrival),
@@ -158,6 +199,74 @@ impl Path {
 
     /// Whether the connection is to be reset now that another line was sent; ask once after each [`Self::send`].
     pub fn resets_now(&mut self) -> bool {
+        self.faults.as_mut().is_some_and(|faults| faults.resets_now())
+    }
+
+    /// What a line on this way waits at the moment: the link's own delay and that of [`Self::slow`].
+    pub fn spans(&self) -> [Span; 2] {
+        [self.base, self.faults.as_ref().map_or_else(Span::default, |faults| faults.slow)]
+    }
+
+    /// When everything sent has arrived.
+    pub fn last_arrival(&self) -> Timestamp {
+        self.last_arrival
+    }
+
+    /// How long the dial with this number takes: there, and back over a way with these `spans`.
+    pub fn round_trip(&self, number: u64, back: [Span; 2]) -> Duration {
+        let [there, slowed] = self.spans();
+        let spans = (2..).zip([there, slowed, back[0], back[1]]);
+        let nanoseconds = spans.map(|(stream, span)| span.spent(self.draws, number, stream));
+        Duration::from_nanos(nanoseconds.fold(0, u64::saturating_add))
+    }
+
+    /// The least time that anything takes on this way at the moment.
+    pub fn latency(&self) -> Duration {
+        Duration::from_nanos(self.spans().iter().fold(0, |sum, span| span.latency.saturating_add(sum)))
+    }
+
+    fn arrival(&mut self, leaves: Timestamp, spent: u64) -> Timestamp {
+        let arrival = leaves.shifted(i64::try_from(spent).unwrap_or(i64::MAX));
+        self.last_arrival = self.last_arrival.max(arrival);
+        self.last_arrival
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        self.faults.get_or_insert_default()
+    }
+}
+
+impl Faults {
+    fn is_clear(&self) -> bool {
+        let whole = !(self.cut || self.held || self.half_open);
+        whole
+            && self.slow == Span::default()
+            && self.rate.is_none()
+            && self.reset_after.is_none()
+            && self.edits.is_empty()
+    }
+
+    fn heal(&mut self) -> bool {
+        let was_slow = std::mem::take(&mut self.slow) != Span::default();
+        let (had_rate, was_cut) = (self.rate.take().is_some(), std::mem::take(&mut self.cut));
+        std::mem::take(&mut self.half_open) || was_slow || had_rate || was_cut
+    }
+
+    /// When the rate admits a line sent at `now`.
+    fn leaves(&mut self, now: Timestamp) -> Timestamp {
+        let Some(rate) = self.rate else { return now };
+        let leaves = self.free_at.max(now);
+        self.free_at = leaves + Duration::from_secs(1) / rate.max(1);
+        leaves
+    }
+
+    /// What is done to the line with this number.
+    fn edit(&mut self, line: u64) -> Option<Edit> {
+        let place = self.edits.iter().position(|&(number, _)| number == line)?;
+        Some(self.edits.swap_remove(place).1)
+    }
+
+    fn resets_now(&mut self) -> bool {
         let Some(left) = self.reset_after.as_mut() else { return false };
         *left -= 1;
         let due = *left == 0;
@@ -166,62 +275,6 @@ impl Path {
         }
         due
     }
-
-    fn arrival(&mut self, now: Timestamp) -> Timestamp {
-        let leaves = self.leaves(now);
-        let latency = self.base.latency + self.slowness.delay.latency;
-        let jitter = self.draw(self.base.jitter, 0) + self.draw(self.slowness.delay.jitter, 1);
-        self.last_arrival = self.last_arrival.max(leaves + latency + jitter);
-        self.last_arrival
-    }
-
-    /// When the rate admits a line sent at `now`.
-    fn leaves(&mut self, now: Timestamp) -> Timestamp {
-        let Some(rate) = self.slowness.rate else { return now };
-        let leaves = self.free_at.max(now);
-        self.free_at = leaves + Duration::from_secs(1) / rate.max(1);
-        leaves
-    }
-
-    /// Uniform from 0 to `jitter`.
-    fn draw(&self, jitter: Duration, stream: u64) -> Duration {
-        if jitter.is_zero() {
-            return Duration::ZERO;
-        }
-        let unit = self.draws.unit(self.lines, stream);
-        Duration::from_nanos((jitter.as_nanos() as f64 * unit) as u64)
-    }
-}
-
-/// Draws by key instead of by turn: taking one event away leaves all other draws alone.
-#[derive(Debug, Clone, Copy)]
-pub struct Draws {
-    /// Of the run.
-    pub seed: u64,
-    /// Of the thing that draws.
-    pub key: u64,
-}
-
-impl Draws {
-    /// The draw with this number in this stream: uniform over all 64 bits.
-    ///
-    /// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014),
-    /// applied once per part of the key.
-    pub fn bits(self, number: u64, stream: u64) -> u64 {
-        [self.key, number, stream].into_iter().fold(mix(self.seed), |hash, part| mix(hash ^ part))
-    }
-
-    /// The same draw as a number from 0 up to, not including, 1.
-    pub fn unit(self, number: u64, stream: u64) -> f64 {
-        (self.bits(number, stream) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-fn mix(value: u64) -> u64 {
-    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -231,7 +284,7 @@ mod tests {
     const MILLISECOND: Duration = Duration::from_millis(1);
 
     fn path(latency: Duration, jitter: Duration) -> Path {
-        Path::new(Delay { latency, jitter }, 1, 2)
+        Path::new(Delay { latency, jitter, ..Delay::default() }, 1, 2)
     }
 
     fn arrival(path: &mut Path, now: Timestamp) -> Timestamp {
@@ -272,14 +325,5 @@ mod tests {
         assert_eq!(path.send(Timestamp::EPOCH), Passage::Lost);
         assert!(path.resets_now() && !path.resets_now());
         assert!(path.is_clear());
-    }
-
-    #[test]
-    fn the_first_draws_are_the_same_everywhere() {
-        let draws = Draws { seed: 1, key: 2 };
-        assert_eq!(
-            [draws.bits(0, 0), draws.bits(1, 0), draws.bits(0, 1)],
-            [8_460_352_000_482_166_300, 1_155_881_950_921_884_847, 14_418_179_372_084_732_305]
-        );
     }
 }

@@ -40,16 +40,26 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     /// What the next wait lasts.
     backoff: Duration,
+    /// Connections by which the neighbour writes to us.
+    pub(super) incoming: u32,
     pub(super) outbox: Outbox,
 }
 
 impl Link {
     pub(super) fn new(mode: LinkMode, redial: &Redial) -> Self {
-        Self { mode, state: LinkState::Dialing, backoff: redial.first, outbox: Outbox::default() }
+        Self { mode, state: LinkState::Dialing, backoff: redial.first, incoming: 0, outbox: Outbox::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// As new again.
+    pub(super) fn forget(&mut self, redial: &Redial) {
+        self.state = LinkState::Dialing;
+        self.backoff = redial.first;
+        self.incoming = 0;
+        self.outbox.clear();
     }
 
     /// Waits for the next dial, twice as long as the last time.

@@ -75,6 +75,8 @@ pub enum Input<'a> {
     LinkLost(LinkId),
     /// This neighbour is known to listen: it dialled us.
     NeighbourSeen(LinkId),
+    /// The connection by which this neighbour dialled us has ended, and everything that came by it has been handled.
+    NeighbourGone(LinkId),
     /// [`Node::deadline`] is reached.
     Deadline,
     /// The wall clock is ahead of the driver's time by this many nanoseconds from now on.
@@ -111,8 +113,9 @@ pub struct Node {
 
 impl Node {
     /// A node that has not started and knows nothing.
-    pub fn new(config: NodeConfig) -> Self {
-        let links = config.links.iter().map(|&mode| Link::new(mode, &config.redial)).collect();
+    pub fn new(mut config: NodeConfig) -> Self {
+        let modes = std::mem::take(&mut config.links);
+        let links = modes.into_iter().map(|mode| Link::new(mode, &config.redial)).collect();
         Self { config, links, records: Records::default(), deadline: None }
     }
 
@@ -126,10 +129,18 @@ impl Node {
             Input::Shared { report, from } => self.on_report(now, report.at(), Some(report), from, outputs),
             Input::LinkOpened(link) => self.on_opened(now, link, outputs),
             Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link),
-            Input::NeighbourSeen(link) => self.on_seen(link, outputs),
+            Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
+            Input::NeighbourGone(link) => self.on_gone(now, link, outputs),
             Input::Deadline => self.on_deadline(now, outputs),
             Input::ClockSet(offset) => self.config.clock_offset = offset,
         }
+    }
+
+    /// As new again: it has not started and knows nothing. Its clock keeps its offset, and it keeps its memory.
+    pub fn forget(&mut self) {
+        self.records.clear();
+        self.links.iter_mut().for_each(|link| link.forget(&self.config.redial));
+        self.deadline = None;
     }
 
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
@@ -299,13 +310,46 @@ impl Node {
         self.update_deadline();
     }
 
-    fn on_seen(&mut self, id: LinkId, outputs: &mut Vec<Output>) {
+    fn on_seen(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         let link = &mut self.links[id.index()];
+        link.incoming += 1;
         if let LinkState::Waiting(_) = link.state {
             link.state = LinkState::Dialing;
             outputs.push(Output::Dial(id));
             self.update_deadline();
+        } else if link.incoming == 1 {
+            self.owe_back(now, id, outputs);
         }
+    }
+
+    fn on_gone(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
+        let link = &mut self.links[id.index()];
+        link.incoming = link.incoming.saturating_sub(1);
+        if link.incoming > 0 {
+            self.owe_back(now, id, outputs);
+        }
+    }
+
+    /// One connection of a neighbour has ended and it has another: it may have been restarted in between. What came by the
+    /// old connection after our own was open to the restarted neighbour was not owed to it, since it came from there; but
+    /// it came from its life before. So it is owed now.
+    fn owe_back(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
+        let link = &mut self.links[id.index()];
+        let (Repair::Connect, LinkMode::Persistent) = (self.config.strategy.repair(), link.mode) else { return };
+        let LinkState::Up { since } = link.state else { return };
+        let mut owed = self.records.by_age();
+        owed.retain(|&record| {
+            let record = self.records.get(record);
+            record.source == Source::Link(id) && record.learned_at >= since
+        });
+        if owed.is_empty() {
+            return;
+        }
+        link.state = LinkState::Up { since: now };
+        if link.outbox.is_empty() {
+            outputs.push(Output::Ready(id));
+        }
+        link.outbox.replay(owed);
     }
 
     fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {

@@ -15,8 +15,9 @@ use super::records::RecordId;
 pub(crate) struct Outbox {
     fresh: VecDeque<RecordId>,
     queued: BitSet,
-    /// Taken from the end.
-    replay: Vec<RecordId>,
+    /// Taken from the end. In a box, because it is rarely there and there are many links.
+    #[expect(clippy::box_collection, reason = "an empty one takes 8 bytes instead of 24")]
+    replay: Option<Box<Vec<RecordId>>>,
 }
 
 /// A record taken from an [`Outbox`].
@@ -36,9 +37,18 @@ impl Outbox {
         }
     }
 
-    /// Owes `records`, behind everything fresh; the last one leaves first.
-    pub(crate) fn replay(&mut self, records: Vec<RecordId>) {
-        self.replay = records;
+    /// Owes `records`, behind everything fresh and before what is replayed already; the last one leaves first.
+    pub(crate) fn replay(&mut self, mut records: Vec<RecordId>) {
+        let Some(replay) = &mut self.replay else {
+            self.replay = (!records.is_empty()).then(|| Box::new(records));
+            return;
+        };
+        let mut waiting = BitSet::default();
+        for record in replay.iter() {
+            waiting.insert(record.index());
+        }
+        records.retain(|record| waiting.insert(record.index()));
+        replay.append(&mut records);
     }
 
     /// Takes the next record.
@@ -47,26 +57,29 @@ impl Outbox {
             self.queued.remove(record.index());
             return Some(Owed::Fresh(record));
         }
-        let owed = self.replay.pop().map(Owed::Replayed);
-        if self.replay.is_empty() {
-            self.replay = Vec::new();
+        let replay = self.replay.as_mut()?;
+        let owed = replay.pop().map(Owed::Replayed);
+        if replay.is_empty() {
+            self.replay = None;
         }
         owed
     }
 
     /// Whether nothing is owed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.replay.is_empty()
+        self.fresh.is_empty() && self.replay.is_none()
     }
 
     /// How many records wait.
     pub(crate) fn len(&self) -> usize {
-        self.fresh.len() + self.replay.len()
+        self.fresh.len() + self.replay.as_ref().map_or(0, |replay| replay.len())
     }
 
     /// Owes nothing any more.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.fresh.clear();
+        self.queued = BitSet::default();
+        self.replay = None;
     }
 }
 
@@ -74,7 +87,8 @@ impl Outbox {
 #[derive(Debug, Default)]
 struct BitSet {
     first: u64,
-    more: Vec<u64>,
+    #[expect(clippy::box_collection, reason = "an empty one takes 8 bytes instead of 24")]
+    more: Option<Box<Vec<u64>>>,
 }
 
 impl BitSet {
@@ -94,10 +108,11 @@ impl BitSet {
     fn word(&mut self, bit: usize) -> (&mut u64, u64) {
         let mask = 1 << (bit % 64);
         let Some(index) = (bit / 64).checked_sub(1) else { return (&mut self.first, mask) };
-        if self.more.len() <= index {
-            self.more.resize(index + 1, 0);
+        let more = self.more.get_or_insert_default();
+        if more.len() <= index {
+            more.resize(index + 1, 0);
         }
-        (&mut self.more[index], mask)
+        (&mut more[index], mask)
     }
 }
 
@@ -126,5 +141,14 @@ mod tests {
         outbox.push(RecordId(2));
         let order = std::iter::from_fn(|| outbox.pop()).collect::<Vec<_>>();
         assert_eq!(order, [Owed::Fresh(RecordId(2)), Owed::Replayed(RecordId(1)), Owed::Replayed(RecordId(0))]);
+    }
+
+    #[test]
+    fn a_record_is_replayed_once_however_often_it_is_asked_for() {
+        let mut outbox = Outbox::default();
+        outbox.replay(vec![RecordId(0), RecordId(1)]);
+        outbox.replay(vec![RecordId(1), RecordId(2)]);
+        let order = std::iter::from_fn(|| outbox.pop()).collect::<Vec<_>>();
+        assert_eq!(order, [2, 1, 0].map(|record| Owed::Replayed(RecordId(record))));
     }
 }

@@ -30,11 +30,14 @@ pub struct Record {
     pub source: Source,
 }
 
+/// Up to so many records are looked through one by one, which is faster than a table and needs none.
+const FEW: usize = 8;
+
 /// All records of one node.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// Looked up, never walked.
+    /// Where the records of clients are, once there are more than a few; looked up, never walked.
     by_client: HashTable<Entry>,
     hashes: DefaultHashBuilder,
 }
@@ -57,6 +60,10 @@ impl Records {
     }
 
     pub(super) fn find(&self, client: &str) -> Option<RecordId> {
+        if self.records.len() <= FEW {
+            let place = self.records.iter().position(|record| record.report.client() == client)?;
+            return Some(RecordId(place as u32));
+        }
         let hash = self.hash(client);
         let same = |entry: &Entry| entry.hash == hash && self.records[entry.id as usize].report.client() == client;
         self.by_client.find(spread(hash), same).map(|entry| RecordId(entry.id))
@@ -73,14 +80,30 @@ impl Records {
 
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
-        let entry = Entry { hash: self.hash(record.report.client()), id: self.records.len() as u32 };
-        self.by_client.insert_unique(spread(entry.hash), entry, |other| spread(other.hash));
+        let id = self.records.len() as u32;
         self.records.push(record);
-        RecordId(entry.id)
+        match self.records.len() {
+            few if few <= FEW => {}
+            few if few == FEW + 1 => (0..=id).for_each(|id| self.index(id)),
+            _ => self.index(id),
+        }
+        RecordId(id)
+    }
+
+    /// Enters a record into the table.
+    fn index(&mut self, id: u32) {
+        let entry = Entry { hash: self.hash(self.records[id as usize].report.client()), id };
+        self.by_client.insert_unique(spread(entry.hash), entry, |other| spread(other.hash));
     }
 
     fn hash(&self, client: &str) -> u32 {
         self.hashes.hash_one(client) as u32
+    }
+
+    /// Forgets every client, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.by_client.clear();
     }
 
     /// Every record, by number.
@@ -93,5 +116,28 @@ impl Records {
         let mut ids: Vec<_> = (0..self.records.len() as u32).map(RecordId).collect();
         ids.sort_by_key(|&id| self.get(id).learned_at);
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PosixTime;
+
+    #[test]
+    fn every_client_is_found_whether_there_are_few_or_many() {
+        let mut records = Records::default();
+        for round in 0..2 {
+            for number in 0..100_u32 {
+                let client = format!("client-{number}");
+                assert_eq!(records.find(&client), None, "round {round}");
+                let (learned_at, time) = (Timestamp::EPOCH, PosixTime { seconds: 1, nanoseconds: 0 });
+                let report = Report::of_iamat("s", learned_at, &client, "+1-1", "1", time).into();
+                let id = records.insert(Record { report, learned_at, source: Source::Client });
+                assert_eq!((id, records.find(&client)), (RecordId(number), Some(id)));
+                assert_eq!(records.find("client-0"), Some(RecordId(0)));
+            }
+            records.clear();
+        }
     }
 }

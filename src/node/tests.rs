@@ -185,6 +185,23 @@ fn a_neighbour_that_dials_us_is_dialled_at_once() {
 }
 
 #[test]
+fn what_came_from_a_neighbours_life_before_is_owed_to_its_present_one() {
+    let mut bench = Bench::linked(Strategy::FloodSync, 1);
+    bench.input(Input::NeighbourSeen(LinkId(0)));
+    // It is restarted, our link to it is open again, it dials us, and only then comes a line it had written before.
+    bench.after(1).input(Input::LinkLost(LinkId(0)));
+    bench.after(1).input(Input::LinkOpened(LinkId(0)));
+    bench.after(1).input(Input::NeighbourSeen(LinkId(0)));
+    let line = "AT Bona +0.5 kiwi +1+1 1";
+    assert_eq!(bench.after(1).line(line, Some(0)), [Output::Stored(RecordId(0))]);
+    assert_eq!(bench.after(1).input(Input::NeighbourGone(LinkId(0))), [ZERO]);
+    assert_eq!(bench.drain(0), [line]);
+    // What comes from its present life it knows.
+    assert_eq!(bench.after(1).line("AT Bona +0.5 kiwi +1+1 2", Some(0)), [Output::Stored(RecordId(0))]);
+    assert_eq!(bench.input(Input::NeighbourGone(LinkId(0))), []);
+}
+
+#[test]
 fn a_lost_link_owes_nothing() {
     let mut bench = Bench::linked(Strategy::Flood, 1);
     bench.line("IAMAT a +1+1 1", None);
@@ -232,12 +249,13 @@ proptest! {
         for (kind, link, time) in inputs {
             let link = LinkId(u32::from(link) % 3);
             let line = format!("AT S +0.{time} a +1+1 {time}");
-            let input = match kind % 7 {
+            let input = match kind % 8 {
                 0 => Input::LinkOpened(link),
                 1 => Input::LinkLost(link),
                 2 => Input::DialFailed(link),
                 3 => Input::NeighbourSeen(link),
                 4 => Input::Deadline,
+                5 => Input::NeighbourGone(link),
                 _ => Input::Command { command: parse(line.as_bytes()), from: Some(link) },
             };
             bench.after(u64::from(time) % 7).input(input);

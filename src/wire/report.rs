@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// What a client's clock showed: whole seconds since the Unix epoch, and nanoseconds below one second.
 ///
 /// Never a float: near 1.6e9 s the spacing of doubles is 238 ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct PosixTime {
     /// Whole seconds, at least 0.
     pub seconds: i64,
@@ -35,6 +35,16 @@ impl PosixTime {
     fn skew_at(self, received: Timestamp) -> i128 {
         let stated = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds);
         i128::from(received.nanoseconds()) - stated
+    }
+}
+
+/// Seconds, and the fraction when there is one.
+impl fmt::Display for PosixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nanoseconds {
+            0 => write!(f, "{}", self.seconds),
+            nanoseconds => write!(f, "{}.{}", self.seconds, format!("{nanoseconds:09}").trim_end_matches('0')),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Herd {
         while let Some(observation) = self.driver.next(Wait::Quiescent(until)).await {
             self.seen.push(observation);
         }
-        assert!(self.driver.quiescent(), "the herd does not come to rest: {:#?}", self.seen);
+        assert!(self.driver.quiescent(), "the herd does not come to rest: {:?}", self.driver.unrest());
     }
 
     /// Waits for an observation.

@@ -123,6 +123,10 @@ impl Connection {
         }
         // A connection that fails is a client's business; there is nobody to tell.
         self.serve().await.ok();
+        if let Some(link) = self.from {
+            self.life.input(&self.shared, Input::NeighbourGone(link));
+            self.shared.activity.look();
+        }
         drop(permit);
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
+use super::registry::Registration;
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, Way};
@@ -128,7 +129,8 @@ impl Life {
 
     /// Accepted connections that are not a neighbour's way to here.
     pub(super) fn client_connections(&self, shared: &Shared) -> u64 {
-        let accepted = shared.topology.limits.connections - self.connections.available_permits();
+        // One permit is held by whoever is accepted next.
+        let accepted = shared.topology.limits.connections.saturating_sub(self.connections.available_permits() + 1);
         let ways =
             shared.wiring.neighbours(self.server).iter().filter(|neighbour| {
                 shared.life(neighbour.server).is_some_and(|life| life.lane(neighbour.back).is_open())
@@ -235,9 +237,11 @@ impl Shared {
             let way = Way { from: neighbour.server, to: life.server };
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
+        let departed = std::mem::take(&mut *lock(&self.slots[life.server.index()].departed));
+        let unread: u64 = departed.into_iter().map(Registration::lose).sum();
         own.into_iter()
             .chain(theirs)
             .flatten()
-            .fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))
+            .fold((0, unread), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 }

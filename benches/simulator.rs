@@ -1,0 +1,191 @@
+//! How fast the simulator is: delivered lines and scenarios a second on one core, and memory a server.
+//!
+//! Floods over random 4-regular graphs whose links take 1 to 10 ms; medians of several repeats. Run with
+//! `cargo bench --bench simulator`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
+use herdsim::driver::draws::Draws;
+use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
+use herdsim::driver::{Action, Driver as _, SessionId, Wait, Way};
+use herdsim::places::Answer;
+
+const REPEATS: usize = 7;
+
+fn main() {
+    // First, so that nothing that was freed before is counted as there.
+    println!("bytes a server at 100,000, without its topology: {}\n", memory());
+    println!("deliveries a second of one core, in millions (median of {REPEATS}; least, most)");
+    println!("{:>8}  {:>20}  {:>20}  {:>20}", "servers", "heap", "wheel", "all observed");
+    let only: Option<u32> = std::env::args().nth(1).and_then(|servers| servers.parse().ok());
+    for (servers, updates) in [(5, 40_000), (1_000, 300), (10_000, 20), (100_000, 3)] {
+        if only.is_some_and(|only| only != servers) {
+            continue;
+        }
+        let topology = Arc::new(herd(servers));
+        let [heap, wheel, observed] = [
+            (QueueKind::Heap, Interest::Counts),
+            (QueueKind::Wheel, Interest::Counts),
+            (QueueKind::Auto, Interest::Everything),
+        ]
+        .map(|(queue, interest)| deliveries(&topology, Settings { queue, interest, ..Settings::default() }, updates));
+        println!("{servers:>8}  {:>20}  {:>20}  {:>20}", spread(heap), spread(wheel), spread(observed));
+    }
+    println!("\nfive-server partition-and-heal scenarios a second of one core (median of {REPEATS}; least, most)");
+    println!("all observed  {}", spread(scenarios()));
+}
+
+/// Median, least and most.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let digits = if values[0] < 1000.0 { 2 } else { 0 };
+    let [median, least, most] = [values[values.len() / 2], values[0], values[values.len() - 1]];
+    format!("{median:.digits$} ({least:.digits$}, {most:.digits$})")
+}
+
+/// The five servers of the assignment, or a random 4-regular graph: two rings over all servers in random order.
+fn herd(servers: u32) -> Topology {
+    let delay = Delay { latency: ms(1), jitter: ms(9), ..Delay::default() };
+    let links = if servers == 5 { vec![[3, 4], [3, 1], [2, 0], [2, 1], [2, 4], [1, 0]] } else { two_rings(servers) };
+    let link = |ends: [u32; 2]| Link { ends: ends.map(ServerId), mode: LinkMode::Persistent, delay };
+    let server = |place| Server {
+        name: format!("server-{place}").into(),
+        host: "127.0.0.1".to_owned(),
+        port: 0,
+        clock_offset: 0,
+    };
+    Topology {
+        name: "bench".to_owned(),
+        servers: (0..servers).map(server).collect(),
+        links: links.into_iter().map(link).collect(),
+        strategy: Strategy::FloodSync,
+        redial: Redial::default(),
+        places: Places::default(),
+        limits: Limits::default(),
+        threads: Threads::default(),
+        seed: 1,
+    }
+}
+
+fn two_rings(servers: u32) -> Vec<[u32; 2]> {
+    let mut links: Vec<_> = (0..2).flat_map(|ring| ring_of(servers, ring)).collect();
+    links.sort_unstable();
+    links.dedup();
+    links
+}
+
+fn ring_of(servers: u32, ring: u64) -> Vec<[u32; 2]> {
+    let draws = Draws { seed: 7, key: ring };
+    let mut order: Vec<_> = (0..servers).collect();
+    order.sort_by_key(|&server| draws.bits(u64::from(server), 0));
+    let next = order.iter().cycle().skip(1);
+    order.iter().zip(next).map(|(&a, &b)| [a.min(b), a.max(b)]).collect()
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn simulator(topology: &Arc<Topology>, settings: Settings) -> SimulatedDriver {
+    let places = PlacesAnswer::new(|_| Answer { json: Bytes::from_static(b"{}") });
+    SimulatedDriver::new(topology.clone(), settings, places)
+}
+
+fn settle(driver: &mut SimulatedDriver) {
+    let limit = driver.now() + Duration::from_secs(3600);
+    while let Some(observation) = driver.observe_next(Wait::Quiescent(limit)) {
+        black_box(observation);
+    }
+}
+
+fn iamat(driver: &mut SimulatedDriver, server: u32, client: u64, time: u64) {
+    write(driver, server, line(client, time));
+}
+
+fn line(client: u64, time: u64) -> Bytes {
+    Bytes::from(format!("IAMAT client-{client}.example +34.068930-118.445127 {time}.5\n"))
+}
+
+fn write(driver: &mut SimulatedDriver, server: u32, bytes: Bytes) {
+    let action = Action::Send { session: SessionId(0), server: ServerId(server), bytes, finish: false };
+    driver.act(action).expect("a client can always write");
+}
+
+/// Millions a second while `updates` of 16 clients flood the herd, one a millisecond.
+fn deliveries(topology: &Arc<Topology>, settings: Settings, updates: u64) -> Vec<f64> {
+    let mut driver = simulator(topology, settings);
+    let servers = topology.servers.len() as u64;
+    let lines: Vec<_> = (0..updates).map(|update| line(update % 16, 1_700_000_000 + update)).collect();
+    let mut repeat = || {
+        driver.reset(topology, 1);
+        settle(&mut driver);
+        let start = cpu_seconds();
+        for (update, line) in (0..).zip(&lines) {
+            write(&mut driver, (update * 7919 % servers) as u32, line.clone());
+            let until = driver.now() + ms(1);
+            while let Some(observation) = driver.observe_next(Wait::Until(until)) {
+                black_box(observation);
+            }
+        }
+        settle(&mut driver);
+        driver.counts().heard as f64 / (cpu_seconds() - start) / 1e6
+    };
+    repeat();
+    (0..REPEATS).map(|_| repeat()).collect()
+}
+
+/// Resident bytes a server: linked, and after a flood of one client.
+fn memory() -> String {
+    let topology = Arc::new(herd(100_000));
+    let before = resident();
+    let mut driver = simulator(&topology, Settings { interest: Interest::Counts, ..Settings::default() });
+    settle(&mut driver);
+    let linked = resident() - before;
+    iamat(&mut driver, 0, 0, 1_700_000_000);
+    settle(&mut driver);
+    let flooded = resident() - before;
+    format!("{} linked, {} after a flood", linked / 100_000, flooded / 100_000)
+}
+
+/// Seconds this thread has run, which other programs on the machine do not lengthen.
+fn cpu_seconds() -> f64 {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    schedstat.split(' ').next().and_then(|ran| ran.parse::<u64>().ok()).unwrap_or(0) as f64 / 1e9
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// A second of one core, in one simulator: link up, update, partition, update on both sides, heal, settle.
+fn scenarios() -> Vec<f64> {
+    let topology = Arc::new(herd(5));
+    let mut driver = simulator(&topology, Settings::default());
+    let cut = [[3, 1], [2, 4]].map(|ends: [u32; 2]| ends.map(ServerId));
+    let ways = cut.map(|[from, to]| [Way { from, to }, Way { from: to, to: from }]).concat();
+    let mut scenario = |seed| {
+        driver.reset(&topology, seed);
+        settle(&mut driver);
+        (0..10).for_each(|client| iamat(&mut driver, client as u32 % 5, client, 1_700_000_000));
+        settle(&mut driver);
+        ways.iter().for_each(|&way| black_box(driver.act(Action::Cut(way)).map(drop)).expect("linked"));
+        (0..10).for_each(|client| iamat(&mut driver, client as u32 % 5, client, 1_700_000_001));
+        settle(&mut driver);
+        ways.iter().for_each(|&way| black_box(driver.act(Action::Heal(way)).map(drop)).expect("linked"));
+        settle(&mut driver);
+    };
+    let mut repeat = || {
+        let start = cpu_seconds();
+        (0..5_000).for_each(&mut scenario);
+        5_000.0 / (cpu_seconds() - start)
+    };
+    (0..REPEATS).map(|_| repeat()).collect()
+}

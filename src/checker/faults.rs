@@ -1,0 +1,619 @@
+//! The fault ledger: what every fault of the script hit while it lasted, told from the history alone.
+//!
+//! A fault that hit nothing proves nothing, so its run is unproven. What counts as a hit:
+//!
+//! | fault | hits |
+//! |---|---|
+//! | cut | lines lost when it was cut; updates that found the way closed until it is up again. Refused dials do not count |
+//! | hold, slow, half-open | lines written on the way while it lasts; lines a release lets go |
+//! | reset | the connection reset, now or after the lines asked for |
+//! | kill, stop, restart | records and lines lost; updates missed on the ways to it; commands it could not take |
+//! | pause | lines and commands that waited for it |
+//! | clock | `IAMAT`s handled while it is off |
+//! | drop, duplicate | the one line, once it was written |
+//! | partition | what any of its ways hits |
+
+use std::collections::BTreeMap;
+
+use super::FaultEntry;
+use super::run::Run;
+use super::state::{Life, State};
+use super::words::{count, list};
+use crate::config::ServerId;
+use crate::driver::{Action, Event, Hit, Way};
+use crate::history::{Fact, StepId};
+
+/// One fault on one server or way. A fault of the script is one or more of them.
+#[derive(Debug)]
+pub(crate) struct Fault<'h> {
+    pub(crate) step: Option<StepId>,
+    pub(crate) action: &'h Action,
+    /// Where it was done.
+    pub(crate) from: usize,
+    /// Where it was mended.
+    pub(crate) until: Option<usize>,
+    hits: Hits,
+}
+
+/// What a fault hit, counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hits {
+    records_lost: u64,
+    lines_lost: u64,
+    /// The same lines, as its ways told of them one by one.
+    lines_lost_on_ways: u64,
+    missed: u64,
+    /// Lines written while it lasted, or let go by its release.
+    lines: u64,
+    connections: u64,
+    commands: u64,
+    writes: u64,
+}
+
+/// All faults of a run, in the order in which they were done.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger<'h> {
+    pub(crate) faults: Vec<Fault<'h>>,
+    /// Where the herd was mended, in order.
+    pub(crate) mendings: Vec<usize>,
+}
+
+impl<'h> Ledger<'h> {
+    pub(crate) fn of(run: &Run<'h>) -> Self {
+        let mut walk = Walk::new(run);
+        for (index, entry) in run.history.entries.iter().enumerate() {
+            match &entry.fact {
+                Fact::Did { action, hit } => walk.did(index, entry.step, action, *hit),
+                Fact::Saw(event) => walk.saw(index, event),
+                _ => {}
+            }
+            walk.state.follow(run, &entry.fact);
+        }
+        walk.ledger
+    }
+
+    /// Faults of a way, or of the server at either end of it, that were at work at an entry.
+    pub(crate) fn on(&self, way: Way, entry: usize) -> impl Iterator<Item = &Fault<'h>> {
+        self.faults.iter().filter(move |fault| {
+            let touches = match target(fault.action) {
+                Some(Target::Way(other)) => other == way,
+                Some(Target::Server(server)) => server == way.from || server == way.to,
+                None => false,
+            };
+            touches && fault.from <= entry && fault.until.is_none_or(|until| entry < until)
+        })
+    }
+
+    /// Where the herd was broken or mended, and where a fault ended by itself, in no order.
+    pub(crate) fn faults_and_mendings(&self) -> impl Iterator<Item = usize> {
+        let ends = self.faults.iter().flat_map(|fault| [Some(fault.from), fault.until]).flatten();
+        ends.chain(self.mendings.iter().copied())
+    }
+
+    /// The faults as people see them: one for every step that did any.
+    pub(crate) fn entries(&self, run: &Run<'_>) -> Vec<FaultEntry> {
+        self.grouped().into_iter().map(|faults| entry(run, &faults)).collect()
+    }
+
+    fn grouped(&self) -> Vec<Vec<&Fault<'h>>> {
+        let mut groups: Vec<Vec<&Fault<'h>>> = Vec::new();
+        let mut by_step: BTreeMap<StepId, usize> = BTreeMap::new();
+        for fault in &self.faults {
+            let place = fault.step.map(|step| *by_step.entry(step).or_insert(groups.len()));
+            match place.and_then(|place| groups.get_mut(place)) {
+                Some(group) => group.push(fault),
+                None => groups.push(vec![fault]),
+            }
+        }
+        groups
+    }
+}
+
+fn entry(run: &Run<'_>, faults: &[&Fault<'_>]) -> FaultEntry {
+    let step = faults[0].step;
+    let text = step.and_then(|step| run.history.origin.steps.get(step.index())).map(|step| step.text.clone());
+    let mended = faults.iter().map(|fault| fault.until).collect::<Option<Vec<_>>>();
+    FaultEntry {
+        step,
+        line: run.history.origin.line(step),
+        fault: text.unwrap_or_else(|| words(run, faults)),
+        from: run.since_start(run.entry(faults[0].from).at),
+        until: mended.and_then(|ends| ends.into_iter().max()).map(|end| run.since_start(run.end_of(end))),
+        hit: tell_hits(faults),
+    }
+}
+
+/// A fault without a script, in words.
+fn words(run: &Run<'_>, faults: &[&Fault<'_>]) -> String {
+    let targets: Vec<String> = faults.iter().filter_map(|fault| target(fault.action)).map(|t| t.name(run)).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    format!("{} {}", name(faults[0].action), list(&targets))
+}
+
+fn tell_hits(faults: &[&Fault<'_>]) -> Vec<String> {
+    let mut told: Vec<(&'static str, &'static str, u64)> = Vec::new();
+    for fault in faults {
+        for (what, done, number) in fault.hits.told(fault.action) {
+            match told.iter_mut().find(|(other, verb, _)| (*other, *verb) == (what, done)) {
+                Some((_, _, total)) => *total += number,
+                None => told.push((what, done, number)),
+            }
+        }
+    }
+    let hit = told.into_iter().filter(|&(_, _, number)| number > 0);
+    hit.map(|(what, done, number)| format!("{} {done}", count(number, what))).collect()
+}
+
+impl Hits {
+    /// What counts for a fault of this kind: things, what was done to them, and how many.
+    fn told(&self, action: &Action) -> Vec<(&'static str, &'static str, u64)> {
+        match action {
+            Action::Cut(_) => vec![("line", "lost", self.lines_lost), ("update", "missed", self.missed)],
+            Action::Hold(_) => vec![("line", "held", self.lines)],
+            Action::Slow(..) => vec![("line", "slowed", self.lines)],
+            Action::HalfOpen(_) => vec![("line", "swallowed", self.lines)],
+            Action::Reset(..) => vec![("connection", "reset", self.connections), ("line", "lost", self.lines_lost)],
+            Action::Kill(_) | Action::Stop(_) | Action::Restart(_) => vec![
+                ("record", "lost", self.records_lost),
+                ("line", "lost", self.lines_lost.max(self.lines_lost_on_ways)),
+                ("update", "missed", self.missed),
+                ("command", "not taken", self.commands),
+            ],
+            Action::Pause(_) => vec![("line", "kept waiting", self.lines), ("command", "kept waiting", self.commands)],
+            Action::SetClock(..) => vec![("IAMAT", "taken under it", self.writes)],
+            Action::Drop(..) => vec![("line", "dropped", self.lines)],
+            Action::Duplicate(..) => vec![("line", "doubled", self.lines)],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Server(ServerId),
+    Way(Way),
+}
+
+impl Target {
+    fn name(self, run: &Run<'_>) -> String {
+        match self {
+            Self::Server(server) => run.name(server).into(),
+            Self::Way(way) => format!("{}->{}", run.name(way.from), run.name(way.to)),
+        }
+    }
+}
+
+/// What an action that can be a fault is about; `None` for talk and for what mends.
+pub(crate) fn target(action: &Action) -> Option<Target> {
+    match *action {
+        Action::Kill(server) | Action::Stop(server) | Action::Restart(server) | Action::Pause(server) => {
+            Some(Target::Server(server))
+        }
+        Action::SetClock(server, _) => Some(Target::Server(server)),
+        Action::Cut(way) | Action::Hold(way) | Action::HalfOpen(way) => Some(Target::Way(way)),
+        Action::Slow(way, _) | Action::Reset(way, _) | Action::Drop(way, _) | Action::Duplicate(way, _) => {
+            Some(Target::Way(way))
+        }
+        Action::Start(_) | Action::Resume(_) | Action::Heal(_) | Action::Release(_) => None,
+        Action::Send { .. } | Action::Close(_) => None,
+    }
+}
+
+pub(crate) fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Kill(_) => "kill",
+        Action::Stop(_) => "stop",
+        Action::Restart(_) => "restart",
+        Action::Pause(_) => "pause",
+        Action::SetClock(..) => "clock",
+        Action::Cut(_) => "cut",
+        Action::Hold(_) => "hold",
+        Action::Slow(..) => "slow",
+        Action::Reset(..) => "reset",
+        Action::HalfOpen(_) => "half-open",
+        Action::Drop(..) => "drop",
+        Action::Duplicate(..) => "duplicate",
+        Action::Start(_) | Action::Resume(_) | Action::Heal(_) | Action::Release(_) => "mend",
+        Action::Send { .. } | Action::Close(_) => "talk",
+    }
+}
+
+/// The walk over a history that fills a ledger.
+struct Walk<'r, 'h> {
+    run: &'r Run<'h>,
+    ledger: Ledger<'h>,
+    state: State,
+    /// By way: faults at work on it, and ended ones since which it has not come up.
+    on_way: Vec<Vec<usize>>,
+    /// By server: the same, until the next fault on it.
+    on_server: Vec<Vec<usize>>,
+    /// By way: where it came up last, one past; 0: never.
+    up_since: Vec<usize>,
+}
+
+impl<'r, 'h> Walk<'r, 'h> {
+    fn new(run: &'r Run<'h>) -> Self {
+        Self {
+            run,
+            ledger: Ledger::default(),
+            state: State::at(run, 0),
+            on_way: vec![Vec::new(); run.ways.len()],
+            on_server: vec![Vec::new(); run.history.origin.servers.len()],
+            up_since: vec![0; run.ways.len()],
+        }
+    }
+
+    fn did(&mut self, index: usize, step: Option<StepId>, action: &'h Action, hit: Hit) {
+        if let Action::Send { server, .. } = *action {
+            return self.on_command(server);
+        }
+        let mends = self.mend(index, action, hit);
+        match target(action) {
+            Some(_) if self.is_clock_set_right(action) => {}
+            Some(target) => self.begin(index, step, action, target, hit),
+            None => {}
+        }
+        if mends {
+            self.ledger.mendings.push(index);
+        }
+    }
+
+    /// Ends the faults that an action takes back; whether it is one that does.
+    fn mend(&mut self, index: usize, action: &Action, hit: Hit) -> bool {
+        match *action {
+            Action::Heal(way) => {
+                self.end_on_way(index, way, |a| matches!(a, Action::Cut(_) | Action::Slow(..) | Action::HalfOpen(_)));
+            }
+            Action::Release(way) => {
+                self.on_way(way, |fault| {
+                    if matches!(fault.action, Action::Hold(_)) && fault.until.is_none() {
+                        fault.hits.lines = fault.hits.lines.max(hit.lines_released);
+                    }
+                });
+                self.end_on_way(index, way, |action| matches!(action, Action::Hold(_)));
+            }
+            Action::Slow(way, _) => {
+                self.end_on_way(index, way, |action| matches!(action, Action::Slow(..)));
+                return false;
+            }
+            Action::Start(_) | Action::Restart(_) => {}
+            Action::Resume(server) => self.end_on_server(index, server, |a| matches!(a, Action::Pause(_))),
+            Action::SetClock(server, _) => {
+                self.end_on_server(index, server, |action| matches!(action, Action::SetClock(..)));
+                return self.is_clock_set_right(action);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn is_clock_set_right(&self, action: &Action) -> bool {
+        matches!(*action, Action::SetClock(server, offset) if self.run.history.origin.clocks[server.index()] == offset)
+    }
+
+    fn begin(&mut self, index: usize, step: Option<StepId>, action: &'h Action, target: Target, hit: Hit) {
+        let mut hits = Hits { records_lost: hit.records_lost, lines_lost: hit.lines_lost, ..Hits::default() };
+        if let Action::Reset(..) = action {
+            hits.connections = hit.connections;
+        }
+        let place = self.ledger.faults.len();
+        let at_once = matches!(action, Action::Reset(_, 0));
+        self.ledger.faults.push(Fault { step, action, from: index, until: at_once.then_some(index), hits });
+        if self.changes_nothing(action) {
+            return;
+        }
+        match target {
+            Target::Server(server) => {
+                let (faults, here) = (&self.ledger.faults, &mut self.on_server[server.index()]);
+                here.retain(|&fault| faults[fault].until.is_none());
+                here.push(place);
+            }
+            Target::Way(way) => {
+                if let Some(way) = self.run.way(way) {
+                    self.on_way[way].push(place);
+                }
+            }
+        }
+    }
+
+    /// Whether the herd is already as the action would make it: what happens then is another fault's doing.
+    fn changes_nothing(&self, action: &Action) -> bool {
+        let broken = |way: Way| self.run.way(way).map(|place| self.state.broken[place]).unwrap_or_default();
+        match *action {
+            Action::Cut(way) => broken(way).cut,
+            Action::Hold(way) => broken(way).held,
+            Action::HalfOpen(way) => broken(way).half_open,
+            Action::Kill(server) | Action::Stop(server) => self.state.is_down(server),
+            Action::Pause(server) => self.state.life[server.index()] != Life::Running,
+            _ => false,
+        }
+    }
+
+    fn saw(&mut self, index: usize, event: &Event) {
+        match *event {
+            Event::Started { server, .. } => {
+                let dead = |action: &Action| matches!(action, Action::Kill(_) | Action::Stop(_) | Action::Restart(_));
+                self.end_on_server(index, server, dead);
+            }
+            Event::Resumed(server) => self.end_on_server(index, server, |action| matches!(action, Action::Pause(_))),
+            Event::Killed { server, records } | Event::Stopped { server, records } => {
+                self.on_death(index, server, records)
+            }
+            Event::Crashed { server, .. } => self.on_death(index, server, 0),
+            Event::LinkUp(way) => self.on_link_up(index, way),
+            Event::LinkLost { way, lines_lost } => self.on_link_lost(index, way, lines_lost),
+            Event::Missed { way, .. } => self.on_missed(way),
+            Event::Sent { way, .. } => self.on_sent(index, way),
+            Event::Accepted { server, .. } => self.on_server(server, |fault| {
+                fault.hits.writes += u64::from(fault.until.is_none());
+            }),
+            _ => {}
+        }
+    }
+
+    /// A server that dies is not paused any more.
+    fn on_death(&mut self, index: usize, server: ServerId, records: u64) {
+        self.on_server(server, |fault| {
+            if matches!(fault.action, Action::Kill(_) | Action::Stop(_) | Action::Restart(_)) && fault.until.is_none() {
+                fault.hits.records_lost = fault.hits.records_lost.max(records);
+            }
+        });
+        self.end_on_server(index, server, |action| matches!(action, Action::Pause(_)));
+    }
+
+    /// Updates written from now on are no longer missed because of faults that have ended.
+    fn on_link_up(&mut self, index: usize, way: Way) {
+        let Some(place) = self.run.way(way) else { return };
+        self.up_since[place] = index + 1;
+        let faults = &self.ledger.faults;
+        self.on_way[place].retain(|&fault| faults[fault].until.is_none());
+    }
+
+    fn on_link_lost(&mut self, index: usize, way: Way, lines_lost: u64) {
+        let lost = |fault: &mut Fault<'_>| {
+            fault.hits.lines_lost = fault.hits.lines_lost.max(lines_lost);
+        };
+        self.on_way(way, |fault| match fault.action {
+            Action::Reset(..) if fault.until.is_none() => {
+                fault.hits.connections += 1;
+                fault.until = Some(index);
+                lost(fault);
+            }
+            Action::Cut(_) if fault.until.is_none() => lost(fault),
+            _ => {}
+        });
+        let up_since = self.up_since(way);
+        for server in [way.from, way.to] {
+            self.on_server(server, |fault| {
+                if fault.until.is_none() || up_since <= fault.from {
+                    fault.hits.lines_lost_on_ways += lines_lost;
+                }
+            });
+        }
+    }
+
+    fn on_missed(&mut self, way: Way) {
+        self.on_way(way, |fault| fault.hits.missed += 1);
+        let up_since = self.up_since(way);
+        self.on_server(way.to, |fault| {
+            fault.hits.missed += u64::from(fault.until.is_none() || up_since <= fault.from);
+        });
+    }
+
+    fn up_since(&self, way: Way) -> usize {
+        self.run.way(way).map_or(0, |place| self.up_since[place])
+    }
+
+    fn on_sent(&mut self, index: usize, way: Way) {
+        self.on_way(way, |fault| match *fault.action {
+            Action::Drop(_, nth) | Action::Duplicate(_, nth) if fault.until.is_none() => {
+                fault.hits.connections += 1;
+                if fault.hits.connections == nth {
+                    fault.hits.lines = 1;
+                    fault.until = Some(index);
+                }
+            }
+            _ if fault.until.is_none() => fault.hits.lines += 1,
+            _ => {}
+        });
+        self.on_server(way.to, |fault| {
+            if fault.until.is_none() {
+                fault.hits.lines += 1;
+            }
+        });
+    }
+
+    fn on_command(&mut self, server: ServerId) {
+        self.on_server(server, |fault| {
+            if fault.until.is_none() {
+                fault.hits.commands += 1;
+            }
+        });
+    }
+
+    fn on_way(&mut self, way: Way, what: impl FnMut(&mut Fault<'h>)) {
+        if let Some(place) = self.run.way(way) {
+            each(&mut self.ledger.faults, &self.on_way[place], what);
+        }
+    }
+
+    fn on_server(&mut self, server: ServerId, what: impl FnMut(&mut Fault<'h>)) {
+        each(&mut self.ledger.faults, &self.on_server[server.index()], what);
+    }
+
+    fn end_on_way(&mut self, index: usize, way: Way, which: impl Fn(&Action) -> bool) {
+        self.on_way(way, |fault| end(fault, index, &which));
+    }
+
+    fn end_on_server(&mut self, index: usize, server: ServerId, which: impl Fn(&Action) -> bool) {
+        self.on_server(server, |fault| end(fault, index, &which));
+    }
+}
+
+fn each<'h>(faults: &mut [Fault<'h>], places: &[usize], mut what: impl FnMut(&mut Fault<'h>)) {
+    for &place in places {
+        what(&mut faults[place]);
+    }
+}
+
+fn end(fault: &mut Fault<'_>, index: usize, which: impl Fn(&Action) -> bool) {
+    if fault.until.is_none() && which(fault.action) {
+        fault.until = Some(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::checker::Verdict;
+    use crate::config::Delay;
+    use crate::driver::Slowness;
+    use crate::history::build::{Builder, herd, line};
+
+    /// What the first fault hit.
+    fn hit(herd: Builder) -> Vec<String> {
+        let judgement = herd.judge();
+        let hit = judgement.faults[0].hit.clone();
+        assert_eq!(judgement.verdict == Verdict::Unproven, judgement.faults.iter().any(|fault| fault.hit.is_empty()));
+        hit
+    }
+
+    fn nothing() -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A write at Bona that Clark hears of, or misses.
+    fn write(herd: Builder, heard: bool) -> Builder {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd.accepted("Bona", "kiwi", 1);
+        if heard { herd.told("Bona", "Clark", &kiwi) } else { herd.missed("Bona", "Clark", &kiwi) }
+    }
+
+    fn on_way(action: impl Fn(Way) -> Action) -> Builder {
+        let herd = herd();
+        let way = herd.way("Bona", "Clark");
+        herd.step("a fault").did(action(way), Hit::default())
+    }
+
+    #[test]
+    fn a_cut_of_an_idle_link_proves_nothing() {
+        assert_eq!(hit(herd().step("cut Bona-Clark").cut("Bona", "Clark")), nothing());
+    }
+
+    #[test]
+    fn a_cut_hits_updates_that_find_the_way_closed_until_it_is_up_again() {
+        let cut = || herd().step("cut Bona-Clark").cut("Bona", "Clark");
+        assert_eq!(hit(write(cut(), false)), ["1 update missed"]);
+        let healed = cut().step("heal").heal("Bona", "Clark");
+        assert_eq!(hit(write(healed, false)), nothing());
+        let way = cut().way("Bona", "Clark");
+        let not_up = cut().step("heal").did(Action::Heal(way), Hit::default());
+        assert_eq!(hit(write(not_up, false)), ["1 update missed"]);
+    }
+
+    #[test]
+    fn a_cut_hits_the_lines_it_loses() {
+        let way = herd().way("Bona", "Clark");
+        let lost = Hit { connections: 1, lines_lost: 2, ..Hit::default() };
+        let herd = herd().step("cut").did(Action::Cut(way), lost).saw(Event::LinkLost { way, lines_lost: 2 });
+        assert_eq!(hit(herd), ["2 lines lost"]);
+    }
+
+    #[test]
+    fn to_cut_twice_hits_once() {
+        let herd = herd().step("cut").cut("Bona", "Clark").step("cut again").cut("Bona", "Clark");
+        let judgement = write(herd, false).judge();
+        let hit: Vec<_> = judgement.faults.iter().map(|fault| fault.hit.join(", ")).collect();
+        assert_eq!(hit, ["1 update missed", ""]);
+        assert_eq!(judgement.verdict, Verdict::Unproven);
+    }
+
+    #[test]
+    fn holding_slowing_and_half_opening_hit_the_lines_of_their_time() {
+        let slow = Slowness { delay: Delay { latency: Duration::from_millis(1), ..Delay::default() }, rate: None };
+        let faults: [(&dyn Fn(Way) -> Action, &str); 3] = [
+            (&Action::Hold, "1 line held"),
+            (&Action::HalfOpen, "1 line swallowed"),
+            (&|way| Action::Slow(way, slow), "1 line slowed"),
+        ];
+        for (action, told) in faults {
+            assert_eq!(hit(write(on_way(action), true)), [told]);
+            let way = herd().way("Bona", "Clark");
+            let mended =
+                on_way(action).did(Action::Heal(way), Hit::default()).did(Action::Release(way), Hit::default());
+            assert_eq!(hit(write(mended, true)), nothing());
+        }
+    }
+
+    #[test]
+    fn a_release_tells_what_was_held() {
+        let way = herd().way("Bona", "Clark");
+        let herd = on_way(Action::Hold).did(Action::Release(way), Hit { lines_released: 3, ..Hit::default() });
+        assert_eq!(hit(herd), ["3 lines held"]);
+    }
+
+    #[test]
+    fn a_reset_hits_its_connection_now_or_later() {
+        let way = herd().way("Bona", "Clark");
+        let now = herd().step("reset").did(Action::Reset(way, 0), Hit { connections: 1, ..Hit::default() });
+        assert_eq!(hit(now), ["1 connection reset"]);
+        assert_eq!(hit(on_way(|way| Action::Reset(way, 2))), nothing());
+        let later = on_way(|way| Action::Reset(way, 1)).saw(Event::LinkLost { way, lines_lost: 1 });
+        assert_eq!(hit(later), ["1 connection reset", "1 line lost"]);
+    }
+
+    #[test]
+    fn a_kill_hits_records_updates_and_commands() {
+        let kill = |records| herd().step("kill Clark").kill("Clark", records);
+        assert_eq!(hit(kill(0)), nothing());
+        let herd = write(kill(2), false).asked("Clark", "what?", None);
+        assert_eq!(hit(herd), ["2 records lost", "1 update missed", "1 command not taken"]);
+    }
+
+    #[test]
+    fn a_pause_hits_what_waits_for_it() {
+        let herd = herd();
+        let clark = herd.server("Clark");
+        let paused = herd.step("pause Clark").did(Action::Pause(clark), Hit::default()).saw(Event::Paused(clark));
+        assert_eq!(
+            hit(write(paused, true).asked("Clark", "what?", None)),
+            ["1 line kept waiting", "1 command kept waiting"]
+        );
+    }
+
+    #[test]
+    fn a_clock_hits_the_iamats_taken_under_it_and_setting_it_right_mends_it() {
+        let clock = |herd: Builder, offset| {
+            let bona = herd.server("Bona");
+            herd.step("clock Bona").did(Action::SetClock(bona, offset), Hit::default())
+        };
+        assert_eq!(hit(write(clock(herd(), 5), true)), ["1 IAMAT taken under it"]);
+        let mended = clock(clock(herd(), 5), 0);
+        let judgement = write(mended, true).judge();
+        assert_eq!((judgement.faults.len(), judgement.faults[0].until.is_some()), (1, true));
+        assert_eq!(judgement.faults[0].hit, nothing());
+    }
+
+    #[test]
+    fn a_dropped_line_counts_once_it_is_written() {
+        assert_eq!(hit(write(on_way(|way| Action::Drop(way, 1)), true)), ["1 line dropped"]);
+        assert_eq!(hit(write(on_way(|way| Action::Duplicate(way, 2)), true)), nothing());
+    }
+
+    #[test]
+    fn a_partition_is_one_fault_and_hits_when_any_of_its_ways_does() {
+        let herd = herd().step("partition Clark, Jaquez | the others").cut("Bona", "Clark").cut("Campbell", "Jaquez");
+        let judgement = write(herd, false).judge();
+        assert_eq!(judgement.faults.len(), 1);
+        assert_eq!(judgement.faults[0].fault, "partition Clark, Jaquez | the others");
+        assert_eq!(judgement.faults[0].hit, ["1 update missed"]);
+    }
+
+    #[test]
+    fn a_fault_without_a_script_names_what_it_was_done_to() {
+        assert_eq!(herd().kill("Clark", 1).judge().faults[0].fault, "kill Clark");
+    }
+}

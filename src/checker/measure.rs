@@ -1,0 +1,305 @@
+//! The numbers of a run.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use super::assertion::{ConvergedMode, Scope};
+use super::convergence::Convergence;
+use super::faults::Ledger;
+use super::run::{ClientId, Run};
+use super::state::State;
+use super::{Numbers, Propagation, SetFull};
+use crate::config::ServerId;
+use crate::driver::Event;
+use crate::history::Fact;
+
+/// Measures everything that reports show.
+pub(crate) fn numbers(run: &Run<'_>, ledger: &Ledger<'_>) -> Numbers {
+    let until = run.len();
+    let convergence = Convergence::of(run, ledger, ConvergedMode::Survivors, &Scope::Core, until);
+    let origin = &run.history.origin;
+    let mut numbers = Numbers {
+        duration: run.history.ended() - run.history.started,
+        convergence: convergence.time.filter(|_| convergence.lacking.is_empty()),
+        propagation: propagation(run, 0, until).summary(run),
+        writes: run.writes.len() as u64,
+        updates: run.writes.iter().filter(|write| write.newer).count() as u64,
+        reads: run.reads.len() as u64,
+        lines_of_flood: origin.lines_of_flood(),
+        lines_of_tree: origin.lines_of_tree(),
+        stale_area: stale_area(run, until),
+        set: set_full(run, &convergence.scope),
+        ..Numbers::default()
+    };
+    for entry in &run.history.entries {
+        tally(&mut numbers, &entry.fact);
+    }
+    numbers
+}
+
+fn tally(numbers: &mut Numbers, fact: &Fact) {
+    match fact {
+        Fact::Waited(time) => numbers.waited += *time,
+        Fact::Saw(Event::Sent { report, .. }) => {
+            numbers.lines += 1;
+            numbers.bytes += report.line().len() as u64 + 1;
+        }
+        Fact::Saw(Event::Heard { newer: false, from: Some(_), .. }) => numbers.redundant += 1,
+        Fact::Saw(Event::LinkLost { lines_lost, .. }) => numbers.lines_lost += lines_lost,
+        Fact::Saw(Event::Refused { .. }) => numbers.refused += 1,
+        _ => {}
+    }
+}
+
+/// How fast writes reached the servers of the core.
+pub(crate) struct Latencies {
+    /// In order.
+    pub(crate) reached: Vec<Duration>,
+    /// Writes and servers that they never reached: entry of the write, and the server.
+    pub(crate) never: Vec<(usize, ServerId)>,
+    origins: Vec<ServerId>,
+}
+
+/// Latencies of the updates acknowledged from entry `from` on, at the servers that are the core before entry `until`.
+///
+/// A server that already held something at least as new when the write was acknowledged does not count, nor does the one
+/// that acknowledged it.
+pub(crate) fn propagation(run: &Run<'_>, from: usize, until: usize) -> Latencies {
+    let core = State::at(run, until).core(run);
+    let mut state = State::at(run, 0);
+    let mut waiting = vec![Vec::new(); run.history.origin.servers.len()];
+    let mut latencies = Latencies { reached: Vec::new(), never: Vec::new(), origins: Vec::new() };
+    let mut changes = run.changes.iter().take_while(|change| change.entry < until).peekable();
+    for write in run.writes.iter().filter(|write| write.newer && (from..until).contains(&write.entry)) {
+        while let Some(change) = changes.next_if(|change| change.entry < write.entry) {
+            state.set(change.server, change.client, change.after);
+            latencies.arrive(run, &mut waiting, change.server, change.client, change.after, change.entry);
+        }
+        let version = run.version(write.version);
+        latencies.origins.push(write.server);
+        for &server in core.iter().filter(|&&server| server != write.server) {
+            if state.held(server, version.client) < version.rank {
+                waiting[server.index()].push((version.client, version.rank, write.entry));
+            }
+        }
+    }
+    for change in changes {
+        latencies.arrive(run, &mut waiting, change.server, change.client, change.after, change.entry);
+    }
+    latencies.finish(waiting);
+    latencies
+}
+
+/// Writes that a server does not cover yet: client, rank and entry.
+type Waiting = Vec<Vec<(ClientId, u32, usize)>>;
+
+impl Latencies {
+    fn arrive(
+        &mut self,
+        run: &Run<'_>,
+        waiting: &mut Waiting,
+        server: ServerId,
+        client: ClientId,
+        rank: u32,
+        entry: usize,
+    ) {
+        waiting[server.index()].retain(|&(of, wanted, write)| {
+            let covered = of == client && wanted <= rank;
+            if covered {
+                self.reached.push(run.entry(entry).at - run.entry(write).at);
+            }
+            !covered
+        });
+    }
+
+    fn finish(&mut self, waiting: Waiting) {
+        self.reached.sort_unstable();
+        for (server, writes) in (0..).map(ServerId).zip(waiting) {
+            self.never.extend(writes.into_iter().map(|(_, _, write)| (write, server)));
+        }
+        self.never.sort_unstable();
+        self.origins.sort_unstable();
+        self.origins.dedup();
+    }
+
+    /// How many pairs of write and server there are.
+    pub(crate) fn count(&self) -> usize {
+        self.reached.len() + self.never.len()
+    }
+
+    /// The least latency that `part` of all pairs do not exceed (nearest rank); `None` when that is never.
+    pub(crate) fn quantile(&self, part: f64) -> Option<Duration> {
+        let place = ((part * self.count() as f64).ceil() as usize).max(1) - 1;
+        self.reached.get(place).copied()
+    }
+
+    fn summary(&self, run: &Run<'_>) -> Option<Propagation> {
+        if self.count() == 0 {
+            return None;
+        }
+        let quantile = |part| self.quantile(part).or(self.reached.last().copied()).unwrap_or_default();
+        Some(Propagation {
+            count: self.reached.len() as u64,
+            never: self.never.len() as u64,
+            p50: quantile(0.5),
+            p95: quantile(0.95),
+            p99: quantile(0.99),
+            max: self.reached.last().copied().unwrap_or_default(),
+            floor: self.origins.iter().map(|&origin| farthest(run, origin)).max().unwrap_or_default(),
+        })
+    }
+}
+
+/// The sum of latencies on the shortest way from a server to the one farthest from it (Dijkstra's algorithm).
+fn farthest(run: &Run<'_>, origin: ServerId) -> Duration {
+    let links = &run.history.origin.links;
+    if links.iter().all(|link| link.delay.latency.is_zero()) {
+        return Duration::ZERO;
+    }
+    let mut neighbours = vec![Vec::new(); run.history.origin.servers.len()];
+    for link in links {
+        for [from, to] in [link.ends, [link.ends[1], link.ends[0]]] {
+            neighbours[from.index()].push((to, link.delay.latency));
+        }
+    }
+    let mut distances = vec![None; neighbours.len()];
+    let mut queue = BinaryHeap::from([Reverse((Duration::ZERO, origin))]);
+    let mut farthest = Duration::ZERO;
+    while let Some(Reverse((distance, server))) = queue.pop() {
+        if distances[server.index()].is_some() {
+            continue;
+        }
+        distances[server.index()] = Some(distance);
+        farthest = distance;
+        let onward = neighbours[server.index()].iter().map(|&(to, latency)| Reverse((distance + latency, to)));
+        queue.extend(onward);
+    }
+    farthest
+}
+
+/// Stale pairs of server and client integrated over time, per write, in seconds, up to entry `until`.
+///
+/// A pair is stale while the server runs and holds less than the newest that any running server holds.
+pub(crate) fn stale_area(run: &Run<'_>, until: usize) -> f64 {
+    let writes = run.writes.iter().filter(|write| write.entry < until).count();
+    if writes == 0 {
+        return 0.0;
+    }
+    let mut area = Divergence::new(run);
+    for change in run.changes.iter().take_while(|change| change.entry < until) {
+        area.lives(run, change.entry);
+        area.pass(run.entry(change.entry).at.since(run.history.started));
+        area.change(run, change.server, change.client, change.after);
+    }
+    area.lives(run, until);
+    area.pass(run.end_of(until).since(run.history.started));
+    area.pair_seconds / writes as f64
+}
+
+/// How many pairs are stale, over time.
+struct Divergence {
+    state: State,
+    /// The next of [`Run::turns`] to be followed.
+    next: usize,
+    running: usize,
+    /// By client: the newest rank, and how many running servers hold it.
+    newest: Vec<(u32, usize)>,
+    stale: usize,
+    now: Duration,
+    pair_seconds: f64,
+}
+
+impl Divergence {
+    fn new(run: &Run<'_>) -> Self {
+        Self {
+            state: State::at(run, 0),
+            next: 0,
+            running: run.history.origin.servers.len(),
+            newest: vec![(0, 0); run.clients().count()],
+            stale: 0,
+            now: Duration::ZERO,
+            pair_seconds: 0.0,
+        }
+    }
+
+    fn pass(&mut self, now: Duration) {
+        self.pair_seconds += self.stale as f64 * (now.saturating_sub(self.now)).as_secs_f64();
+        self.now = now;
+    }
+
+    /// Servers that start and end before entry `until`.
+    fn lives(&mut self, run: &Run<'_>, until: usize) {
+        while let Some(&index) = run.turns.get(self.next).filter(|&&turn| turn < until) {
+            self.next += 1;
+            let fact = &run.entry(index).fact;
+            if let Fact::Saw(
+                Event::Started { .. } | Event::Killed { .. } | Event::Stopped { .. } | Event::Crashed { .. },
+            ) = fact
+            {
+                self.pass(run.entry(index).at.since(run.history.started));
+                self.state.follow(run, fact);
+                self.recount(run);
+            }
+        }
+    }
+
+    fn recount(&mut self, run: &Run<'_>) {
+        self.running = run.servers().filter(|&server| !self.state.is_down(server)).count();
+        for client in run.clients() {
+            self.newest[client.index()] = self.count(run, client);
+        }
+        self.stale = self.newest.iter().map(|&newest| self.stale_of(newest)).sum();
+    }
+
+    fn count(&self, run: &Run<'_>, client: ClientId) -> (u32, usize) {
+        let newest = self.state.newest(client);
+        let holds = |server: &ServerId| !self.state.is_down(*server) && self.state.held(*server, client) == newest;
+        (newest, run.servers().filter(holds).count())
+    }
+
+    fn stale_of(&self, (newest, holders): (u32, usize)) -> usize {
+        if newest == 0 { 0 } else { self.running - holders }
+    }
+
+    fn change(&mut self, run: &Run<'_>, server: ServerId, client: ClientId, after: u32) {
+        self.state.set(server, client, after);
+        let before = self.newest[client.index()];
+        let now = match after {
+            0 => self.count(run, client),
+            _ if after > before.0 => (after, 1),
+            _ if after == before.0 => (before.0, before.1 + 1),
+            _ => before,
+        };
+        self.newest[client.index()] = now;
+        self.stale = self.stale + self.stale_of(now) - self.stale_of(before);
+    }
+}
+
+/// What became of every acknowledged write.
+fn set_full(run: &Run<'_>, core: &[ServerId]) -> SetFull {
+    let state = State::at(run, run.len());
+    let coverage = |client| {
+        let held = core.iter().map(|&server| state.held(server, client));
+        (held.clone().min().unwrap_or(0), held.max().unwrap_or(0))
+    };
+    let coverage: Vec<(u32, u32)> = run.clients().map(coverage).collect();
+    let mut last_read = vec![0; coverage.len()];
+    for read in &run.reads {
+        let place = run.version(read.version).client.index();
+        last_read[place] = read.sent.max(last_read[place]);
+    }
+    let mut set = SetFull::default();
+    for write in &run.writes {
+        let version = run.version(write.version);
+        let (least, most) = coverage[version.client.index()];
+        let count = match version.rank {
+            rank if rank > most => &mut set.lost,
+            rank if rank > least => &mut set.stale,
+            _ => &mut set.stable,
+        };
+        *count += 1;
+        set.never_read += u64::from(last_read[version.client.index()] < write.entry);
+    }
+    set
+}

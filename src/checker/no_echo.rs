@@ -1,0 +1,78 @@
+//! `no_echo`: a version never goes back over the pair of servers it was learned from.
+//!
+//! A version that was learned before the way back came up may be replayed over it: the neighbour may have died since.
+
+use hashbrown::HashMap;
+
+use super::run::{Run, VersionId};
+use super::{Explanation, Outcome, Span};
+use crate::config::ServerId;
+use crate::driver::{Event, Way};
+use crate::history::Fact;
+
+pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
+    // Looked up, never walked.
+    let mut learned: HashMap<(ServerId, VersionId), (ServerId, usize)> = HashMap::new();
+    let mut up_since = vec![0; run.ways.len()];
+    let mut sent = false;
+    for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {
+        match entry.fact {
+            Fact::Saw(Event::Heard { server, from: Some(from), newer: true, .. }) => {
+                learned.insert((server, run.subject(index).expect("a report")), (from, index));
+            }
+            Fact::Saw(Event::LinkUp(way)) => {
+                if let Some(place) = run.way(way) {
+                    up_since[place] = index;
+                }
+            }
+            Fact::Saw(Event::Sent { way, .. }) => {
+                sent = true;
+                let version = run.subject(index).expect("a report");
+                let back = learned.get(&(way.from, version)).filter(|(from, _)| *from == way.to);
+                let came_up = run.way(way).map_or(0, |place| up_since[place]);
+                if let Some(&(_, at)) = back.filter(|(_, at)| *at >= came_up && span.has(index)) {
+                    return violated(run, way, version, at, index);
+                }
+            }
+            _ => {}
+        }
+    }
+    Outcome::observed(sent, "no server sent a line")
+}
+
+fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: usize) -> Outcome {
+    let (from, to) = (run.name(way.from), run.name(way.to));
+    Outcome::Violated(Box::new(Explanation {
+        expected: format!("{from} does not send {to} what it has from {to}"),
+        actual: format!("{from} sent {to} {}", run.tell(run.version(version))),
+        at: Some(run.since_start(run.entry(entry).at)),
+        because: vec![format!("{from} had heard it from {to} at {}", run.when(learned))],
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::driver::Event;
+    use crate::history::build::{herd, line};
+
+    #[test]
+    fn holds_when_lines_cross_and_when_they_are_replayed() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+        let way = herd.way("Clark", "Bona");
+        let herd = herd.saw(Event::LinkUp(way)).told("Clark", "Bona", &kiwi);
+        assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_line_that_goes_back() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi).sent("Clark", "Bona", &kiwi);
+        assert_eq!(
+            herd.explanation(Assertion::NoEcho),
+            "expected: Clark does not send Bona what it has from Bona\nactual: Clark sent Bona kiwi's 1\n\
+             - Clark had heard it from Bona at 0 ms"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! `quiescent`: nothing is in flight and nothing is due.
+
+use super::run::Run;
+use super::{Explanation, Outcome, Span};
+use crate::driver::Action;
+use crate::history::Fact;
+
+pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
+    let told = run.history.entries[..span.until].iter().enumerate().rev().find_map(|(index, entry)| match entry.fact {
+        Fact::Quiescent(quiescent) => Some((index, quiescent)),
+        _ => None,
+    });
+    match told {
+        None => Outcome::Unobserved("nobody looked".into()),
+        Some((index, true)) => match acted(run, index, span) {
+            Some(action) => Outcome::Unobserved(format!("nobody looked after the action at {}", run.when(action))),
+            None => Outcome::Holds,
+        },
+        Some((index, false)) => Outcome::Violated(Box::new(Explanation {
+            expected: "nothing in flight and nothing due".into(),
+            actual: "the herd was still busy".into(),
+            at: Some(run.since_start(run.entry(index).at)),
+            because: Vec::new(),
+        })),
+    }
+}
+
+/// The first thing done after the herd was found quiescent.
+fn acted(run: &Run<'_>, since: usize, span: Span) -> Option<usize> {
+    let done = |fact: &Fact| matches!(fact, Fact::Did { action, .. } if !matches!(action, Action::Close(_)));
+    (since..span.until).find(|&index| done(&run.entry(index).fact))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::Fact;
+    use crate::history::build::herd;
+
+    #[test]
+    fn holds_when_the_herd_was_found_at_rest_and_left_alone() {
+        assert_eq!(herd().push(Fact::Quiescent(true)).verdict(Assertion::Quiescent), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_when_it_was_found_busy() {
+        assert_eq!(herd().push(Fact::Quiescent(false)).verdict(Assertion::Quiescent), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_unproven_when_nobody_looked_since_the_last_action() {
+        let herd = herd().push(Fact::Quiescent(true)).kill("Bona", 0);
+        assert_eq!(herd.verdict(Assertion::Quiescent), Verdict::Unproven);
+    }
+}

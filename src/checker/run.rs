@@ -1,0 +1,471 @@
+//! A history with everything the checks ask it for worked out once: versions as numbers, who held what, who said what.
+//!
+//! Not here: what any of it is worth.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::state::State;
+use super::words::short;
+use crate::config::ServerId;
+use crate::driver::{Action, Event, SessionId, Way};
+use crate::history::{Entry, Fact, History};
+use crate::time::Timestamp;
+use crate::wire::{AtLine, Command, Report, parse};
+
+/// A version of a client's record that occurs in the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct VersionId(u32);
+
+impl VersionId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A client that a report of the run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClientId(u32);
+
+impl ClientId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Version<'h> {
+    pub(crate) report: &'h Arc<Report>,
+    pub(crate) client: ClientId,
+    /// Its place among the versions of its client, oldest first, counted from 1; 0 stands for "nothing held".
+    pub(crate) rank: u32,
+}
+
+/// An acknowledged write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Write {
+    /// Its place in the history.
+    pub(crate) entry: usize,
+    pub(crate) server: ServerId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) version: VersionId,
+    /// Whether it was newer than what its server held.
+    pub(crate) newer: bool,
+}
+
+/// A server's record of a client became another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    pub(crate) entry: usize,
+    pub(crate) server: ServerId,
+    pub(crate) client: ClientId,
+    /// Rank of what it held before; 0: nothing.
+    pub(crate) before: u32,
+    /// Rank of what it holds now; 0: nothing.
+    pub(crate) after: u32,
+}
+
+/// A command of a client that this run sent, and its reply.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Where the last of its bytes was sent.
+    pub(crate) entry: usize,
+    pub(crate) session: SessionId,
+    pub(crate) server: ServerId,
+    /// Without its line end.
+    pub(crate) line: Vec<u8>,
+    /// Where its reply was read, when it has one.
+    pub(crate) reply: Option<usize>,
+}
+
+/// A `WHATSAT` that was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read {
+    /// Where it was sent.
+    pub(crate) sent: usize,
+    /// Where its reply was read.
+    pub(crate) replied: usize,
+    pub(crate) session: SessionId,
+    pub(crate) server: ServerId,
+    /// What it was answered.
+    pub(crate) version: VersionId,
+}
+
+/// See the module.
+pub(crate) struct Run<'h> {
+    pub(crate) history: &'h History,
+    pub(crate) versions: Vec<Version<'h>>,
+    /// For every client its versions, oldest first: rank minus one is the place.
+    by_rank: Vec<Vec<VersionId>>,
+    /// For every entry the version it is about.
+    subjects: Vec<Option<VersionId>>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) asked: Vec<Asked>,
+    /// Replies that no command had asked for, by place in the history.
+    pub(crate) unasked: Vec<usize>,
+    pub(crate) reads: Vec<Read>,
+    /// Entries that change which servers run or which ways are whole.
+    pub(crate) turns: Vec<usize>,
+    /// Both ways of every link, in order.
+    pub(crate) ways: Vec<Way>,
+    talkers: BTreeMap<SessionId, Arc<str>>,
+}
+
+impl<'h> Run<'h> {
+    pub(crate) fn of(history: &'h History) -> Self {
+        let mut index = Index::default();
+        let subjects =
+            history.entries.iter().map(|entry| report_of(entry).map(|report| index.version(report))).collect();
+        let by_rank = index.rank();
+        let mut run = Self {
+            history,
+            versions: index.versions,
+            by_rank,
+            subjects,
+            writes: Vec::new(),
+            changes: Vec::new(),
+            asked: Vec::new(),
+            unasked: Vec::new(),
+            reads: Vec::new(),
+            turns: turns(history),
+            ways: ways(history),
+            talkers: BTreeMap::new(),
+        };
+        run.follow_records();
+        run.follow_sessions();
+        run
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> &'h Entry {
+        &self.history.entries[index]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.history.entries.len()
+    }
+
+    /// The time at which the part of the run before entry `until` ends.
+    pub(crate) fn end_of(&self, until: usize) -> Timestamp {
+        self.history.entries.get(until).map_or(self.history.ended(), |entry| entry.at)
+    }
+
+    pub(crate) fn servers(&self) -> impl DoubleEndedIterator<Item = ServerId> + use<> {
+        (0..self.history.origin.servers.len() as u32).map(ServerId)
+    }
+
+    pub(crate) fn clients(&self) -> impl Iterator<Item = ClientId> + use<> {
+        (0..self.by_rank.len() as u32).map(ClientId)
+    }
+
+    pub(crate) fn name(&self, server: ServerId) -> &'h str {
+        self.history.origin.name(server)
+    }
+
+    pub(crate) fn version(&self, id: VersionId) -> Version<'h> {
+        self.versions[id.0 as usize]
+    }
+
+    pub(crate) fn rank(&self, id: VersionId) -> u32 {
+        self.version(id).rank
+    }
+
+    /// The version an entry is about.
+    pub(crate) fn subject(&self, entry: usize) -> Option<VersionId> {
+        self.subjects[entry]
+    }
+
+    /// The version of a client with this rank, which is not 0.
+    pub(crate) fn ranked(&self, client: ClientId, rank: u32) -> Version<'h> {
+        self.version(self.by_rank[client.index()][rank as usize - 1])
+    }
+
+    pub(crate) fn client(&self, name: &str) -> Option<ClientId> {
+        self.clients().find(|&client| self.client_name(client) == name)
+    }
+
+    pub(crate) fn client_name(&self, client: ClientId) -> &'h str {
+        self.ranked(client, 1).report.client()
+    }
+
+    /// How many versions a client has.
+    pub(crate) fn newest(&self, client: ClientId) -> u32 {
+        self.by_rank[client.index()].len() as u32
+    }
+
+    /// `kiwi.cs.ucla.edu's 1621464827`.
+    pub(crate) fn tell(&self, version: Version<'_>) -> String {
+        format!("{}'s {}", version.report.client(), version.report.at().stated_time())
+    }
+
+    /// The time of an entry in words, counted from the run's beginning.
+    pub(crate) fn when(&self, entry: usize) -> String {
+        self.clock(self.end_of(entry))
+    }
+
+    /// A time in words, counted from the run's beginning.
+    pub(crate) fn clock(&self, at: Timestamp) -> String {
+        short(at - self.history.started)
+    }
+
+    /// Nanoseconds from the run's beginning to a time.
+    pub(crate) fn since_start(&self, at: Timestamp) -> u64 {
+        u64::try_from((at - self.history.started).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The place of a way in [`Self::ways`].
+    pub(crate) fn way(&self, way: Way) -> Option<usize> {
+        self.ways.binary_search(&way).ok()
+    }
+
+    /// Who talks over a connection, when connections of one talker are to be told from others.
+    pub(crate) fn talker(&self, session: SessionId) -> Result<&str, SessionId> {
+        self.talkers.get(&session).map(|talker| &**talker).ok_or(session)
+    }
+
+    fn follow_records(&mut self) {
+        let mut held: Vec<Vec<u32>> = vec![Vec::new(); self.history.origin.servers.len()];
+        for (index, entry) in self.history.entries.iter().enumerate() {
+            let Fact::Saw(event) = &entry.fact else { continue };
+            match event {
+                Event::Accepted { server, session, newer, .. } => {
+                    let version = self.subjects[index].expect("an acceptance is about a report");
+                    let write = Write { entry: index, server: *server, session: *session, version, newer: *newer };
+                    self.writes.push(write);
+                    if *newer {
+                        self.hold(&mut held, index, *server, version);
+                    }
+                }
+                Event::Heard { server, newer: true, .. } => {
+                    let version = self.subjects[index].expect("what is heard is a report");
+                    self.hold(&mut held, index, *server, version);
+                }
+                Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. } => {
+                    self.forget(&mut held[server.index()], index, *server);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hold(&mut self, held: &mut [Vec<u32>], entry: usize, server: ServerId, version: VersionId) {
+        let Version { client, rank, .. } = self.version(version);
+        let held = &mut held[server.index()];
+        if held.len() <= client.index() {
+            held.resize(client.index() + 1, 0);
+        }
+        let before = std::mem::replace(&mut held[client.index()], rank);
+        self.changes.push(Change { entry, server, client, before, after: rank });
+    }
+
+    fn forget(&mut self, held: &mut Vec<u32>, entry: usize, server: ServerId) {
+        for (client, before) in (0..).map(ClientId).zip(held.drain(..)) {
+            if before > 0 {
+                self.changes.push(Change { entry, server, client, before, after: 0 });
+            }
+        }
+    }
+
+    fn follow_sessions(&mut self) {
+        let mut open: BTreeMap<SessionId, Conversation> = BTreeMap::new();
+        for (index, entry) in self.history.entries.iter().enumerate() {
+            match &entry.fact {
+                Fact::Opened { session, talker } => {
+                    self.talkers.insert(*session, talker.clone());
+                }
+                Fact::Did { action: Action::Send { session, server, bytes, finish }, .. } => {
+                    open.entry(*session).or_default().ask(&mut self.asked, index, *session, *server, bytes, *finish);
+                }
+                Fact::Saw(Event::Replied { session, .. }) => {
+                    let waiting = open.get_mut(session).and_then(|conversation| conversation.next());
+                    match waiting {
+                        Some(place) => self.asked[place].reply = Some(index),
+                        None => self.unasked.push(index),
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.reads = self.asked.iter().filter_map(|asked| self.read(asked)).collect();
+    }
+
+    fn read(&self, asked: &Asked) -> Option<Read> {
+        let Command::Whatsat { client, .. } = parse(&asked.line) else { return None };
+        let replied = asked.reply?;
+        let line = first_line(self.reply(replied)?);
+        let Command::At(line) = parse(line) else { return None };
+        let version = self.find(line).filter(|_| line.client() == client)?;
+        Some(Read { sent: asked.entry, replied, session: asked.session, server: asked.server, version })
+    }
+
+    /// The bytes of a reply.
+    pub(crate) fn reply(&self, entry: usize) -> Option<&'h [u8]> {
+        match &self.entry(entry).fact {
+            Fact::Saw(Event::Replied { reply, .. }) => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// The version that a line says, if it occurs in the run.
+    fn find(&self, line: AtLine<'_>) -> Option<VersionId> {
+        let client = self.client(line.client())?;
+        let versions = &self.by_rank[client.index()];
+        let place = versions.binary_search_by(|&id| self.version(id).report.at().version_cmp(line)).ok()?;
+        Some(versions[place])
+    }
+}
+
+/// Until the first line end.
+pub(crate) fn first_line(bytes: &[u8]) -> &[u8] {
+    &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())]
+}
+
+/// What was written on one connection and what still waits for a reply.
+#[derive(Debug, Default)]
+struct Conversation {
+    partial: Vec<u8>,
+    /// Places in [`Run::asked`], in order; those before `answered` have their reply.
+    asked: Vec<usize>,
+    answered: usize,
+}
+
+impl Conversation {
+    fn ask(
+        &mut self,
+        asked: &mut Vec<Asked>,
+        entry: usize,
+        session: SessionId,
+        server: ServerId,
+        bytes: &[u8],
+        finish: bool,
+    ) {
+        self.partial.extend_from_slice(bytes);
+        let mut rest = std::mem::take(&mut self.partial);
+        let end = memchr::memrchr(b'\n', &rest).map_or(0, |last| last + 1);
+        let end = if finish { rest.len() } else { end };
+        self.partial = rest.split_off(end);
+        for line in rest.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if wants_reply(line) {
+                self.asked.push(asked.len());
+                asked.push(Asked { entry, session, server, line: line.to_vec(), reply: None });
+            }
+        }
+    }
+
+    /// The command that the next reply belongs to.
+    fn next(&mut self) -> Option<usize> {
+        let place = *self.asked.get(self.answered)?;
+        self.answered += 1;
+        Some(place)
+    }
+}
+
+/// Whether the protocol answers this line at all.
+fn wants_reply(line: &[u8]) -> bool {
+    !matches!(parse(line), Command::Blank | Command::Refusal | Command::At(_))
+}
+
+/// The report an entry is about.
+fn report_of(entry: &Entry) -> Option<&Arc<Report>> {
+    let Fact::Saw(event) = &entry.fact else { return None };
+    match event {
+        Event::Accepted { report, .. }
+        | Event::Answered { report, .. }
+        | Event::Sent { report, .. }
+        | Event::Heard { report, .. }
+        | Event::Missed { report, .. } => Some(report),
+        _ => None,
+    }
+}
+
+fn turns(history: &History) -> Vec<usize> {
+    let entries = history.entries.iter().enumerate();
+    entries.filter(|(_, entry)| State::is_turn(&entry.fact)).map(|(index, _)| index).collect()
+}
+
+fn ways(history: &History) -> Vec<Way> {
+    let both = |[from, to]: [ServerId; 2]| [Way { from, to }, Way { from: to, to: from }];
+    let mut ways: Vec<_> = history.origin.links.iter().flat_map(|link| both(link.ends)).collect();
+    ways.sort_unstable();
+    ways
+}
+
+/// Numbers for reports and clients, while they are being collected.
+#[derive(Default)]
+struct Index<'h> {
+    versions: Vec<Version<'h>>,
+    /// Places in `versions`, by where the report lies in memory: drivers share reports, so this mostly answers.
+    by_place: HashTable<(usize, u32)>,
+    /// Places in `versions`, by the bytes of the line.
+    by_line: HashTable<u32>,
+    /// A place in `versions` for every client.
+    clients: Vec<u32>,
+    by_client: HashTable<u32>,
+    hashes: DefaultHashBuilder,
+}
+
+impl<'h> Index<'h> {
+    fn version(&mut self, report: &'h Arc<Report>) -> VersionId {
+        let place = Arc::as_ptr(report) as usize;
+        let hash = self.hash(&place);
+        if let Some(&(_, id)) = self.by_place.find(hash, |&(other, _)| other == place) {
+            return VersionId(id);
+        }
+        let id = self.version_of_line(report);
+        let hashes = &self.hashes;
+        self.by_place.insert_unique(hash, (place, id), |(place, _)| hashes.hash_one(place));
+        VersionId(id)
+    }
+
+    fn version_of_line(&mut self, report: &'h Arc<Report>) -> u32 {
+        let hash = self.hash(report.line());
+        let versions = &self.versions;
+        if let Some(&id) = self.by_line.find(hash, |&id| versions[id as usize].report.line() == report.line()) {
+            return id;
+        }
+        let id = self.versions.len() as u32;
+        let client = self.client(report, id);
+        self.versions.push(Version { report, client, rank: 0 });
+        let (versions, hashes) = (&self.versions, &self.hashes);
+        self.by_line.insert_unique(hash, id, |&id| hashes.hash_one(versions[id as usize].report.line()));
+        id
+    }
+
+    fn client(&mut self, report: &'h Arc<Report>, version: u32) -> ClientId {
+        let hash = self.hash(report.client());
+        let (versions, clients, hashes) = (&self.versions, &self.clients, &self.hashes);
+        let name = |&client: &u32| versions.get(clients[client as usize] as usize).map_or("", |v| v.report.client());
+        if let Some(&client) = self.by_client.find(hash, |client| name(client) == report.client()) {
+            return ClientId(client);
+        }
+        let client = clients.len() as u32;
+        self.by_client.insert_unique(hash, client, |client| hashes.hash_one(name(client)));
+        self.clients.push(version);
+        ClientId(client)
+    }
+
+    /// Ranks the versions of every client.
+    fn rank(&mut self) -> Vec<Vec<VersionId>> {
+        let mut by_rank = vec![Vec::new(); self.clients.len()];
+        for (id, version) in (0..).map(VersionId).zip(&self.versions) {
+            by_rank[version.client.index()].push(id);
+        }
+        for ids in &mut by_rank {
+            let at = |id: VersionId| self.versions[id.0 as usize].report.at();
+            ids.sort_unstable_by(|&a, &b| at(a).version_cmp(at(b)));
+            for (rank, id) in (1..).zip(ids.iter()) {
+                self.versions[id.0 as usize].rank = rank;
+            }
+        }
+        by_rank
+    }
+
+    fn hash(&self, of: &(impl Hash + ?Sized)) -> u64 {
+        self.hashes.hash_one(of)
+    }
+}

@@ -1,0 +1,53 @@
+//! `stale_area`: stale pairs of server and client integrated over time, per write, stay below a bound.
+
+use super::measure;
+use super::run::Run;
+use super::words::digits;
+use super::{Explanation, Outcome, Span};
+
+pub(super) fn judge(run: &Run<'_>, span: Span, at_most: f64) -> Outcome {
+    let area = measure::stale_area(run, span.until);
+    if area <= at_most {
+        return Outcome::observed(!run.writes.is_empty(), "no IAMAT was taken");
+    }
+    Outcome::Violated(Box::new(Explanation {
+        expected: format!("a stale area of at most {} s a write", digits(at_most)),
+        actual: format!("{} s a write", digits(area)),
+        at: None,
+        because: Vec::new(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Assertion, Verdict};
+    use crate::history::build::Builder;
+    use crate::history::build::{herd, line};
+
+    /// Four servers are stale for 100 ms, then one of them for another 100 ms.
+    fn spread() -> Builder {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).at(100, |herd| {
+            ["Bailey", "Campbell", "Jaquez"].into_iter().fold(herd, |herd, to| herd.told("Bona", to, &kiwi))
+        });
+        herd.at(200, |herd| herd.told("Bona", "Clark", &kiwi))
+    }
+
+    #[test]
+    fn is_the_sum_over_pairs_and_time_for_each_write() {
+        let area = spread().judge().numbers.stale_area;
+        assert!((area - 0.5).abs() < 1e-9, "{area}");
+        assert_eq!(spread().verdict(Assertion::StaleArea { at_most: 0.51 }), Verdict::Passed);
+        assert_eq!(
+            spread().explanation(Assertion::StaleArea { at_most: 0.4 }),
+            "expected: a stale area of at most 0.4 s a write\nactual: 0.5 s a write"
+        );
+    }
+
+    #[test]
+    fn a_dead_server_is_not_stale() {
+        let herd = herd().accepted("Bona", "kiwi", 1).kill("Clark", 0).kill("Bailey", 0).at(100, |herd| herd);
+        let area = herd.judge().numbers.stale_area;
+        assert!((area - 0.2).abs() < 1e-9, "{area}");
+    }
+}

@@ -1,0 +1,197 @@
+//! The herd as it was at one moment of a run: who ran, which ways were whole, who held what.
+
+use super::assertion::Scope;
+use super::run::{ClientId, Run};
+use crate::config::ServerId;
+use crate::driver::{Action, Event, Way};
+use crate::history::Fact;
+
+/// How a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Life {
+    #[default]
+    Running,
+    Paused,
+    Down,
+}
+
+/// What is wrong with a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Broken {
+    pub(crate) cut: bool,
+    pub(crate) held: bool,
+    pub(crate) half_open: bool,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// By server.
+    pub(crate) life: Vec<Life>,
+    /// By place in [`Run::ways`].
+    pub(crate) broken: Vec<Broken>,
+    /// Ranks by server and client; shorter lists end in zeros.
+    held: Vec<Vec<u32>>,
+}
+
+impl State {
+    /// The herd before entry `until`.
+    pub(crate) fn at(run: &Run<'_>, until: usize) -> Self {
+        let servers = run.history.origin.servers.len();
+        let mut state = Self {
+            life: vec![Life::default(); servers],
+            broken: vec![Broken::default(); run.ways.len()],
+            held: vec![Vec::new(); servers],
+        };
+        for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
+            state.follow(run, &run.entry(turn).fact);
+        }
+        for change in run.changes.iter().take_while(|change| change.entry < until) {
+            state.set(change.server, change.client, change.after);
+        }
+        state
+    }
+
+    /// Whether [`Self::follow`] could do anything about a fact.
+    pub(crate) fn is_turn(fact: &Fact) -> bool {
+        match fact {
+            Fact::Did { action, .. } => !matches!(action, Action::Send { .. } | Action::Close(_)),
+            Fact::Saw(event) => !matches!(
+                event,
+                Event::Sent { .. }
+                    | Event::Heard { .. }
+                    | Event::Missed { .. }
+                    | Event::Replied { .. }
+                    | Event::LinkUp(_)
+            ),
+            _ => false,
+        }
+    }
+
+    /// What a fact does to servers and ways; records change by themselves.
+    pub(crate) fn follow(&mut self, run: &Run<'_>, fact: &Fact) {
+        match fact {
+            Fact::Saw(event) => self.saw(event),
+            Fact::Did { action, .. } => self.did(run, action),
+            _ => {}
+        }
+    }
+
+    fn saw(&mut self, event: &Event) {
+        match *event {
+            Event::Started { server, .. } | Event::Resumed(server) => self.life[server.index()] = Life::Running,
+            Event::Paused(server) => self.life[server.index()] = Life::Paused,
+            Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. } => {
+                self.life[server.index()] = Life::Down;
+            }
+            _ => {}
+        }
+    }
+
+    fn did(&mut self, run: &Run<'_>, action: &Action) {
+        let mut set = |way: Way, what: &dyn Fn(&mut Broken)| {
+            if let Some(place) = run.way(way) {
+                what(&mut self.broken[place]);
+            }
+        };
+        match *action {
+            Action::Cut(way) => set(way, &|broken| broken.cut = true),
+            Action::Hold(way) => set(way, &|broken| broken.held = true),
+            Action::HalfOpen(way) => set(way, &|broken| broken.half_open = true),
+            Action::Release(way) => set(way, &|broken| broken.held = false),
+            Action::Heal(way) => set(way, &|broken| *broken = Broken { held: broken.held, ..Broken::default() }),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) {
+        let held = &mut self.held[server.index()];
+        if held.len() <= client.index() {
+            held.resize(client.index() + 1, 0);
+        }
+        held[client.index()] = rank;
+    }
+
+    /// The rank of what a server holds; 0: nothing.
+    pub(crate) fn held(&self, server: ServerId, client: ClientId) -> u32 {
+        self.held[server.index()].get(client.index()).copied().unwrap_or(0)
+    }
+
+    /// How many clients a server knows.
+    pub(crate) fn clients_of(&self, server: ServerId) -> usize {
+        self.held[server.index()].iter().filter(|&&rank| rank > 0).count()
+    }
+
+    pub(crate) fn runs(&self, server: ServerId) -> bool {
+        self.life[server.index()] == Life::Running
+    }
+
+    pub(crate) fn is_down(&self, server: ServerId) -> bool {
+        self.life[server.index()] == Life::Down
+    }
+
+    /// The newest that a server which is not down holds.
+    pub(crate) fn newest(&self, client: ClientId) -> u32 {
+        let up = self.life.iter().zip(&self.held).filter(|(life, _)| **life != Life::Down);
+        up.map(|(_, held)| held.get(client.index()).copied().unwrap_or(0)).max().unwrap_or(0)
+    }
+
+    /// The servers of a scope, in order.
+    pub(crate) fn scope(&self, run: &Run<'_>, scope: &Scope) -> Vec<ServerId> {
+        match scope {
+            Scope::Core => self.core(run),
+            Scope::Running => run.servers().filter(|&server| self.runs(server)).collect(),
+            Scope::Servers(servers) => servers.clone(),
+        }
+    }
+
+    /// The core: servers that run, joined by links both of whose ways are whole. When these fall apart into groups, the
+    /// largest one, and of equal ones that with the first server of the file.
+    pub(crate) fn core(&self, run: &Run<'_>) -> Vec<ServerId> {
+        let mut groups = Groups::new(self.life.len());
+        for (place, &way) in run.ways.iter().enumerate().filter(|(_, way)| way.from < way.to) {
+            let back = run.way(way.back()).expect("a link has two ways");
+            let whole = [place, back].iter().all(|&place| self.broken[place] == Broken::default());
+            if whole && self.runs(way.from) && self.runs(way.to) {
+                groups.join(way.from.index(), way.to.index());
+            }
+        }
+        let largest = run.servers().rev().filter(|&server| self.runs(server)).max_by_key(|s| groups.size(s.index()));
+        let Some(largest) = largest.map(|server| groups.root(server.index())) else { return Vec::new() };
+        run.servers().filter(|s| self.runs(*s) && groups.root(s.index()) == largest).collect()
+    }
+}
+
+/// Disjoint groups of small numbers.
+struct Groups {
+    parents: Vec<usize>,
+    sizes: Vec<usize>,
+}
+
+impl Groups {
+    fn new(count: usize) -> Self {
+        Self { parents: (0..count).collect(), sizes: vec![1; count] }
+    }
+
+    fn root(&mut self, mut member: usize) -> usize {
+        while self.parents[member] != member {
+            self.parents[member] = self.parents[self.parents[member]];
+            member = self.parents[member];
+        }
+        member
+    }
+
+    fn size(&mut self, member: usize) -> usize {
+        let root = self.root(member);
+        self.sizes[root]
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a != b {
+            let (small, large) = if self.sizes[a] < self.sizes[b] { (a, b) } else { (b, a) };
+            self.parents[small] = large;
+            self.sizes[large] += self.sizes[small];
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! How findings spell durations, names and lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::ServerId;
+
+/// A duration with at most three digits that matter: `1.2 s`, `500 ms`, `0.16 ms`, `12 us`.
+pub fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match duration.as_nanos() {
+        0 => "0 ms".into(),
+        nanoseconds if nanoseconds < 1_000 => format!("{nanoseconds} ns"),
+        nanoseconds if nanoseconds < 100_000 => format!("{} us", digits(seconds * 1e6)),
+        nanoseconds if nanoseconds < 1_000_000_000 => format!("{} ms", digits(seconds * 1e3)),
+        nanoseconds if nanoseconds < 120_000_000_000 => format!("{} s", digits(seconds)),
+        _ => format!("{} min {} s", duration.as_secs() / 60, duration.as_secs() % 60),
+    }
+}
+
+/// A number with three digits that matter and no zeros behind them.
+pub fn digits(number: f64) -> String {
+    let decimals = match number.abs() {
+        magnitude if magnitude >= 99.95 => 0,
+        magnitude if magnitude >= 9.995 => 1,
+        magnitude if magnitude >= 0.9995 => 2,
+        _ => 3,
+    };
+    let text = format!("{number:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+}
+
+/// `0.95` as `95`.
+pub(crate) fn percent(part: f64) -> String {
+    digits((part * 1e6).round() / 1e4)
+}
+
+/// `Bona`, `Bona and Clark`, `Bona, Clark and Jaquez`; of many the first four and a count.
+pub(crate) fn names(these: &[ServerId], servers: &[Arc<str>]) -> String {
+    let names: Vec<&str> = these.iter().map(|server| &*servers[server.index()]).collect();
+    list(&names)
+}
+
+/// Names joined by commas and an "and"; of many the first four and a count.
+pub(crate) fn list(names: &[&str]) -> String {
+    match names {
+        [] => "no server".into(),
+        [one] => (*one).into(),
+        [first @ .., last] if names.len() <= 6 => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} and {} more", names[..4].join(", "), names.len() - 4),
+    }
+}
+
+/// `1 line`, `2 lines`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_the_unit_that_suits_it() {
+        let told = [0, 160, 12_000, 160_000, 1_500_000, 500_000_000, 1_234_000_000, 180_000_000_000];
+        let told = told.map(|nanoseconds| short(Duration::from_nanos(nanoseconds)));
+        assert_eq!(told, ["0 ms", "160 ns", "12 us", "0.16 ms", "1.5 ms", "500 ms", "1.23 s", "3 min 0 s"]);
+    }
+
+    #[test]
+    fn a_long_list_of_names_ends_in_a_count() {
+        assert_eq!(list(&["Bona"]), "Bona");
+        assert_eq!(list(&["Bona", "Clark", "Jaquez"]), "Bona, Clark and Jaquez");
+        assert_eq!(list(&["a"; 9]), "a, a, a, a and 5 more");
+    }
+}

@@ -1,0 +1,229 @@
+//! One log file for each server: written while a herd runs, read by `logs`.
+//!
+//! A line begins with the time, in text as RFC 3339, in JSON as `at`. No colours.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::{Global, LogFormat, Logs};
+use super::ask::connect;
+use super::narrate::{Detail, Narrator};
+use super::terminal::{self, CYAN, styled};
+use super::{Failure, Outcome, block_on};
+use crate::control::api::HerdStatus;
+use crate::control::client::Client;
+use crate::control::events::NamedObservation;
+use crate::control::names;
+use crate::control::owner::Watch;
+use crate::exit::Exit;
+use crate::time::RealClock;
+
+/// How often files are looked at for more.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Writes the log files of one herd.
+#[derive(Debug)]
+pub(super) struct Writer {
+    format: LogFormat,
+    files: BTreeMap<String, LogFile>,
+    narrator: Narrator,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Writing failed, and it was said.
+    broken: bool,
+}
+
+impl Writer {
+    /// Creates the files, or goes on at the end of those that are there.
+    pub(super) fn create(dir: &Path, format: LogFormat, status: &HerdStatus) -> Result<Self, Failure> {
+        let failed = |path: &Path, error: io::Error| {
+            Failure::could_not(format!("cannot write the log {}: {error}", path.display()))
+        };
+        fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+        let mut files = BTreeMap::new();
+        for server in &status.servers {
+            let path = path(dir, &server.server);
+            let file = File::options().create(true).append(true).open(&path).map_err(|error| failed(&path, error))?;
+            files.insert(server.server.clone(), LogFile { path, file, broken: false });
+        }
+        let narrator = Narrator::new(Detail::Everything, [], 0);
+        Ok(Self { format, files, narrator })
+    }
+
+    /// Logs what happens until the herd ends.
+    pub(super) fn write_all(mut self, watch: Watch) {
+        watch.each(|observation| {
+            self.write(&observation);
+            Ok(())
+        });
+    }
+
+    fn write(&mut self, observation: &NamedObservation) {
+        let Some(line) = self.line(observation) else { return };
+        for server in observation.servers() {
+            if let Some(file) = self.files.get_mut(server) {
+                file.write(&line);
+            }
+        }
+    }
+
+    fn line(&mut self, observation: &NamedObservation) -> Option<String> {
+        Some(match self.format {
+            LogFormat::Json => serde_json::to_string(observation).expect("an observation is JSON") + "\n",
+            LogFormat::Text => {
+                let (server, text) = self.narrator.words(observation)?;
+                format!("{} {server} {}\n", rfc3339(observation.at), anstream::adapter::strip_str(&text))
+            }
+        })
+    }
+}
+
+impl LogFile {
+    /// A full disk costs lines, not the herd.
+    fn write(&mut self, line: &str) {
+        match self.file.write_all(line.as_bytes()) {
+            Ok(()) => self.broken = false,
+            Err(error) if !self.broken => {
+                self.broken = true;
+                let _ =
+                    terminal::warn(&format!("cannot write the log {}: {error}; lines are lost", self.path.display()));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn rfc3339(nanoseconds: i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).map_or_else(|_| "-".into(), |time| format!("{time:.6}"))
+}
+
+fn path(dir: &Path, server: &str) -> PathBuf {
+    dir.join(format!("{}.log", file_name(server)))
+}
+
+/// A server's name as part of a file's: two names never share one.
+pub(super) fn file_name(server: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let part = |byte: u8| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") };
+    server.bytes().map(part).collect()
+}
+
+/// `logs`.
+pub(super) fn logs(global: &Global, logs: &Logs) -> Outcome {
+    block_on(async {
+        let status = connect(global).await?.status().await?;
+        let mut tails = tails(&status, &logs.nodes)?;
+        let mut lines = read_all(&mut tails)?;
+        if let Some(since) = logs.since {
+            let now = RealClock::start().now().nanoseconds();
+            let oldest = now.saturating_sub(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+            lines.retain(|line| line.at >= oldest);
+        }
+        let skipped = logs.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        print(&lines[skipped..], tails.len() > 1)?;
+        if logs.follow {
+            follow(&mut tails, &status.name).await?;
+        }
+        Ok(Exit::Passed)
+    })
+}
+
+/// A log file, and how far it was read.
+#[derive(Debug)]
+struct Tail {
+    server: String,
+    path: PathBuf,
+    read: u64,
+}
+
+#[derive(Debug)]
+struct Line {
+    at: i64,
+    server: String,
+    text: String,
+}
+
+fn tails(status: &HerdStatus, nodes: &[String]) -> Result<Vec<Tail>, Failure> {
+    let Some(dir) = &status.log_dir else {
+        return Err(Failure::could_not(format!(
+            "`{}` was started without --log-dir; `herdsim events` shows what it remembers",
+            status.name
+        )));
+    };
+    let known = || status.servers.iter().map(|server| server.server.as_str());
+    if let Some(node) = nodes.iter().find(|node| !known().any(|name| name == node.as_str())) {
+        return Err(Failure::usage(names::unknown_server(&status.name, node, known()).error));
+    }
+    let wanted = known().filter(|name| nodes.is_empty() || nodes.iter().any(|node| node == name));
+    let tail = |server: &str| Tail { server: server.to_owned(), path: path(Path::new(dir), server), read: 0 };
+    Ok(wanted.map(tail).collect())
+}
+
+/// All whole lines that were not read yet, by time.
+fn read_all(tails: &mut [Tail]) -> Result<Vec<Line>, Failure> {
+    let mut lines = Vec::new();
+    for tail in tails {
+        let read = tail.read_on(&mut lines);
+        read.map_err(|error| Failure::could_not(format!("cannot read {}: {error}", tail.path.display())))?;
+    }
+    lines.sort_by_key(|line| line.at);
+    Ok(lines)
+}
+
+impl Tail {
+    fn read_on(&mut self, lines: &mut Vec<Line>) -> io::Result<()> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut reader = BufReader::new(file);
+        loop {
+            let mut text = String::new();
+            let read = reader.read_line(&mut text)?;
+            if !text.ends_with('\n') {
+                return Ok(());
+            }
+            self.read += read as u64;
+            text.pop();
+            lines.push(Line { at: time_of(&text), server: self.server.clone(), text });
+        }
+    }
+}
+
+/// When a logged line happened; a line that is none of ours is older than all.
+fn time_of(line: &str) -> i64 {
+    if line.starts_with('{') {
+        return serde_json::from_str::<NamedObservation>(line).map_or(0, |observation| observation.at);
+    }
+    let first = line.split(' ').next().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    first.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0)
+}
+
+fn print(lines: &[Line], several: bool) -> Result<(), Failure> {
+    let width = lines.iter().map(|line| line.server.chars().count()).max().unwrap_or(0);
+    let mut out = terminal::out();
+    for Line { server, text, .. } in lines {
+        if several && text.starts_with('{') {
+            let padding = width - server.chars().count();
+            write!(out, "{}{:padding$} | ", styled(CYAN, server), "")?;
+        }
+        writeln!(out, "{text}")?;
+    }
+    Ok(())
+}
+
+async fn follow(tails: &mut [Tail], herd: &str) -> Result<(), Failure> {
+    loop {
+        let is_up = Client::connect(Some(herd), LOOK).await.is_ok();
+        print(&read_all(tails)?, tails.len() > 1)?;
+        if !is_up {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! `up` and `node`: a herd, or one server of it, that runs in this process until it is told to end.
+//!
+//! Not here: the process in the background ([`super::detach`]), what is done to the herd ([`crate::control::owner`]).
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use super::args::{Global, Node, Running, Up};
+use super::narrate::{Detail, Narrator};
+use super::show::address;
+use super::signals::Signals;
+use super::table::{Cell, Table};
+use super::terminal::{self, BOLD, CYAN, DIM, styled};
+use super::{Failure, Outcome, detach, herd_file, logs};
+use crate::config::{LinkMode, ServerId, Threads, Topology};
+use crate::control::api::HerdStatus;
+use crate::control::owner::{Origin, Owner, Watch};
+use crate::control::socket::Claim;
+use crate::control::{names, server};
+use crate::driver::loopback::{Feed, LoopbackDriver, Options};
+use crate::places::Service;
+use crate::time::RealClock;
+
+/// Observations that wait for the control plane at most; further ones are counted and forgotten.
+const FEED: usize = 1 << 16;
+/// Servers shown at the start; a bigger herd shows its first ones.
+const SHOWN: usize = 20;
+/// How long the last answers and the last lines of output may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// `up`.
+pub(super) fn up(global: &Global, up: &Up) -> Outcome {
+    let topology = herd_file::load(global, &up.file)?;
+    let herd = up.running.name.clone().unwrap_or_else(|| topology.name.clone());
+    if (up.detach || up.wait) && !detach::is_child() {
+        return detach::spawn(global, up, &herd);
+    }
+    live(global, &up.running, topology, &up.file, herd, None)
+}
+
+/// `node`.
+pub(super) fn node(global: &Global, node: &Node) -> Outcome {
+    let topology = herd_file::load(global, &node.file)?;
+    let server = topology.server(&node.server).ok_or_else(|| {
+        let known = topology.servers.iter().map(|server| &*server.name);
+        Failure::usage(names::unknown_server(&topology.name, &node.server, known).error)
+    })?;
+    let herd = node.running.name.as_ref().unwrap_or(&topology.name);
+    // A point, which no herd's own name has.
+    let name = format!("{herd}.{}", logs::file_name(&node.server));
+    live(global, &node.running, topology, &node.file, name, Some(server))
+}
+
+fn live(
+    global: &Global,
+    running: &Running,
+    topology: Topology,
+    file: &Path,
+    name: String,
+    only: Option<ServerId>,
+) -> Outcome {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let log_dir = running.log_dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
+    let origin = Origin {
+        name,
+        file: file.display().to_string(),
+        log_dir: log_dir.map(|dir| dir.display().to_string()),
+        only,
+        drain: running.timeout,
+    };
+    let runtime = runtime(&topology)?;
+    let outcome = runtime.block_on(serve(global, running, Arc::new(topology), origin));
+    // Whatever still hangs on a second Ctrl-C does not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime(topology: &Topology) -> Result<Runtime, Failure> {
+    let mut builder = match topology.threads {
+        Threads::Exactly(1) => Builder::new_current_thread(),
+        Threads::Auto if topology.servers.len() < Threads::MANY_SERVERS => Builder::new_current_thread(),
+        Threads::Auto | Threads::Exactly(_) => Builder::new_multi_thread(),
+    };
+    if let Threads::Exactly(threads) = topology.threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().map_err(|error| Failure::could_not(format!("cannot start: {error}")))
+}
+
+async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, origin: Origin) -> Outcome {
+    let mut signals = Signals::take()?;
+    let mut claim = Claim::take(&origin.name)?;
+    let places = Service::open(&topology.places).map_err(|error| Failure::could_not(error.to_string()))?;
+    let options = Options { only: origin.only, places: Arc::new(places), feed: Feed::Lossy { capacity: FEED } };
+    let driver = LoopbackDriver::start(topology, options).await?;
+    let (mut owner, asks) = Owner::new(driver, origin.clone());
+    let (end_server, server_ends) = oneshot::channel();
+    let server = tokio::spawn(server::serve(claim.listen()?, asks, async {
+        let _ = server_ends.await;
+    }));
+
+    let output = watch(global, running, &mut owner)?;
+    let exit = owner.serve(signals.next()).await;
+    if !global.quiet && !detach::is_child() {
+        writeln!(terminal::err(), "{} (once more: at once)", styled(DIM, "ending"))?;
+    }
+    let at_once = tokio::select! {
+        () = owner.end(move || drop(claim)) => None,
+        exit = signals.next() => Some(exit),
+    };
+    let _ = end_server.send(());
+    let last_words = async {
+        let _ = server.await;
+        for output in output {
+            let _ = output.await;
+        }
+    };
+    // What is not out by now is not read by anybody.
+    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    Ok(at_once.unwrap_or(exit))
+}
+
+/// Says that the herd is up, and sets going what tells and logs what happens. The receivers fire when all is told.
+fn watch(global: &Global, running: &Running, owner: &mut Owner) -> Result<Vec<oneshot::Receiver<()>>, Failure> {
+    let mut output = Vec::new();
+    let status = owner.status();
+    if let Some(dir) = &status.log_dir {
+        let writer = logs::Writer::create(Path::new(dir), running.log_format, &status)?;
+        let watch = owner.watch();
+        output.push(on_thread(move || writer.write_all(watch)));
+    }
+    if detach::is_child() {
+        detach::report_listening(&status)?;
+        let linked = owner.linked();
+        tokio::spawn(async move {
+            if linked.await.is_ok() {
+                // Only `--wait` still listens.
+                let _ = detach::report_linked();
+            }
+        });
+    } else {
+        announce(global, &status)?;
+    }
+    if !global.quiet {
+        let detail = if detach::is_child() { Detail::Servers } else { Detail::of(global.verbose) };
+        let names = status.servers.iter().map(|server| server.server.as_str());
+        let narrator = Narrator::new(detail, names, 0).since_the_start(status.servers.len(), ways(owner));
+        let watch = owner.watch();
+        output.push(on_thread(move || narrate(narrator, watch)));
+    }
+    Ok(output)
+}
+
+/// Ways with connections, of the servers of this process.
+fn ways(owner: &Owner) -> usize {
+    let neighbours = owner.servers().into_iter().flat_map(|server| owner.wiring().neighbours(server));
+    neighbours.filter(|neighbour| neighbour.mode == LinkMode::Persistent).count()
+}
+
+/// Runs what blocks, such as writing to a terminal that has stopped, beside the herd.
+fn on_thread(work: impl FnOnce() + Send + 'static) -> oneshot::Receiver<()> {
+    let (done, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    receiver
+}
+
+fn narrate(mut narrator: Narrator, watch: Watch) {
+    watch.each(|observation| match narrator.tell(&observation) {
+        Some(line) => writeln!(terminal::err(), "{line}"),
+        None => Ok(()),
+    });
+}
+
+/// Where to connect, and what to type.
+fn announce(global: &Global, status: &HerdStatus) -> Result<(), Failure> {
+    if global.quiet {
+        return Ok(());
+    }
+    write_addresses(status)?;
+    let Some(last) = status.servers.last() else { return Ok(()) };
+    let server = status.servers.iter().find(|server| server.server == "Clark").unwrap_or(last);
+    let (host, port) = (&server.host, server.port);
+    let now = RealClock::start().now();
+    let line = format!("IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 {now}");
+    let mut err = terminal::err();
+    writeln!(err, "\n{}  printf '{line}\\n' | nc {host} {port}", styled(BOLD, "Try:"))?;
+    writeln!(err, "      herdsim records, herdsim kill {}, herdsim --help\n", server.server)?;
+    Ok(())
+}
+
+/// The table of a herd that has come up; on standard output, because programs want the ports.
+pub(super) fn write_addresses(status: &HerdStatus) -> Result<(), Failure> {
+    let mut table = Table::new(&["SERVER", "ADDRESS", "NEIGHBOURS"]);
+    for server in status.servers.iter().take(SHOWN) {
+        let neighbours = server.neighbours.join(" ");
+        table.row([Cell::new(CYAN, server.server.as_str()), address(server).into(), neighbours.into()]);
+    }
+    let mut out = terminal::out();
+    table.write_to(&mut out)?;
+    if let Some(more) = status.servers.len().checked_sub(SHOWN + 1) {
+        writeln!(out, "and {} more: herdsim ps", more + 1)?;
+    }
+    Ok(())
+}

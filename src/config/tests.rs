@@ -1,0 +1,358 @@
+//! Files that are right, and what is said about those that are not.
+
+use super::*;
+
+fn loaded(text: &str) -> Topology {
+    parse("herd.toml", text).unwrap_or_else(|problems| panic!("{problems}")).topology
+}
+
+fn refused(text: &str) -> String {
+    parse("herd.toml", text).expect_err("there is something wrong").to_string()
+}
+
+fn links(topology: &Topology) -> Vec<String> {
+    topology.links.iter().map(|link| link.ends.map(|end| topology.name(end).to_string()).join("-")).collect()
+}
+
+#[test]
+fn every_preset_has_the_links_of_its_year() {
+    for (preset, expected) in [
+        (Preset::Y2023, "Clark-Jaquez Clark-Bona Campbell-Bailey Campbell-Bona Campbell-Jaquez Bona-Bailey"),
+        (Preset::Y2022, "Clark-Jaquez Clark-Juzang Bernard-Juzang Bernard-Jaquez Bernard-Johnson Juzang-Johnson"),
+        (Preset::Y2021, "Riley-Jaquez Riley-Juzang Bernard-Jaquez Bernard-Juzang Bernard-Campbell Juzang-Campbell"),
+        (Preset::Y2020, "Hill-Jaquez Hill-Smith Singleton-Jaquez Singleton-Smith Singleton-Campbell Smith-Campbell"),
+        (Preset::Y2018, "Goloman-Hands Goloman-Holiday Goloman-Wilkes Hands-Wilkes Holiday-Welsh Holiday-Wilkes"),
+        (Preset::Y2016, "Alford-Hamilton Alford-Welsh Ball-Holiday Ball-Welsh Hamilton-Holiday"),
+    ] {
+        let topology = loaded(&template(preset, None));
+        assert_eq!(links(&topology).join(" "), expected);
+        let ports: Vec<_> = topology.servers.iter().map(|server| server.port).collect();
+        assert_eq!(ports, [10_000, 10_001, 10_002, 10_003, 10_004]);
+    }
+}
+
+#[test]
+fn the_shipped_herd_is_the_template_and_the_shipped_schema_is_generated() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = |file| std::fs::read_to_string(root.join(file)).expect("it is shipped");
+    assert_eq!(shipped("herd.toml"), template(Preset::default(), Some("schema/herd.json")));
+    assert_eq!(shipped("schema/herd.json"), schema(), "run `herdsim schema > schema/herd.json`");
+}
+
+#[test]
+fn what_the_templates_comments_say_holds_without_them_is_what_holds() {
+    let text = template(Preset::default(), None);
+    let comments = text.split("unless you say otherwise:\n").nth(1).expect("there are such comments");
+    let settings: String =
+        comments.lines().map(|line| line.trim_start_matches('#').trim_start().to_owned() + "\n").collect();
+    let settings = settings.replace("idle =", "# idle =");
+    assert_eq!(loaded(&format!("{text}\n{settings}")), loaded(&text));
+}
+
+#[test]
+fn everything_can_be_set() {
+    let topology = loaded(
+        "name = 'x'
+strategy = 'flood'
+mode = 'per-message'
+latency = '1ms'
+jitter = '2ms'
+seed = 7
+threads = 2
+links = [['A', 'B'], { ends = ['B', 'C'], mode = 'persistent', latency = '3ms', jitter = '0s' }]
+server = [{ name = 'A', port = 1, host = '::1', clock = '-1.5s' }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]
+[redial]
+first = '1s'
+timeout = '3s'
+[places]
+provider = 'google'
+base-url = 'http://127.0.0.1:1'
+key-file = 'k'
+timeout = '1s'
+retries = 0
+budget = 3
+[limits]
+line = 128
+connections = 1
+queued-bytes = 1024
+idle = '1m'
+records = 5
+",
+    );
+    assert_eq!((topology.name.as_str(), topology.strategy, topology.seed), ("x", Strategy::Flood, 7));
+    assert_eq!(topology.threads, Threads::Exactly(2));
+    assert_eq!((topology.servers[0].host.as_str(), topology.servers[0].clock_offset), ("::1", -1_500_000_000));
+    let millis = Duration::from_millis;
+    assert_eq!(topology.links[0].delay, Delay { latency: millis(1), jitter: millis(2), ..Delay::default() });
+    assert_eq!(topology.links[1].delay, Delay { latency: millis(3), ..Delay::default() });
+    assert_eq!((topology.links[0].mode, topology.links[1].mode), (LinkMode::PerMessage, LinkMode::Persistent));
+    assert_eq!(topology.redial, Redial { first: millis(1000), cap: millis(1000), timeout: millis(3000) });
+    assert_eq!(topology.places.provider, Provider::Google);
+    assert_eq!((topology.places.budget, topology.places.retries), (3, 0));
+    let idle = Some(Duration::from_secs(60));
+    assert_eq!(topology.limits, Limits { line: 128, connections: 1, queued_bytes: 1024, idle, records: 5 });
+}
+
+#[test]
+fn a_generated_herd_has_numbered_servers() {
+    let topology = loaded("[generate]\nshape = 'random-regular'\nn = 1000\ndegree = 4\nfirst-port = 20000");
+    assert_eq!((topology.servers.len(), topology.links.len()), (1000, 2000));
+    assert_eq!((&*topology.servers[999].name, topology.servers[999].port), ("s1000", 20_999));
+    assert_eq!(loaded("[generate]\nshape = 'line'\nn = 2").servers[1].port, 0);
+}
+
+#[test]
+fn all_that_is_wrong_with_a_file_is_said_at_once_and_where() {
+    insta::assert_snapshot!(
+        refused(
+            "strategy = 'flod'
+latency = 20
+links = [['Clark', 'Jaqez'], ['Clark', 'Clark'], ['Clark', 'Bona'], ['Bona', 'Clark'], ['Bona']]
+
+[[server]]
+name = 'Clark'
+port = 10003
+
+[[server]]
+name = 'Bona'
+port = 10003
+prot = 1
+
+[[server]]
+name = 'Jaquez'
+port = 70000
+
+[[server]]
+name = 'a>b'
+port = 0
+
+[redial]
+first = '1s'
+cap = '10ms'
+
+[places]
+key = 'secret'
+"
+        ),
+        @r#"
+    error: `strategy` cannot be `flod`
+     --> herd.toml:1:12
+      |
+    1 | strategy = 'flod'
+      |            ^^^^^^
+      |
+      = help: did you mean `flood`?
+
+    error: `latency` needs a unit
+     --> herd.toml:2:11
+      |
+    2 | latency = 20
+      |           ^^ a number alone could be anything
+      |
+      = help: write "20ms" or "20s"
+
+    error: unknown server `Jaqez`
+     --> herd.toml:3:20
+      |
+    3 | links = [['Clark', 'Jaqez'], ['Clark', 'Clark'], ['Clark', 'Bona'], ['Bona', 'Clark'], ['Bona']]
+      |                    ^^^^^^^
+      |
+      = help: did you mean `Jaquez`?
+
+    error: `Clark` is linked with itself
+     --> herd.toml:3:30
+      |
+    3 | links = [['Clark', 'Jaqez'], ['Clark', 'Clark'], ['Clark', 'Bona'], ['Bona', 'Clark'], ['Bona']]
+      |                              ^^^^^^^^^^^^^^^^^^
+      |
+      = help: a link joins two different servers
+
+    error: the link `Bona-Clark` is taken
+     --> herd.toml:3:69
+      |
+    3 | links = [['Clark', 'Jaqez'], ['Clark', 'Clark'], ['Clark', 'Bona'], ['Bona', 'Clark'], ['Bona']]
+      |                                                  -----------------  ^^^^^^^^^^^^^^^^^
+      |                                                  |
+      |                                                  by this one
+
+    error: a link has two ends
+     --> herd.toml:3:88
+      |
+    3 | links = [['Clark', 'Jaqez'], ['Clark', 'Clark'], ['Clark', 'Bona'], ['Bona', 'Clark'], ['Bona']]
+      |                                                                                        ^^^^^^^^
+      |
+      = help: write two servers such as ["Clark", "Bona"]
+
+    error: address `127.0.0.1:10003` is taken
+      --> herd.toml:11:8
+       |
+     7 | port = 10003
+       |        ----- by this one
+    ...
+    11 | port = 10003
+       |        ^^^^^
+
+    error: unknown key `prot`
+      --> herd.toml:12:1
+       |
+    12 | prot = 1
+       | ^^^^
+       |
+       = help: did you mean `port`?
+
+    error: `port` must be a whole number from 0 to 65535
+      --> herd.toml:16:8
+       |
+    16 | port = 70000
+       |        ^^^^^ out of range
+
+    error: `a>b` is no name of a server
+      --> herd.toml:19:8
+       |
+    19 | name = 'a>b'
+       |        ^^^^^
+       |
+       = help: names stand in `AT` lines and in links like `a->b`: no white space, no `,`, no `>`
+
+    error: `cap` is shorter than `first`
+      --> herd.toml:24:7
+       |
+    24 | cap = '10ms'
+       |       ^^^^^^
+       |
+       = help: raise `cap`, or lower `first`
+
+    error: a key does not belong in this file
+      --> herd.toml:27:7
+       |
+    27 | key = ********
+       |       ^^^^^^^^
+       |
+       = help: put it into the environment as HERDSIM_PLACES_KEY, or into a file of mode 0600 named by `key-file`
+    "#
+    );
+}
+
+#[test]
+fn a_herd_needs_servers_and_a_rule_excludes_them() {
+    insta::assert_snapshot!(refused(""), @"
+    error: this herd has no servers
+     --> herd.toml:1:1
+      |
+    1 |
+      | ^
+      |
+      = help: write a `[[server]]` with `name` and `port` for each, or a `[generate]`
+    ");
+    insta::assert_snapshot!(refused("links = []\n[generate]\nshape = 'ring'\nn = 5"), @"
+    error: `generate` makes all servers and links
+     --> herd.toml:2:1
+      |
+    2 | [generate]
+      | ^^^^^^^^^^
+      |
+      = help: remove `server` and `links`, or `generate`
+    ");
+    insta::assert_snapshot!(refused("[generate]\nshape = 'random-regular'\nn = 5\ndegree = 3"), @"
+    error: `n` times `degree` must be even: each link has two ends
+     --> herd.toml:1:1
+      |
+    1 | [generate]
+      | ^^^^^^^^^^
+    ");
+}
+
+#[test]
+fn repair_that_cannot_work_is_warned_of() {
+    let text = template(Preset::default(), None).replace("mode = \"persistent\"", "mode = \"per-message\"");
+    let warnings = parse("herd.toml", &text).expect("it is valid").warnings;
+    insta::assert_snapshot!(warnings, @r#"
+    warning: flood-sync repairs nothing over 6 of 6 links
+      --> herd.toml:11:8
+       |
+    11 | mode = "per-message"
+       |        ^^^^^^^^^^^^^
+       |
+       = note: a per-message link has no connection whose opening could be noticed
+       = help: use strategy = "flood" to say so, or mode = "persistent"
+    "#);
+}
+
+#[test]
+fn ports_clash_on_one_host_under_any_of_its_names() {
+    let clash = |a: &str, b: &str| {
+        let server = |name: &str, host: &str| format!("[[server]]\nname = '{name}'\nport = 1\nhost = '{host}'\n");
+        parse("f", &(server("A", a) + &server("B", b))).is_err()
+    };
+    assert!(
+        clash("127.0.0.1", "localhost") && clash("0.0.0.0", "10.0.0.1") && clash("10.0.0.1", "::") && clash("a", "A")
+    );
+    assert!(!clash("127.0.0.1", "127.0.0.2") && !clash("a", "b"));
+}
+
+#[test]
+fn a_host_is_an_address_or_a_name_without_a_port() {
+    for host in ["127.0.0.1", "::1", "localhost", "herd-1.example.org"] {
+        loaded(&format!("server = [{{ name = 'A', port = 0, host = '{host}' }}]"));
+    }
+    insta::assert_snapshot!(refused("server = [{ name = 'A', port = 0, host = '127.0.0.1:80' }]"), @r#"
+    error: `127.0.0.1:80` is no address and no host name
+     --> herd.toml:1:42
+      |
+    1 | server = [{ name = 'A', port = 0, host = '127.0.0.1:80' }]
+      |                                          ^^^^^^^^^^^^^^
+      |
+      = help: write an address such as 127.0.0.1 or ::1, or a name; `port` is a key of its own
+    "#);
+}
+
+#[test]
+fn a_key_of_any_name_is_refused_and_never_shown() {
+    for name in ["key", "api-key", "api_key", "apikey", "token"] {
+        let said = refused(&format!("server = [{{ name = 'A', port = 0 }}]\nplaces = {{ {name} = 'AIzaSecret' }}"));
+        assert!(said.contains("HERDSIM_PLACES_KEY") && !said.contains("AIza") && !said.contains("unknown"), "{said}");
+    }
+}
+
+#[test]
+fn a_rule_that_says_too_much_or_asks_for_too_many_links_is_refused() {
+    for (rule, reason) in [
+        ("shape = 'ring'\nn = 5\ndegree = 2", "`degree` means nothing for this shape"),
+        ("shape = 'tree'\nn = 5\nseed = 2", "`seed` means nothing for this shape"),
+        ("shape = 'full'\nn = 1000000", "499999500000 links"),
+        ("shape = 'random-regular'\nn = 1000000\ndegree = 1000", "500000000 links"),
+    ] {
+        let said = refused(&format!("[generate]\n{rule}"));
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+/// The keys that the schema knows are the keys that the reader asks for: a file with each of them holding nonsense is refused for
+/// the nonsense, never for an unknown key.
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("it is JSON");
+    let keys = |name: &str| {
+        let table = if name.is_empty() { &schema } else { &schema["definitions"][name] };
+        table["properties"].as_object().expect("it has keys").keys().cloned().collect::<Vec<_>>()
+    };
+    for (definition, prefix) in [
+        ("", ""),
+        ("Server", "[[server]]\n"),
+        ("Link", "[[links]]\n"),
+        ("Generate", "[generate]\n"),
+        ("Redial", "[redial]\n"),
+        ("Places", "[places]\n"),
+        ("Limits", "[limits]\n"),
+    ] {
+        let known = keys(definition);
+        let nonsense: String = known.iter().map(|key| format!("{key} = 1979-05-27\n")).collect();
+        let said = refused(&format!("{prefix}{nonsense}"));
+        assert!(!said.contains("unknown key"), "{said}");
+        let said = refused(&format!("{prefix}never-a-key = 1\n"));
+        let list = said.lines().find(|line| line.contains("known here: ")).expect("it lists the known keys");
+        let mut listed: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, known, "{definition}");
+    }
+}

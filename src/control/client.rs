@@ -1,0 +1,230 @@
+//! A command's end of the control socket.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::api::{
+    DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
+    VerbRequest,
+};
+use super::events::NamedObservation;
+use super::socket;
+
+/// Why a herd did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// None is up.
+    #[error("no herd is up; `herdsim up` starts one")]
+    NoHerd,
+    /// None is up under this name.
+    #[error("no herd called `{name}` is up{}", if up.is_empty() { String::new() } else { format!("; up: {}", up.join(", ")) })]
+    NoSuchHerd {
+        /// The name asked for.
+        name: String,
+        /// Those that are up.
+        up: Vec<String>,
+    },
+    /// More than one is up and none was named.
+    #[error("{} herds are up: {}; choose one with --herd NAME", .0.len(), .0.join(", "))]
+    SeveralHerds(Vec<String>),
+    /// The herd said no.
+    #[error("{}", .0.error)]
+    Refused(Refusal),
+    /// The connection failed, or what came over it made no sense.
+    #[error("the herd `{herd}` did not answer: {reason}")]
+    Lost {
+        /// Which.
+        herd: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("the herd `{herd}` did not answer within {limit:?}")]
+    Late {
+        /// Which.
+        herd: String,
+        /// How long the command waited.
+        limit: Duration,
+    },
+}
+
+impl ClientError {
+    /// Whether the command asked for something that does not exist or makes no sense.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                matches!(refusal.code, RefusalCode::UnknownServer | RefusalCode::NotLinked | RefusalCode::Invalid)
+            }
+            Self::SeveralHerds(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A connection to one herd, for one request.
+#[derive(Debug)]
+pub struct Client {
+    herd: String,
+    stream: UnixStream,
+    limit: Duration,
+}
+
+impl Client {
+    /// Connects to the herd called `name`, or to the only one that is up. Requests give up after `limit`.
+    pub async fn connect(name: Option<&str>, limit: Duration) -> Result<Self, ClientError> {
+        let mut up = Self::all(limit).await;
+        let Some(name) = name else {
+            return match up.len() {
+                0 => Err(ClientError::NoHerd),
+                1 => Ok(up.remove(0)),
+                _ => Err(ClientError::SeveralHerds(up.into_iter().map(|client| client.herd).collect())),
+            };
+        };
+        match up.iter().position(|client| client.herd == name) {
+            Some(place) => Ok(up.swap_remove(place)),
+            None => {
+                let up = up.into_iter().map(|client| client.herd).collect();
+                Err(ClientError::NoSuchHerd { name: name.to_owned(), up })
+            }
+        }
+    }
+
+    /// Connects to every herd of this user that is up, in the order of their names.
+    pub async fn all(limit: Duration) -> Vec<Self> {
+        let mut clients = Vec::new();
+        for herd in socket::names() {
+            if let Ok(stream) = UnixStream::connect(socket::path(&herd)).await {
+                clients.push(Self { herd, stream, limit });
+            }
+        }
+        clients
+    }
+
+    /// The herd at the other end.
+    pub fn herd(&self) -> &str {
+        &self.herd
+    }
+
+    /// How the herd stands.
+    pub async fn status(self) -> Result<HerdStatus, ClientError> {
+        self.exchange(Method::GET, "/herd", &()).await
+    }
+
+    /// Does something to the herd.
+    pub async fn verb(self, request: &VerbRequest) -> Result<VerbAnswer, ClientError> {
+        self.exchange(Method::POST, "/verb", request).await
+    }
+
+    /// Who knows what.
+    pub async fn records(self, query: &RecordsQuery) -> Result<RecordsAnswer, ClientError> {
+        let fields = [("server", &query.server), ("client", &query.client)];
+        let given = fields.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        let pairs: Vec<_> = given.map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+        self.exchange(Method::GET, &format!("/records?{}", pairs.join("&")), &()).await
+    }
+
+    /// Ends the herd; returns when it is down.
+    pub async fn down(self, request: &DownRequest) -> Result<DownAnswer, ClientError> {
+        self.exchange(Method::POST, "/down", request).await
+    }
+
+    /// What happened lately, and with `follow` what happens from now on.
+    pub async fn events(self, follow: bool) -> Result<Events, ClientError> {
+        let herd = self.herd.clone();
+        let response = self.send(Method::GET, &format!("/events?follow={follow}"), &()).await?;
+        Ok(Events { herd, body: response.into_body(), buffer: Vec::new() })
+    }
+
+    async fn exchange<A: DeserializeOwned>(
+        self,
+        method: Method,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<A, ClientError> {
+        let (herd, limit) = (self.herd.clone(), self.limit);
+        let whole = async {
+            let body = self.send(method, path, request).await?.into_body().collect().await;
+            let bytes = body.map_err(|error| lost(&herd, &error))?.to_bytes();
+            serde_json::from_slice(&bytes).map_err(|error| lost(&herd, &error))
+        };
+        tokio::time::timeout(limit, whole)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Late { herd: herd.clone(), limit }))
+    }
+
+    async fn send(
+        self,
+        method: Method,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let failed = |error: hyper::Error| lost(&self.herd, &error);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(self.stream)).await.map_err(failed)?;
+        tokio::spawn(connection);
+        let body = Full::new(Bytes::from(serde_json::to_vec(request).expect("a request is JSON")));
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{VERSION}{path}"))
+            .header("host", "herdsim")
+            .header("content-type", "application/json")
+            .body(body)
+            .expect("method, path and headers are well-formed");
+        let response = sender.send_request(request).await.map_err(failed)?;
+        if response.status() == StatusCode::OK { Ok(response) } else { Err(refused(&self.herd, response).await) }
+    }
+}
+
+async fn refused(herd: &str, response: Response<Incoming>) -> ClientError {
+    let status = response.status();
+    let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    match serde_json::from_slice(&body) {
+        Ok(refusal) => ClientError::Refused(refusal),
+        Err(_) => ClientError::Lost { herd: herd.to_owned(), reason: format!("it answered {status}") },
+    }
+}
+
+fn lost(herd: &str, error: &dyn std::error::Error) -> ClientError {
+    ClientError::Lost { herd: herd.to_owned(), reason: error.to_string() }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' => (byte as char).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// Observations as they come.
+#[derive(Debug)]
+pub struct Events {
+    herd: String,
+    body: Incoming,
+    /// What has come of the next line; as long as the longest line.
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    /// The next observation; `None` when there are no more, or the herd has ended.
+    pub async fn next(&mut self) -> Result<Option<NamedObservation>, ClientError> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|error| lost(&self.herd, &error));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |bytes| bytes)),
+                // The herd is gone: killed, or its last answer cut off.
+                Some(Err(_)) | None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Observations with names instead of numbers, as `herdsim events --json` prints them: one JSON object a line.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ServerId, Topology};
+use crate::driver::{Event, Observation, Way};
+use crate::time::Timestamp;
+use crate::wire::Report;
+
+/// Observations a herd keeps for who asks later.
+pub const KEPT: usize = 1000;
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedObservation {
+    /// Nanoseconds since the Unix epoch.
+    pub at: i64,
+    /// What.
+    #[serde(flatten)]
+    pub event: NamedEvent,
+}
+
+/// An [`Event`] with names. `line` is an `AT` line, `server` the server it happened at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "every variant and field is that of `Event`, which documents it")]
+pub enum NamedEvent {
+    Started {
+        server: String,
+        port: u16,
+    },
+    Stopped {
+        server: String,
+        records: u64,
+    },
+    Killed {
+        server: String,
+        records: u64,
+    },
+    Crashed {
+        server: String,
+        reason: String,
+    },
+    Paused {
+        server: String,
+    },
+    Resumed {
+        server: String,
+    },
+    ClockSet {
+        server: String,
+        offset: i64,
+    },
+    LinkUp {
+        from: String,
+        to: String,
+    },
+    LinkLost {
+        from: String,
+        to: String,
+        lines_lost: u64,
+    },
+    Accepted {
+        server: String,
+        line: String,
+        newer: bool,
+    },
+    Answered {
+        server: String,
+        line: String,
+    },
+    Refused {
+        server: String,
+        command: String,
+    },
+    Sent {
+        from: String,
+        to: String,
+        line: String,
+    },
+    Heard {
+        server: String,
+        from: Option<String>,
+        line: String,
+        newer: bool,
+    },
+    Missed {
+        from: String,
+        to: String,
+        line: String,
+    },
+    Replied {
+        session: u32,
+        reply: String,
+    },
+    SessionLost {
+        session: u32,
+        unanswered: u64,
+    },
+    /// So many observations were left out, because who watches is slower than the herd.
+    LeftOut {
+        events: u64,
+    },
+}
+
+/// What a watcher gets to see.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// This happened.
+    Happened(Observation),
+    /// So many observations were left out before `at`.
+    LeftOut {
+        /// When the next one happened.
+        at: Timestamp,
+        /// How many.
+        events: u64,
+    },
+}
+
+impl NamedEvent {
+    /// Whether it is about a line, of which there are as many as clients and neighbours send.
+    pub fn is_traffic(&self) -> bool {
+        match self {
+            Self::Started { .. }
+            | Self::Stopped { .. }
+            | Self::Killed { .. }
+            | Self::Crashed { .. }
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::ClockSet { .. }
+            | Self::LinkUp { .. }
+            | Self::LinkLost { .. } => false,
+            Self::Accepted { .. }
+            | Self::Answered { .. }
+            | Self::Refused { .. }
+            | Self::Sent { .. }
+            | Self::Heard { .. }
+            | Self::Missed { .. }
+            | Self::Replied { .. }
+            | Self::SessionLost { .. }
+            | Self::LeftOut { .. } => true,
+        }
+    }
+}
+
+impl NamedObservation {
+    /// The names of `topology` for the numbers of what was seen.
+    pub fn of(topology: &Topology, seen: &Seen) -> Self {
+        match seen {
+            Seen::Happened(Observation { at, event }) => Self { at: at.nanoseconds(), event: named(topology, event) },
+            Seen::LeftOut { at, events } => {
+                Self { at: at.nanoseconds(), event: NamedEvent::LeftOut { events: *events } }
+            }
+        }
+    }
+
+    /// The servers it happened at.
+    pub fn servers(&self) -> Vec<&str> {
+        use NamedEvent as E;
+        match &self.event {
+            E::Started { server, .. }
+            | E::Stopped { server, .. }
+            | E::Killed { server, .. }
+            | E::Crashed { server, .. }
+            | E::Paused { server }
+            | E::Resumed { server }
+            | E::ClockSet { server, .. }
+            | E::Accepted { server, .. }
+            | E::Answered { server, .. }
+            | E::Refused { server, .. }
+            | E::Heard { server, .. } => vec![server],
+            E::LinkUp { from, to } | E::LinkLost { from, to, .. } => vec![from, to],
+            E::Sent { from, .. } | E::Missed { from, .. } => vec![from],
+            E::Replied { .. } | E::SessionLost { .. } | E::LeftOut { .. } => Vec::new(),
+        }
+    }
+}
+
+fn named(topology: &Topology, event: &Event) -> NamedEvent {
+    use NamedEvent as E;
+    let name = |server: ServerId| topology.name(server).to_string();
+    let ends = |way: Way| (name(way.from), name(way.to));
+    let text = |report: &Report| report.at().line().to_owned();
+    match *event {
+        Event::Started { server, port } => E::Started { server: name(server), port },
+        Event::Stopped { server, records } => E::Stopped { server: name(server), records },
+        Event::Killed { server, records } => E::Killed { server: name(server), records },
+        Event::Crashed { server, ref reason } => E::Crashed { server: name(server), reason: reason.clone() },
+        Event::Paused(server) => E::Paused { server: name(server) },
+        Event::Resumed(server) => E::Resumed { server: name(server) },
+        Event::ClockSet { server, offset } => E::ClockSet { server: name(server), offset },
+        Event::LinkUp(way) => {
+            let (from, to) = ends(way);
+            E::LinkUp { from, to }
+        }
+        Event::LinkLost { way, lines_lost } => {
+            let (from, to) = ends(way);
+            E::LinkLost { from, to, lines_lost }
+        }
+        Event::Accepted { server, ref report, newer, .. } => {
+            E::Accepted { server: name(server), line: text(report), newer }
+        }
+        Event::Answered { server, ref report, .. } => E::Answered { server: name(server), line: text(report) },
+        Event::Refused { server, ref command, .. } => {
+            E::Refused { server: name(server), command: String::from_utf8_lossy(command).into_owned() }
+        }
+        Event::Sent { way, ref report } => {
+            let (from, to) = ends(way);
+            E::Sent { from, to, line: text(report) }
+        }
+        Event::Heard { server, from, ref report, newer } => {
+            E::Heard { server: name(server), from: from.map(name), line: text(report), newer }
+        }
+        Event::Missed { way, ref report } => {
+            let (from, to) = ends(way);
+            E::Missed { from, to, line: text(report) }
+        }
+        Event::Replied { session, ref reply } => {
+            E::Replied { session: session.0, reply: String::from_utf8_lossy(reply).into_owned() }
+        }
+        Event::SessionLost { session, unanswered } => E::SessionLost { session: session.0, unanswered },
+    }
+}
+
+/// The last [`KEPT`] observations; the oldest goes when a further one comes.
+#[derive(Debug, Default)]
+pub struct Recent(VecDeque<Seen>);
+
+impl Recent {
+    /// Keeps one more.
+    pub fn push(&mut self, seen: Seen) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(seen);
+    }
+
+    /// What is kept, the oldest first.
+    pub fn to_vec(&self) -> Vec<Seen> {
+        self.0.iter().cloned().collect()
+    }
+}

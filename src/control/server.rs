@@ -1,0 +1,157 @@
+//! The herd's end of the control socket: routes, and who may use them.
+//!
+//! Not here: what requests do, which is the owner's affair ([`super::owner`]).
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::api::{
+    DownAnswer, DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer,
+    VerbRequest,
+};
+use super::events::{NamedEvent, NamedObservation, Seen};
+use super::names::refusal;
+use super::owner::{Request, Watch};
+use crate::config::Topology;
+
+type Asks = State<mpsc::Sender<Request>>;
+
+/// Serves requests of this user until `end` is ready and the last answer is out.
+pub async fn serve(
+    listener: UnixListener,
+    asks: mpsc::Sender<Request>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(OwnUser(listener), router(asks)).with_graceful_shutdown(end).await
+}
+
+fn router(asks: mpsc::Sender<Request>) -> Router {
+    Router::new()
+        .route("/v1/herd", get(herd))
+        .route("/v1/verb", post(verb))
+        .route("/v1/records", get(records))
+        .route("/v1/events", get(events))
+        .route("/v1/down", post(down))
+        .fallback(|| async { refusal(RefusalCode::Invalid, "no such request") })
+        .method_not_allowed_fallback(|| async { refusal(RefusalCode::Invalid, "no such method for this request") })
+        .with_state(asks)
+}
+
+/// Takes connections of the user this process runs as, and drops all others.
+struct OwnUser(UnixListener);
+
+impl axum::serve::Listener for OwnUser {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let own = rustix::process::geteuid().as_raw();
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+            if stream.peer_cred().is_ok_and(|peer| peer.uid() == own) {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.code {
+            RefusalCode::UnknownServer | RefusalCode::NotLinked => StatusCode::NOT_FOUND,
+            RefusalCode::Invalid => StatusCode::BAD_REQUEST,
+            RefusalCode::CouldNot => StatusCode::CONFLICT,
+            RefusalCode::Ending => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+async fn herd(asks: Asks) -> Result<Json<HerdStatus>, Refusal> {
+    ask(&asks, Request::Status).await.map(Json)
+}
+
+async fn verb(asks: Asks, request: Result<Json<VerbRequest>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {
+    let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
+    ask(&asks, |answer| Request::Verb(request, answer)).await?.map(Json)
+}
+
+async fn records(asks: Asks, Query(query): Query<RecordsQuery>) -> Result<Json<RecordsAnswer>, Refusal> {
+    ask(&asks, |answer| Request::Records(query, answer)).await?.map(Json)
+}
+
+async fn down(asks: Asks, request: Result<Json<DownRequest>, JsonRejection>) -> Result<Json<DownAnswer>, Refusal> {
+    let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
+    let drain = request.timeout.map(Duration::from_nanos);
+    let in_order = ask(&asks, |answer| Request::Down(drain, answer)).await?;
+    Ok(Json(DownAnswer { in_order }))
+}
+
+async fn events(asks: Asks, Query(query): Query<EventsQuery>) -> Result<Response, Refusal> {
+    let Watch { topology, recent, feed } = ask(&asks, Request::Watch).await?;
+    let past = {
+        let topology = topology.clone();
+        stream::iter(recent).map(move |observation| NamedObservation::of(&topology, &observation))
+    };
+    let body = if query.follow {
+        Body::from_stream(lines(past.chain(follow(topology, feed))))
+    } else {
+        Body::from_stream(lines(past))
+    };
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// What happens from now on; ends with the herd.
+fn follow(topology: Arc<Topology>, feed: broadcast::Receiver<Seen>) -> impl Stream<Item = NamedObservation> {
+    stream::unfold((topology, feed, 0), |(topology, mut feed, last)| async move {
+        let observation = next_named(&topology, &mut feed, last).await?;
+        let at = observation.at;
+        Some((observation, (topology, feed, at)))
+    })
+}
+
+async fn next_named(topology: &Topology, feed: &mut broadcast::Receiver<Seen>, last: i64) -> Option<NamedObservation> {
+    match feed.recv().await {
+        Ok(observation) => Some(NamedObservation::of(topology, &observation)),
+        Err(RecvError::Lagged(events)) => Some(NamedObservation { at: last, event: NamedEvent::LeftOut { events } }),
+        Err(RecvError::Closed) => None,
+    }
+}
+
+fn lines(observations: impl Stream<Item = NamedObservation>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    observations.map(|observation| {
+        let mut line = serde_json::to_vec(&observation).expect("an observation is JSON");
+        line.push(b'\n');
+        Ok(Bytes::from(line))
+    })
+}
+
+/// Puts a request to the owner and waits for its answer.
+async fn ask<A>(
+    asks: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<A>) -> Request,
+) -> Result<A, Refusal> {
+    let ending = || refusal(RefusalCode::Ending, "the herd ends");
+    let (sender, answer) = oneshot::channel();
+    asks.send(request(sender)).await.map_err(|_| ending())?;
+    answer.await.map_err(|_| ending())
+}

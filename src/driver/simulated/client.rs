@@ -1,0 +1,395 @@
+//! Clients' sessions: their bytes into lines, the answers in order, and what is left unanswered.
+//!
+//! Not here: what a server does about a command ([`super::network`]). Clients sit beside their servers: what they write is
+//! there at once, and only a server that is frozen lets it wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::SimulatedDriver;
+use super::host::Deferred;
+use super::queue::{Due, Timer};
+use crate::config::ServerId;
+use crate::driver::{Event, SessionId};
+use crate::node::{Input, Output};
+use crate::places::Search;
+use crate::time::Timestamp;
+use crate::wire::{Command, Reply, Report, parse};
+
+/// All sessions that are open.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    open: BTreeMap<(SessionId, ServerId), u32>,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+}
+
+/// One client's connection to one server. Its queues hold what the client itself wrote, and no more answers than that.
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    server: ServerId,
+    /// The beginning of a line whose end has not been written; at most the limit of a line.
+    partial: Vec<u8>,
+    /// Whether the client has closed its writing side.
+    finished: bool,
+    /// Whether the client has closed altogether: nobody reads the answers.
+    gone: bool,
+    unread: VecDeque<Written>,
+    answers: VecDeque<Answer>,
+}
+
+/// What a client wrote, piece by piece.
+#[derive(Debug)]
+enum Written {
+    Line(Bytes),
+    /// The beginning of a line over the limit: the server refuses it and closes.
+    TooLong(Bytes),
+    End,
+}
+
+/// What a server has still to say.
+#[derive(Debug)]
+struct Answer {
+    at: Timestamp,
+    /// `None`: nothing more; the connection closes.
+    said: Option<Said>,
+}
+
+/// One reply.
+#[derive(Debug)]
+struct Said {
+    /// What is observed of the server when it is given.
+    event: Option<Event>,
+    reply: Bytes,
+}
+
+impl Clients {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn session(&mut self, slot: u32) -> &mut Session {
+        &mut self.sessions[slot as usize]
+    }
+
+    /// The open session under this number and server, or a new one.
+    fn open(&mut self, id: SessionId, server: ServerId) -> u32 {
+        if let Some(&slot) = self.open.get(&(id, server)) {
+            return slot;
+        }
+        let session = Session::new(id, server);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.sessions[slot as usize] = session;
+                slot
+            }
+            None => {
+                self.sessions.push(session);
+                self.sessions.len() as u32 - 1
+            }
+        };
+        self.open.insert((id, server), slot);
+        slot
+    }
+
+    /// The open sessions of one client number, in the order of their servers.
+    fn of_number(&self, id: SessionId) -> Vec<u32> {
+        self.open.range((id, ServerId(0))..=(id, ServerId(u32::MAX))).map(|(_, &slot)| slot).collect()
+    }
+
+    /// The open sessions of one server, in the order of their numbers.
+    fn of_server(&self, server: ServerId) -> Vec<u32> {
+        self.open.iter().filter(|((_, at), _)| *at == server).map(|(_, &slot)| slot).collect()
+    }
+
+    /// Forgets a session from which nothing more is to be read.
+    fn forget(&mut self, slot: u32) {
+        let session = self.session(slot);
+        session.unread.clear();
+        session.answers.clear();
+        self.free.push(slot);
+    }
+}
+
+impl Session {
+    fn new(id: SessionId, server: ServerId) -> Self {
+        Self {
+            id,
+            server,
+            partial: Vec::new(),
+            finished: false,
+            gone: false,
+            unread: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Splits what the client writes into lines, as a server reads them.
+    fn write(&mut self, mut bytes: Bytes, finish: bool, limit: usize) {
+        while let Some(end) = memchr::memchr(b'\n', &bytes) {
+            let rest = bytes.split_off(end + 1);
+            bytes.truncate(end);
+            self.end_line(bytes, limit);
+            bytes = rest;
+        }
+        self.partial.extend_from_slice(&bytes);
+        if self.partial.len() > limit || (finish && !self.partial.is_empty()) {
+            self.end_line(Bytes::new(), limit);
+        }
+        if finish {
+            self.finished = true;
+            self.unread.push_back(Written::End);
+        }
+    }
+
+    /// A line ends with `last`.
+    fn end_line(&mut self, last: Bytes, limit: usize) {
+        let mut line = last;
+        if !self.partial.is_empty() {
+            self.partial.extend_from_slice(&line);
+            line = std::mem::take(&mut self.partial).into();
+        }
+        if line.len() > limit {
+            line.truncate(limit);
+            return self.unread.push_back(Written::TooLong(line));
+        }
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        self.unread.push_back(Written::Line(line));
+    }
+
+    /// Commands that expect a reply and have none.
+    fn unanswered(&self) -> u64 {
+        let unread = self.unread.iter().filter(|written| match written {
+            Written::Line(line) => expects_reply(parse(line)),
+            Written::TooLong(_) => true,
+            Written::End => false,
+        });
+        let partial = usize::from(expects_reply(parse(&self.partial)));
+        (unread.count() + partial + self.answers.iter().filter(|answer| answer.said.is_some()).count()) as u64
+    }
+}
+
+fn expects_reply(command: Command<'_>) -> bool {
+    match command {
+        Command::Iamat { .. } | Command::Whatsat { .. } | Command::Invalid(_) => true,
+        Command::At(_) | Command::Blank | Command::Refusal => false,
+    }
+}
+
+impl SimulatedDriver {
+    /// A client writes.
+    pub(super) fn client_writes(&mut self, id: SessionId, server: ServerId, bytes: Bytes, finish: bool) {
+        if !self.host(server).up {
+            return self.client_refused(id, bytes);
+        }
+        let slot = self.clients.open(id, server);
+        if !self.clients.session(slot).finished {
+            self.deliver_bytes(slot, bytes, finish);
+        }
+    }
+
+    /// What a client writes reaches its server, which reads it unless it is frozen.
+    fn deliver_bytes(&mut self, slot: u32, bytes: Bytes, finish: bool) {
+        let limit = self.topology.limits.line;
+        let session = self.clients.session(slot);
+        let waits = !session.unread.is_empty();
+        session.write(bytes, finish, limit);
+        let server = session.server;
+        let host = self.host_mut(server);
+        match host.paused {
+            false => self.read_session(slot),
+            true if waits => {}
+            true => host.inbox.push(Deferred::Written(slot)),
+        }
+    }
+
+    /// Nobody listens where a client dials.
+    fn client_refused(&mut self, id: SessionId, bytes: Bytes) {
+        let mut session = Session::new(id, ServerId(0));
+        session.write(bytes, false, self.topology.limits.line);
+        let unanswered = session.unanswered();
+        self.observe(|| Event::SessionLost { session: id, unanswered });
+    }
+
+    /// A client closes all connections of one number; how many there were. What it wrote is read all the same.
+    pub(super) fn client_closes(&mut self, id: SessionId) -> u64 {
+        let slots = self.clients.of_number(id);
+        for &slot in &slots {
+            self.lose_session(slot);
+            let session = self.clients.session(slot);
+            session.gone = true;
+            if !session.finished {
+                self.deliver_bytes(slot, Bytes::new(), true);
+            } else if session.unread.is_empty() {
+                self.clients.forget(slot);
+            }
+        }
+        slots.len() as u64
+    }
+
+    /// The connections of all clients of a server are reset, and what had waited for it is forgotten; how many connections
+    /// there were.
+    pub(super) fn reset_clients(&mut self, server: ServerId) -> u64 {
+        let slots = self.clients.of_server(server);
+        for &slot in &slots {
+            self.lose_session(slot);
+            self.clients.forget(slot);
+        }
+        for deferred in std::mem::take(&mut self.host_mut(server).inbox) {
+            match deferred {
+                Deferred::Written(slot) if self.clients.session(slot).gone => self.clients.forget(slot),
+                _ => {}
+            }
+        }
+        slots.len() as u64
+    }
+
+    /// A server says at once what it has still to say to its clients, and closes; how many there were.
+    pub(super) fn dismiss_clients(&mut self, server: ServerId) -> u64 {
+        let slots = self.clients.of_server(server);
+        for &slot in &slots {
+            while let Some(answer) = self.clients.session(slot).answers.pop_front() {
+                self.busy -= 1;
+                let id = self.clients.session(slot).id;
+                self.say(id, answer.said);
+            }
+        }
+        self.reset_clients(server)
+    }
+
+    /// The client of a session hears nothing more.
+    fn lose_session(&mut self, slot: u32) {
+        let session = self.clients.session(slot);
+        let (id, server, unanswered) = (session.id, session.server, session.unanswered());
+        self.busy -= session.answers.len() as u64;
+        session.answers.clear();
+        self.clients.open.remove(&(id, server));
+        self.observe(|| Event::SessionLost { session: id, unanswered });
+    }
+
+    /// The server reads everything that a client wrote.
+    pub(super) fn read_session(&mut self, slot: u32) {
+        while let Some(written) = self.clients.session(slot).unread.pop_front() {
+            match written {
+                Written::Line(line) => self.read_line(slot, &line),
+                Written::TooLong(line) => {
+                    self.refuse(slot, &line);
+                    self.clients.session(slot).unread.clear();
+                    self.close_session(slot);
+                }
+                Written::End => self.close_session(slot),
+            }
+        }
+    }
+
+    fn read_line(&mut self, slot: u32, line: &Bytes) {
+        let (server, command) = (self.clients.session(slot).server, parse(line));
+        let at = match command {
+            Command::At(at) => Some(Arc::new(at.to_report())),
+            _ => None,
+        };
+        if let Some(report) = at {
+            return self.hear(server, &report, None);
+        }
+        let mut outputs = self.handle(server, Input::Command { command, from: None });
+        let newer = matches!(outputs.first(), Some(Output::Stored(_)));
+        let mut stored = None;
+        for output in outputs.drain(..) {
+            match output {
+                Output::Reply(report) => self.accept(slot, report, newer),
+                Output::Search(report, search) => self.find_places(slot, report, &search),
+                Output::Refuse => self.refuse(slot, line),
+                other => self.carry_out(server, other, &mut stored),
+            }
+        }
+        self.give_back(outputs);
+    }
+
+    fn accept(&mut self, slot: u32, report: Arc<Report>, newer: bool) {
+        let Session { id, server, .. } = *self.clients.session(slot);
+        let reply = self.reply(Reply::At(report.line()));
+        self.observe(|| Event::Accepted { server, session: Some(id), report, newer });
+        self.answer(slot, self.now, Said { event: None, reply });
+    }
+
+    fn refuse(&mut self, slot: u32, command: &Bytes) {
+        let Session { id, server, .. } = *self.clients.session(slot);
+        let reply = self.reply(Reply::Refused(command));
+        self.observe(|| Event::Refused { server, session: Some(id), command: command.clone() });
+        self.answer(slot, self.now, Said { event: None, reply });
+    }
+
+    fn find_places(&mut self, slot: u32, report: Arc<Report>, search: &Search) {
+        let Session { id, server, .. } = *self.clients.session(slot);
+        let found = (self.places.0)(search);
+        let reply = self.reply(Reply::Found(report.line(), &found));
+        let event = Some(Event::Answered { server, session: Some(id), report });
+        self.answer(slot, self.now + self.settings.places_latency, Said { event, reply });
+    }
+
+    fn reply(&self, reply: Reply<'_>) -> Bytes {
+        if !self.is_observed() {
+            return Bytes::new();
+        }
+        let mut buffer = Vec::new();
+        reply.write_to(&mut buffer);
+        buffer.into()
+    }
+
+    /// The server ends the connection once it has said everything.
+    fn close_session(&mut self, slot: u32) {
+        if self.clients.session(slot).gone {
+            return self.clients.forget(slot);
+        }
+        self.queue_answer(slot, self.now, None);
+    }
+
+    fn answer(&mut self, slot: u32, at: Timestamp, said: Said) {
+        if !self.clients.session(slot).gone {
+            self.queue_answer(slot, at, Some(said));
+        } else if let Some(event) = said.event {
+            self.observe(|| event);
+        }
+    }
+
+    /// Answers come in the order of the commands, so none comes before the one ahead of it.
+    fn queue_answer(&mut self, slot: u32, at: Timestamp, said: Option<Said>) {
+        let now = self.now;
+        let session = self.clients.session(slot);
+        let at = session.answers.back().map_or(at, |last| last.at.max(at));
+        session.answers.push_back(Answer { at, said });
+        self.busy += 1;
+        if at > now {
+            self.queue.push(at, Due::Timer(Timer::Answered(slot)));
+        } else {
+            self.on_answered(slot);
+        }
+    }
+
+    /// What is due to be said on a session is said.
+    pub(super) fn on_answered(&mut self, slot: u32) {
+        let now = self.now;
+        while let Some(answer) = self.clients.session(slot).answers.pop_front_if(|answer| answer.at <= now) {
+            self.busy -= 1;
+            let id = self.clients.session(slot).id;
+            if answer.said.is_none() {
+                self.lose_session(slot);
+                self.clients.forget(slot);
+            }
+            self.say(id, answer.said);
+        }
+    }
+
+    fn say(&mut self, session: SessionId, said: Option<Said>) {
+        let Some(Said { event, reply }) = said else { return };
+        if let Some(event) = event {
+            self.observe(|| event);
+        }
+        self.observe(|| Event::Replied { session, reply });
+    }
+}

@@ -1,0 +1,331 @@
+//! A herd on virtual time: deterministic, as fast as the machine computes, with the same nodes and the same lines as on real
+//! sockets.
+//!
+//! Not here: what a node does about its inputs ([`crate::node`]), and what a way does to its lines ([`super::path`]).
+//!
+//! Lines are parsed once, where they enter the herd, and travel with their bytes; that is sound because servers pass them on
+//! verbatim. A server takes no time to handle a line: what takes time is the way, the dial, and looking for places. The same
+//! topology, seed and actions give the same observations, on every machine.
+
+mod action;
+mod client;
+mod host;
+mod network;
+mod pipe;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::path::Path;
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait, Wiring};
+use crate::config::{ServerId, Topology};
+use crate::node::{Input, Node, Output, Source};
+use crate::places::{Answer, Search};
+use crate::time::Timestamp;
+use client::Clients;
+use host::Host;
+use pipe::Pipe;
+pub use queue::QueueKind;
+use queue::{Due, Queue, Timer};
+
+/// When every simulated herd starts: 2026-01-01 00:00:00 UTC.
+pub const EPOCH: Timestamp = Timestamp::from_nanoseconds(1_767_225_600_000_000_000);
+
+/// How a herd is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// What the caller wants to see.
+    pub interest: Interest,
+    /// Lines on one way at most, in flight, held, or unread by a frozen server. What is owed beyond that stays in the
+    /// sender's outbox, where a newer version replaces an older one. At least 1.
+    pub window: usize,
+    /// How long a server looks for places before it answers a `WHATSAT`.
+    pub places_latency: Duration,
+    /// How coming events are kept in order. Changes nothing but speed.
+    pub queue: QueueKind,
+}
+
+impl Default for Settings {
+    /// Observes everything, with a window of 1,024 lines, which is about what the buffers of a TCP connection hold, and
+    /// 1 ms for places.
+    fn default() -> Self {
+        Self {
+            interest: Interest::Everything,
+            window: 1024,
+            places_latency: Duration::from_millis(1),
+            queue: QueueKind::Auto,
+        }
+    }
+}
+
+/// How much of a run the caller wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interest {
+    /// Only [`SimulatedDriver::counts`]; there are no observations.
+    Counts,
+    /// Every observation.
+    #[default]
+    Everything,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Entries taken from the queue of coming events.
+    pub events: u64,
+    /// Lines that servers wrote to neighbours.
+    pub sent: u64,
+    /// `AT` lines that servers read.
+    pub heard: u64,
+    /// Of these, how many told the reader something newer.
+    pub newer: u64,
+    /// Lines not written because a way was down.
+    pub missed: u64,
+    /// Lines written and never read.
+    pub lost: u64,
+    /// Dials begun.
+    pub dials: u64,
+}
+
+/// Who answers `WHATSAT`s.
+pub struct PlacesAnswer(Box<dyn FnMut(&Search) -> Answer + Send>);
+
+impl PlacesAnswer {
+    /// Answers with what `answer` says, which must depend on the search alone if runs are to be the same.
+    pub fn new(answer: impl FnMut(&Search) -> Answer + Send + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
+impl fmt::Debug for PlacesAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlacesAnswer")
+    }
+}
+
+/// A herd on virtual time. Time passes in [`Self::observe_next`] only.
+#[derive(Debug)]
+pub struct SimulatedDriver {
+    topology: Arc<Topology>,
+    settings: Settings,
+    places: PlacesAnswer,
+    now: Timestamp,
+    hosts: Vec<Host>,
+    pipes: Vec<Pipe>,
+    clients: Clients,
+    queue: Queue,
+    /// Observations not yet taken: at most what one action or one event made.
+    seen: VecDeque<Observation>,
+    counts: Counts,
+    /// Queued events that will change something.
+    busy: u64,
+    /// Pipes that will dial.
+    expected: u64,
+    /// Empty, but for the memory it keeps.
+    outputs: Vec<Output>,
+}
+
+impl SimulatedDriver {
+    /// Starts all servers of a herd at [`EPOCH`], with the seed of its topology.
+    pub fn new(topology: Arc<Topology>, settings: Settings, places: PlacesAnswer) -> Self {
+        let queue = Queue::new(settings.queue, topology.servers.len());
+        let mut driver = Self {
+            settings,
+            places,
+            now: EPOCH,
+            hosts: Vec::new(),
+            pipes: Vec::new(),
+            clients: Clients::default(),
+            queue,
+            seen: VecDeque::new(),
+            counts: Counts::default(),
+            busy: 0,
+            expected: 0,
+            outputs: Vec::new(),
+            topology,
+        };
+        let seed = driver.topology.seed;
+        driver.build();
+        driver.begin(seed);
+        driver
+    }
+
+    /// Starts all over at [`EPOCH`], with another topology or the same, and `seed` instead of the topology's. Nothing of the
+    /// run before is left but its memory, which saves allocating it again when the topology is the same.
+    pub fn reset(&mut self, topology: &Arc<Topology>, seed: u64) {
+        if !Arc::ptr_eq(&self.topology, topology) {
+            self.topology = Arc::clone(topology);
+            self.queue = Queue::new(self.settings.queue, topology.servers.len());
+            self.build();
+        }
+        self.begin(seed);
+    }
+
+    /// The herd.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// What has happened since the start.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The next observation; see [`Driver::next`].
+    pub fn observe_next(&mut self, wait: Wait) -> Option<Observation> {
+        loop {
+            if let Some(observation) = self.seen.pop_front() {
+                return Some(observation);
+            }
+            let limit = match wait {
+                Wait::Quiescent(_) if self.is_quiescent() => return None,
+                Wait::Quiescent(limit) | Wait::Until(limit) => limit,
+            };
+            let Some((at, due)) = self.queue.pop_until(limit) else {
+                self.now = self.now.max(limit);
+                return None;
+            };
+            self.now = at;
+            self.happen(due);
+        }
+    }
+
+    /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
+    pub fn is_quiescent(&self) -> bool {
+        self.busy == 0 && self.expected == 0
+    }
+
+    /// Servers and pipes of the topology, none of them started.
+    fn build(&mut self) {
+        let wiring = Wiring::of(&self.topology);
+        self.hosts.clear();
+        self.pipes.clear();
+        let mut first = 0;
+        for server in self.topology.ids() {
+            let (node, links) = (wiring.node_config(&self.topology, server), wiring.neighbours(server).len() as u32);
+            self.hosts.push(Host::new(Node::new(node), first, links));
+            first += links;
+        }
+        for server in self.topology.ids() {
+            for neighbour in wiring.neighbours(server) {
+                let back = self.host(neighbour.server).first_pipe + neighbour.back.0;
+                let path = Path::new(neighbour.delay, 0, way_key(server, neighbour.server));
+                self.pipes.push(Pipe::new(server.0, neighbour.server.0, back, neighbour.mode, path));
+            }
+        }
+    }
+
+    /// Time starts.
+    fn begin(&mut self, seed: u64) {
+        self.now = EPOCH;
+        self.clients.clear();
+        self.queue.clear();
+        self.seen.clear();
+        self.counts = Counts::default();
+        (self.busy, self.expected) = (0, 0);
+        self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
+        for server in self.topology.ids() {
+            let offset = self.topology.servers[server.index()].clock_offset;
+            self.host_mut(server).reset();
+            self.tell(server, Input::ClockSet(offset));
+        }
+        for server in self.topology.ids() {
+            self.start(server);
+        }
+    }
+
+    #[inline]
+    fn happen(&mut self, due: Due) {
+        self.counts.events += 1;
+        match due {
+            Due::Line { report, pipe, epoch } => self.on_line(report, pipe, epoch),
+            Due::Timer(Timer::Nothing) => unreachable!("what was taken is not taken again"),
+            Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
+            Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
+            Due::Timer(Timer::End { pipe, epoch }) => self.on_end(pipe, epoch),
+            Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
+            Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
+            Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
+        }
+    }
+
+    /// Gives a node an input, and gives back what it wants done, for [`Self::give_back`].
+    #[inline]
+    fn handle(&mut self, server: ServerId, input: Input<'_>) -> Vec<Output> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.hosts[server.index()].node.handle(self.now, input, &mut outputs);
+        outputs
+    }
+
+    /// Keeps the memory of a list of outputs for the next one.
+    fn give_back(&mut self, outputs: Vec<Output>) {
+        debug_assert!(outputs.is_empty(), "all outputs are carried out");
+        self.outputs = outputs;
+    }
+
+    fn is_observed(&self) -> bool {
+        self.settings.interest == Interest::Everything
+    }
+
+    fn observe(&mut self, event: impl FnOnce() -> Event) {
+        if self.is_observed() {
+            self.seen.push_back(Observation { at: self.now, event: event() });
+        }
+    }
+
+    fn host(&self, server: ServerId) -> &Host {
+        &self.hosts[server.index()]
+    }
+
+    fn host_mut(&mut self, server: ServerId) -> &mut Host {
+        &mut self.hosts[server.index()]
+    }
+
+    fn source(&self, server: ServerId, source: Source) -> Option<ServerId> {
+        match source {
+            Source::Link(link) => Some(ServerId(self.pipes[(self.host(server).first_pipe + link.0) as usize].to)),
+            Source::Client | Source::Stranger => None,
+        }
+    }
+}
+
+/// Tells the draws of a way from those of all others, whatever other links there are.
+fn way_key(from: ServerId, to: ServerId) -> u64 {
+    u64::from(from.0) << 32 | u64::from(to.0)
+}
+
+impl Driver for SimulatedDriver {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {
+        self.act(action)
+    }
+
+    async fn next(&mut self, wait: Wait) -> Option<Observation> {
+        self.observe_next(wait)
+    }
+
+    fn quiescent(&self) -> bool {
+        self.is_quiescent()
+    }
+
+    fn records(&self, server: ServerId) -> Vec<Known> {
+        let known = self.host(server).node.records().map(|record| Known {
+            report: record.report.clone(),
+            learned_at: record.learned_at,
+            from: self.source(server, record.source),
+        });
+        known.collect()
+    }
+
+    fn port(&self, server: ServerId) -> Option<u16> {
+        self.host(server).up.then_some(0)
+    }
+}

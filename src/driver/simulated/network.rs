@@ -1,0 +1,543 @@
+//! What happens between servers: dials, lines on their way, connections that end.
+//!
+//! Not here: what people do to the network ([`super::action`]), and clients ([`super::client`]).
+//!
+//! Connections are as in TCP. A dial takes a round trip and is refused when nobody listens; the lines of one connection keep
+//! their order; a reset loses what is in flight. A writer whose reader is gone learns of it after the latency of the way
+//! back, and what it writes until then is lost. A connection that its writer closes loses nothing.
+
+use std::sync::Arc;
+
+use super::SimulatedDriver;
+use super::host::Deferred;
+use super::pipe::{Connection, Staged};
+use super::queue::{Due, Timer};
+use crate::config::{LinkMode, ServerId};
+use crate::driver::path::Passage;
+use crate::driver::{Event, Way};
+use crate::node::{Input, LinkId, Output, RecordId};
+use crate::time::Timestamp;
+use crate::wire::Report;
+
+impl SimulatedDriver {
+    /// A line reaches the far end of its pipe.
+    #[inline]
+    pub(super) fn on_line(&mut self, report: Arc<Report>, pipe: u32, epoch: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.epoch != epoch {
+            return;
+        }
+        state.in_flight -= 1;
+        self.busy -= 1;
+        let reader = &mut self.hosts[state.to as usize];
+        if reader.paused {
+            state.unread += 1;
+            return reader.inbox.push(Deferred::Line { report, pipe, epoch });
+        }
+        self.read(&report, pipe);
+    }
+
+    /// A server reads a line from a neighbour, and room for another one is on the pipe.
+    fn read(&mut self, report: &Arc<Report>, pipe: u32) {
+        self.hear(ServerId(self.pipes[pipe as usize].to), report, Some(pipe));
+        if self.pipes[pipe as usize].owing {
+            self.pull(pipe);
+        }
+    }
+
+    /// A server reads an `AT` line.
+    pub(super) fn hear(&mut self, server: ServerId, report: &Arc<Report>, by: Option<u32>) {
+        let first = self.host(server).first_pipe;
+        let from = by.map(|pipe| LinkId(self.pipes[pipe as usize].back - first));
+        let mut outputs = self.handle(server, Input::Shared { report, from });
+        let newer = matches!(outputs.first(), Some(Output::Stored(_)));
+        self.counts.heard += 1;
+        self.counts.newer += u64::from(newer);
+        if self.is_observed() {
+            let from = by.map(|pipe| ServerId(self.pipes[pipe as usize].from));
+            self.observe(|| Event::Heard { server, from, report: report.clone(), newer });
+        }
+        let mut stored = None;
+        for output in outputs.drain(..) {
+            self.carry_out(server, output, &mut stored);
+        }
+        self.give_back(outputs);
+    }
+
+    /// Gives a node an input about one of its links, or its start, or its deadline.
+    pub(super) fn tell(&mut self, server: ServerId, input: Input<'_>) {
+        let mut outputs = self.handle(server, input);
+        let mut stored = None;
+        for output in outputs.drain(..) {
+            self.carry_out(server, output, &mut stored);
+        }
+        self.give_back(outputs);
+        self.queue_wake(server);
+    }
+
+    /// Does what a node wants done. `stored` is the record of the last [`Output::Stored`].
+    pub(super) fn carry_out(&mut self, server: ServerId, output: Output, stored: &mut Option<RecordId>) {
+        let pipe = |link: LinkId| self.host(server).first_pipe + link.0;
+        match output {
+            Output::Stored(record) => *stored = Some(record),
+            Output::Ready(link) => self.pull(pipe(link)),
+            Output::Missed(link) => {
+                let record = stored.expect("a node stores a record before it misses a link");
+                let report = self.host(server).node.record(record).report.clone();
+                self.miss(pipe(link), report);
+            }
+            Output::Dial(link) => self.dial(pipe(link)),
+            Output::Reply(_) | Output::Search(..) | Output::Refuse => unreachable!("no neighbour is answered"),
+        }
+    }
+
+    /// Takes from a node what one of its links owes, as long as the pipe has room.
+    pub(super) fn pull(&mut self, pipe: u32) {
+        while let Some(report) = self.next_owed(pipe) {
+            self.write(pipe, report);
+        }
+    }
+
+    fn next_owed(&mut self, pipe: u32) -> Option<Arc<Report>> {
+        let state = &mut self.pipes[pipe as usize];
+        let writer = &mut self.hosts[state.from as usize];
+        state.owing = writer.paused || state.load() >= self.settings.window;
+        if state.owing {
+            return None;
+        }
+        writer.node.next_line(LinkId(pipe - writer.first_pipe)).cloned()
+    }
+
+    /// A server writes a line.
+    pub(super) fn write(&mut self, pipe: u32, report: Arc<Report>) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.mode == LinkMode::PerMessage {
+            return self.dial_message(pipe, report);
+        }
+        let (is_up, is_held) = (state.connection == Connection::Up, state.path.is_held());
+        self.observe_sent(pipe, &report);
+        let state = &mut self.pipes[pipe as usize];
+        if !is_up {
+            state.lost += 1;
+            self.counts.lost += 1;
+        } else if is_held {
+            state.stage().lines.push_back(Staged { report, until: self.now });
+        } else {
+            self.leave(pipe, report);
+        }
+    }
+
+    fn observe_sent(&mut self, pipe: u32, report: &Arc<Report>) {
+        self.counts.sent += 1;
+        if self.is_observed() {
+            let way = self.way(pipe);
+            self.observe(|| Event::Sent { way, report: report.clone() });
+        }
+    }
+
+    fn miss(&mut self, pipe: u32, report: Arc<Report>) {
+        self.counts.missed += 1;
+        let way = self.way(pipe);
+        self.observe(|| Event::Missed { way, report });
+    }
+
+    /// A line goes out on the network.
+    pub(super) fn leave(&mut self, pipe: u32, report: Arc<Report>) {
+        let path = &mut self.pipes[pipe as usize].path;
+        let passage = path.send(self.now);
+        let resets = path.resets_now();
+        match passage {
+            Passage::Arrives(at) => self.fly(pipe, at, report),
+            Passage::Twice(at) => {
+                self.fly(pipe, at, report.clone());
+                self.fly(pipe, at, report);
+            }
+            Passage::Lost => {
+                self.pipes[pipe as usize].lost += 1;
+                self.counts.lost += 1;
+            }
+        }
+        if resets && self.pipes[pipe as usize].is_connected() {
+            self.hang_up(pipe);
+        }
+    }
+
+    fn fly(&mut self, pipe: u32, at: Timestamp, report: Arc<Report>) {
+        let state = &mut self.pipes[pipe as usize];
+        state.in_flight += 1;
+        self.busy += 1;
+        self.queue.push(at, Due::Line { report, pipe, epoch: state.epoch });
+    }
+
+    /// Begins a dial.
+    pub(super) fn dial(&mut self, pipe: u32) {
+        let (until, times_out) = self.dial_end(pipe);
+        self.pipes[pipe as usize].connection = Connection::Dialing { until, times_out };
+        self.queue.push(until, Due::Timer(Timer::Dial(pipe)));
+        self.recount(pipe);
+    }
+
+    /// When a dial that begins now ends, and whether it then has timed out.
+    fn dial_end(&mut self, pipe: u32) -> (Timestamp, bool) {
+        self.counts.dials += 1;
+        let state = &mut self.pipes[pipe as usize];
+        state.dials += 1;
+        let (number, back) = (u64::from(state.dials), state.back);
+        let back = self.pipes[back as usize].path.spans();
+        let path = &self.pipes[pipe as usize].path;
+        let (trip, timeout) = (path.round_trip(number, back), self.topology.redial.timeout);
+        let times_out = path.is_half_open() || trip > timeout;
+        (self.now + if times_out { timeout } else { trip }, times_out)
+    }
+
+    /// Whether somebody answers a dial at this moment.
+    fn answers(&self, pipe: u32) -> bool {
+        let state = &self.pipes[pipe as usize];
+        self.hosts[state.to as usize].up && !state.is_unreachable()
+    }
+
+    /// A dial ends, unless it is no longer the one under way.
+    pub(super) fn on_dial(&mut self, pipe: u32) {
+        let Connection::Dialing { until, times_out } = self.pipes[pipe as usize].connection else { return };
+        if until != self.now {
+            return;
+        }
+        let opened = !times_out && self.answers(pipe);
+        let state = &mut self.pipes[pipe as usize];
+        let (from, to, back) = (state.from, state.to, state.back);
+        if !opened {
+            state.connection = Connection::Down;
+            return self.bring(from, Deferred::DialFailed(pipe));
+        }
+        state.connection = Connection::Up;
+        state.path.connected();
+        self.recount(pipe);
+        self.bring(from, Deferred::Opened(pipe));
+        self.bring(to, Deferred::Seen(back));
+    }
+
+    /// The writer of a pipe learns that its reader is gone, unless it has learnt of it in another way.
+    pub(super) fn on_notice(&mut self, pipe: u32) {
+        if self.pipes[pipe as usize].connection == (Connection::Broken { until: self.now }) {
+            self.busy -= 1;
+            self.hang_up(pipe);
+        }
+    }
+
+    /// The reader of a pipe reads the end of a connection, unless its own end came first.
+    pub(super) fn on_end(&mut self, pipe: u32, epoch: u16) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.epoch as u16 == epoch {
+            state.ending -= 1;
+            self.busy -= 1;
+            let (reader, back) = (state.to, state.back);
+            self.bring(reader, Deferred::Gone(back));
+        }
+    }
+
+    /// The end of a connection goes to its reader, behind all its lines.
+    fn send_end(&mut self, pipe: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        if state.connection == Connection::Up {
+            let (at, epoch) = (state.path.last_arrival().max(self.now), state.epoch as u16);
+            state.ending += 1;
+            self.busy += 1;
+            self.queue.push(at, Due::Timer(Timer::End { pipe, epoch }));
+        }
+    }
+
+    /// A node's deadline may be reached.
+    pub(super) fn on_wake(&mut self, server: ServerId) {
+        let now = self.now;
+        let host = self.host_mut(server);
+        if host.wakes_at <= now {
+            host.wakes_at = Timestamp::MAX;
+        }
+        if !host.paused {
+            self.meet_deadline(server);
+        }
+    }
+
+    fn meet_deadline(&mut self, server: ServerId) {
+        match self.host(server).node.deadline() {
+            Some(deadline) if deadline <= self.now => self.tell(server, Input::Deadline),
+            _ => self.queue_wake(server),
+        }
+    }
+
+    fn queue_wake(&mut self, server: ServerId) {
+        let host = self.host_mut(server);
+        let Some(deadline) = host.node.deadline() else { return };
+        if deadline < host.wakes_at {
+            host.wakes_at = deadline;
+            self.queue.push(deadline.max(self.now), Due::Timer(Timer::Wake(server.0)));
+        }
+    }
+
+    /// Something happens to a server: now, or when it is no longer frozen.
+    fn bring(&mut self, server: u32, what: Deferred) {
+        let host = &mut self.hosts[server as usize];
+        if host.paused {
+            host.inbox.push(what);
+        } else {
+            self.deal_with(what);
+        }
+    }
+
+    fn deal_with(&mut self, what: Deferred) {
+        match what {
+            Deferred::Line { report, pipe, epoch } => {
+                if self.pipes[pipe as usize].epoch == epoch {
+                    self.pipes[pipe as usize].unread -= 1;
+                    self.read(&report, pipe);
+                }
+            }
+            Deferred::Opened(pipe) => {
+                let way = self.way(pipe);
+                self.observe(|| Event::LinkUp(way));
+                self.tell_writer(pipe, Input::LinkOpened);
+            }
+            Deferred::DialFailed(pipe) => self.tell_writer(pipe, Input::DialFailed),
+            Deferred::Lost(pipe) => {
+                self.observe_lost(pipe);
+                self.tell_writer(pipe, Input::LinkLost);
+            }
+            Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
+            Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
+            Deferred::Written(slot) => self.read_session(slot),
+        }
+    }
+
+    fn tell_writer(&mut self, pipe: u32, input: fn(LinkId) -> Input<'static>) {
+        let writer = ServerId(self.pipes[pipe as usize].from);
+        let link = LinkId(pipe - self.host(writer).first_pipe);
+        self.tell(writer, input(link));
+    }
+
+    fn observe_lost(&mut self, pipe: u32) {
+        let way = self.way(pipe);
+        let lines_lost = u64::from(std::mem::take(&mut self.pipes[pipe as usize].lost));
+        self.observe(|| Event::LinkLost { way, lines_lost });
+    }
+
+    /// A server goes on: what happened to it meanwhile happens now.
+    pub(super) fn thaw(&mut self, server: ServerId) {
+        self.host_mut(server).paused = false;
+        let mut inbox = std::mem::take(&mut self.host_mut(server).inbox);
+        inbox.drain(..).for_each(|what| self.deal_with(what));
+        self.host_mut(server).inbox = inbox;
+        self.meet_deadline(server);
+        for pipe in self.host(server).pipes() {
+            if self.pipes[pipe as usize].owing {
+                self.pull(pipe);
+            }
+        }
+        self.recount_around(server);
+    }
+
+    /// The writer's side of a connection ends. What is in flight arrives; what has not left is lost.
+    pub(super) fn hang_up(&mut self, pipe: u32) {
+        self.lose_stage(pipe);
+        self.send_end(pipe);
+        let state = &mut self.pipes[pipe as usize];
+        state.connection = Connection::Down;
+        state.owing = false;
+        let writer = state.from;
+        self.recount(pipe);
+        self.bring(writer, Deferred::Lost(pipe));
+    }
+
+    /// Both ends of a connection are reset; connections and lines that were lost.
+    pub(super) fn reset_pipe(&mut self, pipe: u32) -> (u64, u64) {
+        let was_connected = self.pipes[pipe as usize].is_connected();
+        let (messages, lost) = self.lose_lines(pipe);
+        if was_connected {
+            self.forget_notice(pipe);
+            self.hang_up(pipe);
+        }
+        (messages + u64::from(was_connected), lost)
+    }
+
+    /// The writer of a pipe is gone, and what it wrote with it; connections and lines that were lost.
+    pub(super) fn lose_writer(&mut self, pipe: u32) -> (u64, u64) {
+        let was_connected = self.pipes[pipe as usize].is_connected();
+        let (messages, lost) = self.lose_lines(pipe);
+        self.lose_stage(pipe);
+        self.close(pipe);
+        (messages + u64::from(was_connected), lost)
+    }
+
+    /// The writer of a pipe ends its connection and is gone. What is in flight arrives.
+    pub(super) fn close(&mut self, pipe: u32) -> u64 {
+        let was_connected = self.pipes[pipe as usize].is_connected();
+        self.forget_notice(pipe);
+        self.send_end(pipe);
+        if self.pipes[pipe as usize].mode == LinkMode::Persistent {
+            self.lose_stage(pipe);
+        }
+        if was_connected {
+            self.observe_lost(pipe);
+        }
+        self.pipes[pipe as usize].connection = Connection::Down;
+        self.pipes[pipe as usize].owing = false;
+        u64::from(was_connected)
+    }
+
+    /// The reader of a pipe is gone; connections and lines that were lost. The writer learns of it after the latency of
+    /// the way back, and not at all when the pipe is half-open.
+    pub(super) fn lose_reader(&mut self, pipe: u32) -> (u64, u64) {
+        let (messages, lost) = self.lose_lines(pipe);
+        let state = &self.pipes[pipe as usize];
+        if state.connection != Connection::Up {
+            return (messages, lost);
+        }
+        if !state.path.is_half_open() {
+            let until = self.now + self.pipes[state.back as usize].path.latency();
+            self.pipes[pipe as usize].connection = Connection::Broken { until };
+            self.queue.push(until, Due::Timer(Timer::Notice(pipe)));
+            self.busy += 1;
+        }
+        (messages + 1, lost)
+    }
+
+    /// A writer that was to learn that its reader is gone learns it now, or is gone itself.
+    fn forget_notice(&mut self, pipe: u32) {
+        if let Connection::Broken { .. } = self.pipes[pipe as usize].connection {
+            self.busy -= 1;
+        }
+    }
+
+    /// Everything on a connection is lost; for a per-message pipe, how many connections that were, and how many lines it is.
+    fn lose_lines(&mut self, pipe: u32) -> (u64, u64) {
+        let state = &mut self.pipes[pipe as usize];
+        let lost = state.in_flight + state.unread;
+        let ended = std::mem::take(&mut state.ending);
+        self.busy -= u64::from(state.in_flight + ended);
+        (state.in_flight, state.unread) = (0, 0);
+        state.path.connected();
+        state.epoch = state.epoch.wrapping_add(1);
+        state.lost += lost;
+        let is_persistent = state.mode == LinkMode::Persistent;
+        let (reader, back) = (state.to, state.back);
+        self.counts.lost += u64::from(lost);
+        if self.hosts[reader as usize].up {
+            (0..ended).for_each(|_| self.bring(reader, Deferred::Gone(back)));
+        }
+        if is_persistent {
+            return (0, u64::from(lost) + self.lose_stage(pipe));
+        }
+        if lost > 0 {
+            self.observe_lost(pipe);
+        }
+        (u64::from(lost), u64::from(lost))
+    }
+
+    /// What has not left is lost; how many lines that are.
+    fn lose_stage(&mut self, pipe: u32) -> u64 {
+        let state = &mut self.pipes[pipe as usize];
+        let Some(stage) = state.stage.take() else { return 0 };
+        match state.mode {
+            LinkMode::Persistent => {
+                state.lost += stage.lines.len() as u32;
+                self.counts.lost += stage.lines.len() as u64;
+                stage.lines.len() as u64
+            }
+            LinkMode::PerMessage => {
+                self.busy -= stage.dialing() as u64;
+                0
+            }
+        }
+    }
+
+    /// Begins the dial for one line.
+    fn dial_message(&mut self, pipe: u32, report: Arc<Report>) {
+        let (until, _) = self.dial_end(pipe);
+        let lines = &mut self.pipes[pipe as usize].stage().lines;
+        let until = lines.back().map_or(until, |last| last.until.max(until));
+        lines.push_back(Staged { report, until });
+        self.busy += 1;
+        self.queue.push(until, Due::Timer(Timer::Message(pipe)));
+    }
+
+    /// The dial for a line ends: the line goes, or waits on a pipe that is held, or nobody takes it.
+    pub(super) fn on_message(&mut self, pipe: u32) {
+        let (now, state) = (self.now, &mut self.pipes[pipe as usize]);
+        let (is_held, Some(stage)) = (state.path.is_held(), &mut state.stage) else { return };
+        if stage.lines.get(stage.parked).is_none_or(|staged| staged.until > now) {
+            return;
+        }
+        self.busy -= 1;
+        if is_held {
+            stage.parked += 1;
+        } else if let Some(Staged { report, .. }) = stage.lines.pop_front() {
+            self.send_message(pipe, report);
+            self.pull_if_owing(pipe);
+        }
+    }
+
+    fn send_message(&mut self, pipe: u32, report: Arc<Report>) {
+        if !self.answers(pipe) {
+            return self.miss(pipe, report);
+        }
+        self.pipes[pipe as usize].path.connected();
+        self.observe_sent(pipe, &report);
+        self.leave(pipe, report);
+    }
+
+    /// The lines that wait on a pipe go out; how many they were.
+    pub(super) fn release(&mut self, pipe: u32) -> u64 {
+        let state = &self.pipes[pipe as usize];
+        let (mode, waiting) = (state.mode, state.waiting());
+        for _ in 0..waiting {
+            // None when the connection ended behind a line before, and took the others with it.
+            let Some(report) = self.pipes[pipe as usize].next_waiting() else { break };
+            match mode {
+                LinkMode::PerMessage => self.send_message(pipe, report),
+                LinkMode::Persistent => self.leave(pipe, report),
+            }
+        }
+        self.pull_if_owing(pipe);
+        waiting as u64
+    }
+
+    fn pull_if_owing(&mut self, pipe: u32) {
+        if self.pipes[pipe as usize].owing {
+            self.pull(pipe);
+        }
+    }
+
+    /// Hands on everything a server owes, however full its pipes are.
+    pub(super) fn flush(&mut self, server: ServerId) {
+        for (link, pipe) in (0..).map(LinkId).zip(self.host(server).pipes()) {
+            while let Some(report) = self.host_mut(server).node.next_line(link).cloned() {
+                self.write(pipe, report);
+            }
+        }
+    }
+
+    /// Counts whether this pipe will dial without any further action.
+    pub(super) fn recount(&mut self, pipe: u32) {
+        let state = &self.pipes[pipe as usize];
+        let (writer, reader) = (&self.hosts[state.from as usize], &self.hosts[state.to as usize]);
+        let runs = writer.up && !writer.paused && reader.up;
+        let dials = state.mode == LinkMode::Persistent && !state.is_connected() && !state.is_unreachable();
+        let expected = runs && dials;
+        if std::mem::replace(&mut self.pipes[pipe as usize].expected, expected) != expected {
+            self.expected = if expected { self.expected + 1 } else { self.expected - 1 };
+        }
+    }
+
+    /// Counts again after a change of a server.
+    pub(super) fn recount_around(&mut self, server: ServerId) {
+        for pipe in self.host(server).pipes() {
+            self.recount(pipe);
+            self.recount(self.pipes[pipe as usize].back);
+        }
+    }
+
+    /// The way that a pipe is.
+    pub(super) fn way(&self, pipe: u32) -> Way {
+        let state = &self.pipes[pipe as usize];
+        Way { from: ServerId(state.from), to: ServerId(state.to) }
+    }
+}

@@ -1,0 +1,153 @@
+//! One way of a link on virtual time: its connection, and how many lines are where on it.
+//!
+//! Not here: what a way does to single lines ([`Path`]), and the lines in flight, which lie in the queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::config::LinkMode;
+use crate::driver::path::Path;
+use crate::time::Timestamp;
+use crate::wire::Report;
+
+/// One way of a link.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    /// Who writes, by place among the hosts.
+    pub(super) from: u32,
+    /// Who reads.
+    pub(super) to: u32,
+    /// The other way of the same link, by place among the pipes.
+    pub(super) back: u32,
+    pub(super) mode: LinkMode,
+    /// Whether the writer still owes lines that found the pipe full.
+    pub(super) owing: bool,
+    /// Whether this pipe counts among those that will dial.
+    pub(super) expected: bool,
+    pub(super) connection: Connection,
+    /// Grows when everything in flight is lost; lines of earlier epochs do not arrive.
+    pub(super) epoch: u32,
+    /// Lines of this epoch in the queue.
+    pub(super) in_flight: u32,
+    /// Ends of connections of this epoch in the queue, each behind the lines of its connection.
+    pub(super) ending: u32,
+    /// Lines of this epoch that have arrived at a frozen server.
+    pub(super) unread: u32,
+    /// Lines of this connection that were written and will not be read.
+    pub(super) lost: u32,
+    /// Dials made so far.
+    pub(super) dials: u32,
+    pub(super) path: Path,
+    /// Lines that have not left: those of a held pipe, and those of a per-message pipe that still dial.
+    pub(super) stage: Option<Box<Stage>>,
+}
+
+/// A persistent connection, as the writer's side of it stands. Always `Down` on a per-message pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// None, and none is being dialled.
+    Down,
+    /// A dial is under way.
+    Dialing {
+        /// When it ends.
+        until: Timestamp,
+        /// Whether it then has timed out.
+        times_out: bool,
+    },
+    /// Lines arrive.
+    Up,
+    /// The reader is gone and the writer does not know yet: what it writes is lost.
+    Broken {
+        /// When it learns.
+        until: Timestamp,
+    },
+}
+
+/// Lines that have been taken from the writer's outbox and have not left.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    pub(super) lines: VecDeque<Staged>,
+    /// How many of them, from the front, wait for the pipe's release rather than for a dial.
+    pub(super) parked: usize,
+}
+
+/// A line that has not left.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) report: Arc<Report>,
+    /// On a per-message pipe, when its dial ends.
+    pub(super) until: Timestamp,
+}
+
+impl Pipe {
+    pub(super) fn new(from: u32, to: u32, back: u32, mode: LinkMode, path: Path) -> Self {
+        Self {
+            from,
+            to,
+            back,
+            mode,
+            owing: false,
+            expected: false,
+            connection: Connection::Down,
+            epoch: 0,
+            in_flight: 0,
+            ending: 0,
+            unread: 0,
+            lost: 0,
+            dials: 0,
+            path,
+            stage: None,
+        }
+    }
+
+    /// Whole and unused again, in a run with this seed.
+    pub(super) fn reset(&mut self, seed: u64) {
+        let path = self.path.renewed(seed);
+        *self = Self::new(self.from, self.to, self.back, self.mode, path);
+    }
+
+    /// Lines on the pipe, in whatever place.
+    pub(super) fn load(&self) -> usize {
+        (self.in_flight + self.unread) as usize + self.stage.as_ref().map_or(0, |stage| stage.lines.len())
+    }
+
+    /// Whether the writer has a connection, as far as it knows.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::Up | Connection::Broken { .. })
+    }
+
+    pub(super) fn is_dialing(&self) -> bool {
+        matches!(self.connection, Connection::Dialing { .. })
+    }
+
+    /// Whether nobody answers a dial, in one way or the other, before the pipe is healed.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.path.is_cut() || self.path.is_half_open()
+    }
+
+    /// How many lines wait for the pipe's release.
+    pub(super) fn waiting(&self) -> usize {
+        self.stage.as_ref().map_or(0, |stage| match self.mode {
+            LinkMode::Persistent => stage.lines.len(),
+            LinkMode::PerMessage => stage.parked,
+        })
+    }
+
+    /// Takes the first line that waits for the pipe's release.
+    pub(super) fn next_waiting(&mut self) -> Option<Arc<Report>> {
+        let stage = self.stage.as_mut()?;
+        stage.parked = stage.parked.saturating_sub(1);
+        stage.lines.pop_front().map(|staged| staged.report)
+    }
+
+    pub(super) fn stage(&mut self) -> &mut Stage {
+        self.stage.get_or_insert_default()
+    }
+}
+
+impl Stage {
+    /// Staged lines whose dial is under way.
+    pub(super) fn dialing(&self) -> usize {
+        self.lines.len() - self.parked
+    }
+}

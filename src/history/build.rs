@@ -1,0 +1,239 @@
+//! Histories written by hand, for tests: each call appends what a herd would have shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{DriverKind, Fact, History, Origin, Step, StepId};
+use crate::checker::{Assertion, Check, Judgement, Verdict, When, judge};
+use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
+use crate::driver::{Action, Event, Hit, SessionId, Way};
+use crate::time::Timestamp;
+use crate::wire::{Command, Report, parse};
+
+/// The servers of the assignment, in the order of their ports.
+const SERVERS: [&str; 5] = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
+
+/// The links of the assignment.
+const LINKS: [(&str, &str); 6] = [
+    ("Clark", "Jaquez"),
+    ("Bona", "Clark"),
+    ("Campbell", "Bailey"),
+    ("Campbell", "Bona"),
+    ("Campbell", "Jaquez"),
+    ("Bona", "Bailey"),
+];
+
+/// A history being written. Names that the herd does not have panic.
+pub(crate) struct Builder {
+    origin: Origin,
+    history: History,
+    step: Option<StepId>,
+    sessions: u32,
+}
+
+/// The five servers of the assignment under plain flooding.
+pub(crate) fn herd() -> Builder {
+    let id = |name: &str| ServerId(SERVERS.iter().position(|server| *server == name).unwrap() as u32);
+    let link = |(a, b): (&str, &str)| Link { ends: [id(a), id(b)], mode: LinkMode::default(), delay: Delay::default() };
+    let origin = Origin {
+        title: "a test".into(),
+        scenario: Some("test.toml".into()),
+        driver: DriverKind::Simulated,
+        strategy: Strategy::Flood,
+        servers: SERVERS.map(Arc::from).to_vec(),
+        clocks: vec![0; SERVERS.len()],
+        links: LINKS.map(link).to_vec(),
+        redial: Redial::default(),
+        max_records: 1000,
+        steps: Vec::new(),
+        checks: Vec::new(),
+        thresholds: Vec::new(),
+    };
+    let history = History::new(Arc::new(origin.clone()), 1, Timestamp::from_nanoseconds(1_621_464_827_000_000_000));
+    Builder { origin, history, step: None, sessions: 0 }
+}
+
+/// The line of a client's location, received by a server, of a time in whole seconds.
+pub(crate) fn line(origin: &str, client: &str, time: u32) -> String {
+    format!("AT {origin} +0.263873386 {client} +34.068930-118.445127 {time}")
+}
+
+impl Builder {
+    pub(crate) fn strategy(mut self, strategy: Strategy) -> Self {
+        self.origin.strategy = strategy;
+        self
+    }
+
+    pub(crate) fn server(&self, name: &str) -> ServerId {
+        self.origin.server(name).unwrap()
+    }
+
+    pub(crate) fn servers(&self, names: &[&str]) -> Vec<ServerId> {
+        names.iter().map(|name| self.server(name)).collect()
+    }
+
+    pub(crate) fn way(&self, from: &str, to: &str) -> Way {
+        Way { from: self.server(from), to: self.server(to) }
+    }
+
+    /// The time from here on, in milliseconds since the beginning.
+    pub(crate) fn at(mut self, milliseconds: u64, what: impl FnOnce(Self) -> Self) -> Self {
+        let fact = Fact::Waited(Duration::ZERO);
+        self.history.push(self.history.started + Duration::from_millis(milliseconds), self.step, fact);
+        what(self)
+    }
+
+    /// A step begins; what follows is its doing.
+    pub(crate) fn step(mut self, text: &str) -> Self {
+        let line = self.origin.steps.len() as u32 + 10;
+        self.step = Some(StepId(self.origin.steps.len() as u32));
+        self.origin.steps.push(Step { text: text.into(), file: None, line });
+        self.push(Fact::StepBegan)
+    }
+
+    pub(crate) fn push(mut self, fact: Fact) -> Self {
+        let now = self.history.ended();
+        self.history.push(now, self.step, fact);
+        self
+    }
+
+    pub(crate) fn saw(self, event: Event) -> Self {
+        self.push(Fact::Saw(event))
+    }
+
+    pub(crate) fn did(self, action: Action, hit: Hit) -> Self {
+        self.push(Fact::Did { action, hit })
+    }
+
+    pub(crate) fn report(line: &str) -> Arc<Report> {
+        let Command::At(at) = parse(line.as_bytes()) else { panic!("{line} is not an AT line") };
+        Arc::new(at.to_report())
+    }
+
+    /// A write is taken.
+    pub(crate) fn accepted(self, server: &str, client: &str, time: u32) -> Self {
+        self.accepted_by(None, server, client, time, true)
+    }
+
+    pub(crate) fn accepted_by(self, session: Option<u32>, server: &str, client: &str, time: u32, newer: bool) -> Self {
+        let report = Self::report(&line(server, client, time));
+        let session = session.map(SessionId);
+        let server = self.server(server);
+        self.saw(Event::Accepted { server, session, report, newer })
+    }
+
+    pub(crate) fn sent(self, from: &str, to: &str, line: &str) -> Self {
+        let way = self.way(from, to);
+        self.saw(Event::Sent { way, report: Self::report(line) })
+    }
+
+    pub(crate) fn heard(self, from: &str, to: &str, line: &str, newer: bool) -> Self {
+        let (from, server) = (Some(self.server(from)), self.server(to));
+        self.saw(Event::Heard { server, from, report: Self::report(line), newer })
+    }
+
+    /// A line is sent and read, and is news.
+    pub(crate) fn told(self, from: &str, to: &str, line: &str) -> Self {
+        self.sent(from, to, line).heard(from, to, line, true)
+    }
+
+    pub(crate) fn missed(self, from: &str, to: &str, line: &str) -> Self {
+        let way = self.way(from, to);
+        self.saw(Event::Missed { way, report: Self::report(line) })
+    }
+
+    /// Both ways of a link are cut, and lose their connections.
+    pub(crate) fn cut(self, a: &str, b: &str) -> Self {
+        [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
+            let way = herd.way(from, to);
+            herd.did(Action::Cut(way), Hit { connections: 1, ..Hit::default() })
+                .saw(Event::LinkLost { way, lines_lost: 0 })
+        })
+    }
+
+    /// Both ways of a link are healed, and come up.
+    pub(crate) fn heal(self, a: &str, b: &str) -> Self {
+        [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
+            let way = herd.way(from, to);
+            herd.did(Action::Heal(way), Hit::default()).saw(Event::LinkUp(way))
+        })
+    }
+
+    pub(crate) fn kill(self, name: &str, records: u64) -> Self {
+        let server = self.server(name);
+        let hit = Hit { connections: 4, records_lost: records, ..Hit::default() };
+        self.did(Action::Kill(server), hit).saw(Event::Killed { server, records })
+    }
+
+    pub(crate) fn start(self, name: &str) -> Self {
+        let server = self.server(name);
+        self.did(Action::Start(server), Hit::default()).saw(Event::Started { server, port: 0 })
+    }
+
+    /// A client sends a line, over a connection of its own, and reads a reply.
+    pub(crate) fn asked(mut self, server: &str, command: &str, reply: Option<&str>) -> Self {
+        self.sessions += 1;
+        let session = self.sessions;
+        self.asked_by(session, server, command, reply)
+    }
+
+    pub(crate) fn asked_by(self, session: u32, server: &str, command: &str, reply: Option<&str>) -> Self {
+        let session = SessionId(session);
+        let bytes = Bytes::from(format!("{command}\n"));
+        let send = Action::Send { session, server: self.server(server), bytes, finish: false };
+        let asked = self.did(send, Hit::default());
+        match reply {
+            Some(reply) => asked.saw(Event::Replied { session, reply: Bytes::from(reply.to_owned()) }),
+            None => asked,
+        }
+    }
+
+    /// A client asks for another one and is answered with a line.
+    pub(crate) fn read(self, session: u32, server: &str, client: &str, line: &str) -> Self {
+        let reply = format!("{line}\n{{\"html_attributions\":[],\"results\":[],\"status\":\"ZERO_RESULTS\"}}\n\n");
+        self.asked_by(session, server, &format!("WHATSAT {client} 10 5"), Some(&reply))
+    }
+
+    pub(crate) fn check(mut self, assertion: Assertion) -> Self {
+        self.origin.checks.push(Check::new(assertion, When::End, None, &self.origin.servers));
+        self
+    }
+
+    pub(crate) fn check_here(mut self, assertion: Assertion) -> Self {
+        self.origin.checks.push(Check::new(assertion, When::Here, self.step, &self.origin.servers));
+        self
+    }
+
+    pub(crate) fn violated(mut self, assertion: Assertion) -> Self {
+        self.origin.checks.push(Check::new(assertion, When::End, None, &self.origin.servers).inverted());
+        self
+    }
+
+    pub(crate) fn threshold(mut self, name: &str, bound: &str) -> Self {
+        self.origin.thresholds.push(crate::checker::metric::parse(name, bound).unwrap());
+        self
+    }
+
+    pub(crate) fn history(self) -> History {
+        History { origin: Arc::new(self.origin), ..self.history }
+    }
+
+    pub(crate) fn judge(self) -> Judgement {
+        judge(&self.history())
+    }
+
+    /// What becomes of one assertion at the end.
+    pub(crate) fn verdict(self, assertion: Assertion) -> Verdict {
+        self.check(assertion).judge().findings[0].verdict
+    }
+
+    /// Expected, actual and because of the first finding.
+    pub(crate) fn explanation(self, assertion: Assertion) -> String {
+        let finding = self.check(assertion).judge().findings.remove(0);
+        let Some(why) = finding.explanation else { return format!("{:?}", finding.verdict) };
+        let because = why.because.iter().map(|reason| format!("\n- {reason}")).collect::<String>();
+        format!("expected: {}\nactual: {}{because}", why.expected, why.actual)
+    }
+}

@@ -1,0 +1,250 @@
+//! From a file to its scripts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use super::expand::{Settings, Variables, Variant};
+use super::names::Names;
+use super::step::{Reading, Steps};
+use super::{Said, Script, Step, Task, check, order};
+use crate::checker::{Assertion, Check};
+use crate::config::{self, LoadError, Strategy, Topology};
+use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
+use crate::driver::Wiring;
+use crate::history::DriverKind;
+use crate::wire::{Command, parse};
+
+/// What the command line says instead of the files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Overrides {
+    /// How updates travel.
+    pub strategy: Option<Strategy>,
+    /// Of every random draw.
+    pub seed: Option<u64>,
+}
+
+/// The cases of a file.
+#[derive(Debug)]
+pub struct Cases {
+    /// One for each choice of its matrix; at least one.
+    pub scripts: Vec<Script>,
+    /// What may surprise; perhaps nothing.
+    pub warnings: Diagnostics,
+}
+
+impl Choice for DriverKind {
+    const WORDS: &'static [(&'static str, Self)] = &[("loopback", Self::Loopback), ("simulated", Self::Simulated)];
+}
+
+/// Reads the cases of a scenario file.
+///
+/// # Errors
+///
+/// When the file cannot be read, or something in it is wrong; all that is wrong with it comes together.
+pub fn load(path: &Path, variables: &Variables, overrides: &Overrides) -> Result<Cases, LoadError> {
+    let text = read_text(path).map_err(|source| LoadError::Read { path: path.display().to_string(), source })?;
+    cases(path, &text, variables, overrides).map_err(LoadError::Invalid)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
+}
+
+/// Whether a file is a scenario rather than a herd: it has a title or steps. A file that cannot be read is neither.
+pub fn is_scenario(path: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(path) else { return false };
+    let (document, _) = toml::de::DeTable::parse_recoverable(&text);
+    ["title", "step"].iter().any(|key| document.get_ref().contains_key(*key))
+}
+
+fn cases(path: &Path, text: &str, variables: &Variables, overrides: &Overrides) -> Result<Cases, Diagnostics> {
+    let origin = path.display().to_string();
+    let mut scripts = Vec::new();
+    let mut warnings = Diagnostics::new(&*origin, text, Vec::new());
+    for variant in Settings::of(text).variants(variables) {
+        let applied = variant.apply(text).map_err(|problems| Diagnostics::new(&*origin, text, problems))?;
+        let case = Case { path, text: &applied, variant: &variant, variables, overrides };
+        let (script, said) = read(&origin, &applied, |table| case.script(table))?;
+        scripts.push(script);
+        warnings = said;
+    }
+    if scripts.is_empty() {
+        let problem =
+            Problem::error(0..0, "the matrix has no case").help("give each variable of `[matrix]` at least one value");
+        return Err(Diagnostics::new(&*origin, text, vec![problem]));
+    }
+    Ok(Cases { scripts, warnings })
+}
+
+/// One case while it is read.
+struct Case<'a> {
+    path: &'a Path,
+    text: &'a str,
+    variant: &'a Variant,
+    variables: &'a Variables,
+    overrides: &'a Overrides,
+}
+
+/// What stands above the steps.
+struct Header {
+    title: String,
+    drivers: Vec<DriverKind>,
+    deadline: Option<Duration>,
+    unrealistic: bool,
+    always: bool,
+}
+
+impl Case<'_> {
+    fn script(&self, table: &mut Table<'_>) -> Option<Script> {
+        let header = self.header(table);
+        let topology = self.topology(table);
+        let Some(topology) = topology else {
+            // Without a herd nothing else can be checked; its keys are known all the same.
+            for key in ["step", "expect", "include"] {
+                table.value(key);
+            }
+            return None;
+        };
+        let names = Names::new(&topology);
+        let steps = self.steps(table, &header, &names);
+        let expected = table.optional("expect", |value| value.table(|table| check::expected(table, &names)));
+        let expected = expected.unwrap_or_default();
+        for problem in names.never_mentioned() {
+            table.problems().push(problem);
+        }
+        for problem in order::problems(&steps.steps, header.deadline, &topology, &Wiring::of(&topology)) {
+            table.problems().push(problem);
+        }
+        let mut checks = steps.checks;
+        checks.extend(expected.checks);
+        checks.extend(always(&header, &steps.steps, &checks, &topology));
+        Some(Script {
+            title: header.title,
+            file: self.path.to_owned(),
+            case: self.variant.name.clone(),
+            topology: Arc::new(topology),
+            drivers: header.drivers,
+            deadline: header.deadline,
+            steps: steps.steps,
+            checks,
+            thresholds: expected.thresholds,
+        })
+    }
+
+    fn header(&self, table: &mut Table<'_>) -> Header {
+        let title = table.required("title", Value::text).unwrap_or_default().to_owned();
+        // For readers of the file.
+        table.optional("teaches", Value::text);
+        for key in ["variables", "matrix"] {
+            // Read before everything else; here they are only known.
+            table.optional(key, |value| value.table(|table| Some(table.all().len())));
+        }
+        let all = || vec![DriverKind::Loopback, DriverKind::Simulated];
+        Header {
+            title,
+            drivers: table.optional("drivers", |value| value.each(Value::choice)).unwrap_or_else(all),
+            deadline: table.optional("deadline", Value::positive_duration),
+            unrealistic: table.optional("unrealistic", Value::boolean).unwrap_or(false),
+            always: table.optional("always", Value::boolean).unwrap_or(true),
+        }
+    }
+
+    fn topology(&self, table: &mut Table<'_>) -> Option<Topology> {
+        let strategy = table.optional("strategy", Value::choice);
+        let seed = table.optional("seed", |value| value.integer(0..=i64::MAX as u64));
+        let mut topology = table.required("herd", |value| self.herd(value))?;
+        let chosen = |name: &str| self.variant.chosen.get(name);
+        let matrix = chosen("strategy").and_then(|name| Strategy::ALL.into_iter().find(|one| one.name() == name));
+        if let (Some(name), None) = (chosen("strategy"), matrix) {
+            let span = table.key_span("matrix").unwrap_or_default();
+            table.problems().push(Problem::error(span, format!("there is no strategy {}", quoted(name))));
+        }
+        topology.strategy = self.overrides.strategy.or(matrix).or(strategy).unwrap_or(topology.strategy);
+        let matrix = chosen("seed").and_then(|seed| seed.parse().ok());
+        topology.seed = self.overrides.seed.or(matrix).or(seed).unwrap_or(topology.seed);
+        Some(topology)
+    }
+
+    /// A herd file, by its path from the scenario, or a herd in place.
+    fn herd(&self, value: Value<'_>) -> Option<Topology> {
+        let Some(path) = value.peek_text() else {
+            return value.table(|table| config::topology(table, "scenario"));
+        };
+        match config::load(&self.beside(path)) {
+            Ok(loaded) => Some(loaded.topology),
+            Err(LoadError::Invalid(problems)) => {
+                let problem = value.error("something is wrong in this herd file");
+                value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
+            }
+            Err(error) => value.reject(value.error(error.to_string())),
+        }
+    }
+
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn steps(&self, table: &mut Table<'_>, header: &Header, names: &Names<'_>) -> Steps {
+        let mut steps = Steps::default();
+        let include = |value: Value<'_>| value.each(|entry| self.include(entry, header, names, &mut steps));
+        table.optional("include", include);
+        let reading = Reading { names, text: self.text, file: None, unrealistic: header.unrealistic };
+        table.optional("step", |value| value.each(|entry| reading.step(entry, &mut steps)));
+        steps
+    }
+
+    /// The steps of another scenario file, which come first.
+    fn include(&self, value: Value<'_>, header: &Header, names: &Names<'_>, into: &mut Steps) -> Option<()> {
+        let path = self.beside(value.text()?);
+        let shown = path.display().to_string();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => return value.reject(value.error(format!("cannot read {shown}: {error}"))),
+        };
+        let variants = Settings::of(&text)
+            .variants(&[self.variables.clone(), self.variant.chosen.clone()].into_iter().flatten().collect());
+        let applied = variants.first().map_or(Ok(text.clone()), |variant| variant.apply(&text));
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(problems) => return refuse_include(value, &Diagnostics::new(shown, text, problems)),
+        };
+        let reading = Reading { names, text: &applied, file: Some(shown.clone()), unrealistic: header.unrealistic };
+        let result = read(&shown, &applied, |table| {
+            // Its own herd, title and expectations are those of another scenario.
+            table.all();
+            table.optional("step", |value| value.each(|entry| reading.step(entry, into)))
+        });
+        match result {
+            Ok(_) => Some(()),
+            Err(problems) => refuse_include(value, &problems),
+        }
+    }
+}
+
+fn refuse_include(value: Value<'_>, problems: &Diagnostics) -> Option<()> {
+    let problem = value.error("something is wrong in this file");
+    value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
+}
+
+/// What holds of every herd, unless the scenario asserts the contrary or makes it impossible.
+fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology) -> Vec<Check> {
+    if !header.always {
+        return Vec::new();
+    }
+    let invented = steps.iter().any(speaks_as_server);
+    let servers: Vec<_> = topology.servers.iter().map(|server| server.name.clone()).collect();
+    let wanted = Assertion::ALWAYS.into_iter().filter(|assertion| {
+        let asked = checks.iter().any(|check| check.assertion.name() == assertion.name());
+        !asked && (!invented || *assertion != Assertion::NoInvention)
+    });
+    wanted.map(|assertion| Check::implied(assertion, &servers)).collect()
+}
+
+/// Whether a step sends an `AT` line, which no client of the herd has caused.
+fn speaks_as_server(step: &Step) -> bool {
+    let Task::Talk(talk) = &step.task else { return false };
+    let Said::Bytes(bytes) = &talk.said else { return false };
+    bytes.split(|&byte| byte == b'\n').any(|line| matches!(parse(line), Command::At(_)))
+}

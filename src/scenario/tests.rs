@@ -1,0 +1,282 @@
+//! Scenario files that are right, and what is said about those that are not.
+
+use std::path::Path;
+
+use super::*;
+use crate::config::LoadError;
+
+const HERD: &str = "herd = { links = [['Clark', 'Bona']], server = [{ name = 'Clark', port = 0 }, { name = 'Bona', port = 0 }, { name = 'Jaquez', port = 0 }] }\n";
+
+fn cases(text: &str) -> Result<Vec<Script>, String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("f.toml");
+    std::fs::write(&file, text).expect("it can be written");
+    match load(&file, &Variables::new(), &Overrides::default()) {
+        Ok(cases) => Ok(cases.scripts),
+        Err(LoadError::Invalid(problems)) => Err(problems.to_string().replace(&file.display().to_string(), "f.toml")),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn refused(text: &str) -> String {
+    cases(text).expect_err("there is something wrong")
+}
+
+#[test]
+fn every_shipped_scenario_can_be_read_and_teaches_something() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let files = crate::suite::scenario_files(&[root]).expect("there are scenarios");
+    assert!(files.len() > 20);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("it can be read");
+        assert!(text.starts_with("#:schema ../schema/scenario.json\n"), "{}", file.display());
+        assert!(text.contains("\nteaches "), "{}", file.display());
+        let cases = load(&file, &Variables::new(), &Overrides::default());
+        let cases = cases.unwrap_or_else(|error| panic!("{error}"));
+        assert!(cases.warnings.is_empty(), "{}", cases.warnings);
+    }
+}
+
+#[test]
+fn the_shipped_schema_is_generated() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/scenario.json");
+    let shipped = std::fs::read_to_string(file).expect("it is shipped");
+    assert_eq!(shipped, schema(), "run `herdsim schema scenario > schema/scenario.json`");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_scenario_is_said_at_once_and_where() {
+    let text = format!(
+        "title = 'x'
+strateg = 'flood'
+{HERD}
+[[step]]
+iamat = {{ client = 'kiwi', at = '34-118', via = 'Clrk' }}
+[[step]]
+cut = ['Clark', 'Jaquez']
+[[step]]
+heal = ['Clark', 'Bona']
+[[step]]
+start = 'Bona'
+[[step]]
+kil = 'Bona'
+[[step]]
+wait = 5
+[[step]]
+drop = {{ way = 'Clark->Bona' }}
+[[step]]
+heal = 'all'
+for = '2s'
+[[step]]
+check = {{ stale = 'kiwo', on = ['Clark'] }}
+[[step]]
+kill = 'Clark'
+stop = 'Bona'
+
+[expect]
+convergd = true
+'propagation p(95)' = '50ms'
+cost = 'cheap'
+"
+    );
+    insta::assert_snapshot!(refused(&text), @r#"
+    error: unknown key `strateg`
+     --> f.toml:2:1
+      |
+    2 | strateg = 'flood'
+      | ^^^^^^^
+      |
+      = help: did you mean `strategy`?
+
+    error: `34-118` is no location
+     --> f.toml:6:33
+      |
+    6 | iamat = { client = 'kiwi', at = '34-118', via = 'Clrk' }
+      |                                 ^^^^^^^^
+      |
+      = help: write latitude and longitude with both signs, like +34.068930-118.445127
+
+    error: unknown server `Clrk`
+     --> f.toml:6:49
+      |
+    6 | iamat = { client = 'kiwi', at = '34-118', via = 'Clrk' }
+      |                                                 ^^^^^^
+      |
+      = help: did you mean `Clark`?
+
+    error: Clark and Jaquez are not linked
+     --> f.toml:8:7
+      |
+    8 | cut = ['Clark', 'Jaquez']
+      |       ^^^^^^^^^^^^^^^^^^^
+      |
+      = help: Clark is linked with Bona
+
+    error: no step before this cuts, slows or half-opens what is healed
+      --> f.toml:10:1
+       |
+    10 | heal = ['Clark', 'Bona']
+       | ^^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: break it first; `release` ends a `hold`
+
+    error: Bona runs: no step before this ends it
+      --> f.toml:12:1
+       |
+    12 | start = 'Bona'
+       | ^^^^^^^^^^^^^^
+       |
+       = help: `kill` or `stop` it first
+
+    error: unknown key `kil`
+      --> f.toml:14:1
+       |
+    14 | kil = 'Bona'
+       | ^^^
+       |
+       = help: did you mean `kill`?
+
+    error: `wait` needs a unit
+      --> f.toml:16:8
+       |
+    16 | wait = 5
+       |        ^ a number alone could be anything
+       |
+       = help: write "5ms" or "5s"
+
+    error: TCP does not drop single lines
+      --> f.toml:18:8
+       |
+    18 | drop = { way = 'Clark->Bona' }
+       |        ^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: say `unrealistic = true` at the top of the scenario to do it all the same
+
+    error: no step before this cuts, slows or half-opens what is healed
+      --> f.toml:20:1
+       |
+    20 | heal = 'all'
+       | ^^^^^^^^^^^^
+       |
+       = help: break it first; `release` ends a `hold`
+
+    error: `heal` is done at once and lasts no time
+      --> f.toml:21:7
+       |
+    21 | for = '2s'
+       |       ^^^^
+
+    error: no step says where `kiwo` is
+      --> f.toml:23:19
+       |
+    23 | check = { stale = 'kiwo', on = ['Clark'] }
+       |                   ^^^^^^
+       |
+       = help: did you mean `kiwi`?
+
+    error: `kill` and `stop` exclude each other
+      --> f.toml:26:1
+       |
+    25 | kill = 'Clark'
+       | ----
+    26 | stop = 'Bona'
+       | ^^^^
+       |
+       = help: keep one of them
+
+    error: `convergd` is neither an assertion nor a number
+      --> f.toml:29:1
+       |
+    29 | convergd = true
+       | ^^^^^^^^
+       |
+       = help: did you mean `converged`?
+
+    error: a limit begins with <, <=, >, >= or ==, like "<=50ms"
+      --> f.toml:30:23
+       |
+    30 | 'propagation p(95)' = '50ms'
+       |                       ^^^^^^
+
+    error: `cost` must be a number from 0 to 1000000000000
+      --> f.toml:31:8
+       |
+    31 | cost = 'cheap'
+       |        ^^^^^^^ this is a string
+    "#);
+}
+
+#[test]
+fn variables_repetitions_and_a_matrix_make_cases() {
+    let text = format!(
+        "title = 'x'\n{HERD}[variables]\nN = 2\n[matrix]\nstrategy = ['flood', 'direct']\nWHO = ['Clark', 'Bona']\n\
+         [[step]]\nkill = '${{WHO}}'\nrepeat = ${{N}}\n"
+    );
+    let cases = cases(&text).expect("it is right");
+    let told: Vec<_> = cases.iter().map(|case| (case.case.as_str(), case.topology.strategy.name())).collect();
+    assert_eq!(
+        told,
+        [
+            ("WHO=Clark, strategy=flood", "flood"),
+            ("WHO=Clark, strategy=direct", "direct"),
+            ("WHO=Bona, strategy=flood", "flood"),
+            ("WHO=Bona, strategy=direct", "direct"),
+        ]
+    );
+    assert!(cases.iter().all(|case| case.steps.len() == 2));
+    assert_eq!(cases[3].steps[1].shown.text, "kill Bona");
+}
+
+#[test]
+fn an_included_file_gives_its_steps_and_its_mistakes_are_shown() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("it can be written");
+    write("setup.toml", "[[step]]\nkill = 'Clark'\n");
+    write("main.toml", &format!("title = 'x'\ninclude = ['setup.toml']\n{HERD}[[step]]\nstart = 'Clark'\n"));
+    let load = || load(&directory.path().join("main.toml"), &Variables::new(), &Overrides::default());
+    let script = load().expect("it is right").scripts.remove(0);
+    assert_eq!(
+        script.steps.iter().map(|step| step.shown.text.as_str()).collect::<Vec<_>>(),
+        ["kill Clark", "start Clark"]
+    );
+    assert!(script.steps[0].shown.file.is_some() && script.steps[1].shown.file.is_none());
+    write("setup.toml", "[[step]]\nkill = 'Clrk'\n");
+    let told = load().expect_err("it is wrong").to_string();
+    assert!(told.contains("setup.toml:2:8: error: unknown server `Clrk` (did you mean `Clark`?)"), "{told}");
+}
+
+/// The keys that the schema knows are the keys that the reader asks for.
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("it is JSON");
+    let keys = |name: &str| {
+        let table = if name.is_empty() { &schema } else { &schema["definitions"][name] };
+        let mut keys: Vec<_> = table["properties"].as_object().expect("it has keys").keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    };
+    let step = |inside: &str| format!("title = 'x'\n{HERD}[[step]]\n{inside}");
+    for (definition, text) in [
+        ("", format!("title = 'x'\nnever-a-key = 1\n{HERD}")),
+        ("Step", step("wait = '1s'\nnever-a-key = 1\n")),
+        ("Iamat", step("iamat = { client = 'a', at = '+1+1', via = 'Clark', never-a-key = 1 }")),
+        ("Whatsat", step("whatsat = { client = 'a', via = 'Clark', never-a-key = 1 }")),
+        ("Send", step("send = { line = 'a', via = 'Clark', never-a-key = 1 }")),
+        ("Expect", step("send = { line = 'a', via = 'Clark', expect = { never-a-key = 1 } }")),
+        ("Close", step("close = { via = 'Clark', never-a-key = 1 }")),
+        ("Workload", step("workload = { rate = 1, count = 1, never-a-key = 1 }")),
+        ("Slow", step("slow = { link = 'all', rate = 1, never-a-key = 1 }")),
+        ("Reset", step("reset = { link = 'all', never-a-key = 1 }")),
+        ("Clock", step("clock = { server = 'Clark', offset = '1s', never-a-key = 1 }")),
+        (
+            "Partition",
+            step("partition = { groups = [['Clark']], mode = 'hold-then-cut', after = '1s', never-a-key = 1 }"),
+        ),
+    ] {
+        let said = refused(&text);
+        let list = said.lines().find(|line| line.contains("known here: ")).unwrap_or_else(|| panic!("{said}"));
+        let mut listed: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, keys(definition), "{definition}");
+    }
+}

@@ -1,0 +1,319 @@
+//! One case after the other, on one thread.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::both::{Ending, compare};
+use super::excerpt::{excerpt, line};
+use super::{Case, CaseDriver, Options, Watcher};
+use crate::checker::{Verdict, judge};
+use crate::config::{ServerId, Threads, Topology};
+use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
+use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
+use crate::driver::{Driver, Known, Wiring};
+use crate::history::{DriverKind, History, Origin, StepId, json};
+use crate::places::Service;
+use crate::report::{CaseResult, Status};
+use crate::runner::{Progress, Runner};
+use crate::scenario::Script;
+use crate::time::RealClock;
+
+/// Runs cases, and keeps what the next one can use.
+pub(super) struct Worker<'a, W> {
+    options: &'a Options,
+    watcher: &'a W,
+    stop: &'a CancellationToken,
+    /// How many cases there are in all.
+    cases: usize,
+    clock: RealClock,
+    simulator: Option<SimulatedDriver>,
+    /// What the cases of one script share.
+    prepared: Option<Prepared>,
+}
+
+/// What follows from a script alone.
+struct Prepared {
+    script: Arc<Script>,
+    wiring: Arc<Wiring>,
+    origins: [Arc<Origin>; 2],
+}
+
+/// One run of a case.
+struct Attempt {
+    history: Option<History>,
+    /// What every server knew at the end.
+    records: Vec<Vec<Known>>,
+    /// Why it could not run, or stopped half-way.
+    error: Option<String>,
+    notes: Vec<String>,
+}
+
+/// Where a script is, for whoever watches the suite.
+struct Steps<'a, W> {
+    watcher: &'a W,
+    number: usize,
+    case: &'a Case,
+}
+
+impl<W: Watcher> Progress for Steps<'_, W> {
+    fn step(&self, step: StepId) {
+        self.watcher.step(self.number, self.case, step);
+    }
+}
+
+impl<'a, W: Watcher> Worker<'a, W> {
+    pub(super) fn new(options: &'a Options, watcher: &'a W, stop: &'a CancellationToken, cases: usize) -> Self {
+        Self { options, watcher, stop, cases, clock: RealClock::start(), simulator: None, prepared: None }
+    }
+
+    pub(super) fn run(&mut self, number: usize, case: &Case) -> CaseResult {
+        self.watcher.began(number, case);
+        self.prepare(&case.script);
+        let begun = self.clock.now();
+        let mut attempts = 1;
+        let mut result = self.attempt(number, case);
+        while attempts <= self.options.retries && result.status > Status::Flaky && !self.stop.is_cancelled() {
+            attempts += 1;
+            result = self.attempt(number, case);
+        }
+        if attempts > 1 && result.status == Status::Passed {
+            result.status = Status::Flaky;
+        }
+        result.attempts = attempts;
+        result.wall = self.clock.now().since(begun);
+        result
+    }
+
+    fn attempt(&mut self, number: usize, case: &Case) -> CaseResult {
+        match case.driver {
+            CaseDriver::One(driver) => self.attempt_on(number, case, driver).0,
+            CaseDriver::Both => {
+                let [loopback, simulated] =
+                    [DriverKind::Loopback, DriverKind::Simulated].map(|driver| self.attempt_on(number, case, driver));
+                compare(loopback, simulated)
+            }
+        }
+    }
+
+    fn attempt_on(&mut self, number: usize, case: &Case, driver: DriverKind) -> (CaseResult, Ending) {
+        let mut attempt = self.run_on(number, case, driver);
+        if self.options.check_determinism && driver == DriverKind::Simulated {
+            let again = self.run_on(number, case, driver);
+            attempt.error = attempt.error.or_else(|| first_difference(&attempt.history, &again.history));
+        }
+        if let Some(history) = &attempt.history {
+            attempt.error = attempt.error.or_else(|| self.save(number, driver, history));
+        }
+        let ending = Ending::of(&case.script.topology, &attempt.records);
+        (self.result(case, driver, attempt), ending)
+    }
+
+    fn run_on(&mut self, number: usize, case: &Case, driver: DriverKind) -> Attempt {
+        match driver {
+            DriverKind::Loopback => self.on_sockets(number, case),
+            DriverKind::Simulated => self.on_virtual_time(number, case),
+        }
+    }
+
+    fn on_virtual_time(&mut self, number: usize, case: &Case) -> Attempt {
+        let topology = case.script.topology.clone();
+        match &mut self.simulator {
+            Some(simulator) => simulator.reset(&topology, case.seed),
+            None => {
+                let places = Service::offline();
+                let answer = move |search: &_| places.immediate(search).expect("the offline places answer at once");
+                let mut simulator =
+                    SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::new(answer));
+                simulator.reset(&topology, case.seed);
+                self.simulator = Some(simulator);
+            }
+        }
+        let prepared = self.prepared.as_ref().expect("the case is prepared");
+        let simulator = self.simulator.as_mut().expect("it was just made");
+        let (origin, wiring) = (prepared.origins[1].clone(), prepared.wiring.clone());
+        let mut runner = Runner::new(&case.script, case.seed, origin, wiring, simulator);
+        let steps = Steps { watcher: self.watcher, number, case };
+        let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
+        let history = runner.into_history();
+        let records = all_records(simulator, &topology);
+        Attempt {
+            history: Some(history),
+            records,
+            error: ended.err().map(|error| error.to_string()),
+            notes: Vec::new(),
+        }
+    }
+
+    fn on_sockets(&self, number: usize, case: &Case) -> Attempt {
+        let (topology, notes) = self.own_topology(case);
+        let runtime = match runtime(&topology) {
+            Ok(runtime) => runtime,
+            Err(error) => return Attempt::failed(format!("cannot start a runtime: {error}")),
+        };
+        let attempt = runtime.block_on(self.on_sockets_of(number, case, topology));
+        // Nothing of the herd is needed any more; its tasks end where they are, and their sockets close.
+        runtime.shutdown_background();
+        Attempt { notes, ..attempt }
+    }
+
+    async fn on_sockets_of(&self, number: usize, case: &Case, topology: Arc<Topology>) -> Attempt {
+        let places = match Service::open(&topology.places) {
+            Ok(places) => Arc::new(places),
+            Err(error) => return Attempt::failed(error.to_string()),
+        };
+        let options = LoopbackOptions { only: None, places, feed: Feed::Lossless };
+        let mut driver = match LoopbackDriver::start(topology.clone(), options).await {
+            Ok(driver) => driver,
+            Err(error) => return Attempt::failed(error.to_string()),
+        };
+        let prepared = self.prepared.as_ref().expect("the case is prepared");
+        let (origin, wiring) = (prepared.origins[0].clone(), prepared.wiring.clone());
+        let mut runner = Runner::new(&case.script, case.seed, origin, wiring, &mut driver);
+        let steps = Steps { watcher: self.watcher, number, case };
+        let error = tokio::select! {
+            ended = runner.run(&steps) => ended.err().map(|error| error.to_string()),
+            () = self.stop.cancelled() => Some("it was interrupted".into()),
+            () = expired(self.options.max_time) => Some(format!("it took longer than {:?}", self.options.max_time.unwrap_or_default())),
+        };
+        let history = runner.into_history();
+        let records = all_records(&driver, &topology);
+        Attempt { history: Some(history), records, error, notes: Vec::new() }
+    }
+
+    /// The case's topology with its seed; with free ports when other cases may want the same.
+    fn own_topology(&self, case: &Case) -> (Arc<Topology>, Vec<String>) {
+        let mut topology = Topology::clone(&case.script.topology);
+        topology.seed = case.seed;
+        let fixed = topology.servers.iter().any(|server| server.port != 0);
+        if self.cases == 1 || !fixed {
+            return (Arc::new(topology), Vec::new());
+        }
+        topology.servers.iter_mut().for_each(|server| server.port = 0);
+        let note = "its servers listened on free ports instead of those of the file, because it did not run alone";
+        (Arc::new(topology), vec![note.into()])
+    }
+
+    fn prepare(&mut self, script: &Arc<Script>) {
+        if self.prepared.as_ref().is_some_and(|prepared| Arc::ptr_eq(&prepared.script, script)) {
+            return;
+        }
+        let origins = [DriverKind::Loopback, DriverKind::Simulated].map(|driver| Arc::new(script.origin(driver)));
+        let wiring = Arc::new(Wiring::of(&script.topology));
+        self.prepared = Some(Prepared { script: script.clone(), wiring, origins });
+    }
+
+    fn result(&self, case: &Case, driver: DriverKind, attempt: Attempt) -> CaseResult {
+        let judgement = attempt.history.as_ref().map(judge);
+        let status = match (&attempt.error, &judgement) {
+            (None, Some(judgement)) => judgement.verdict.into(),
+            _ => Status::Error,
+        };
+        let troubled = judgement.as_ref().filter(|judgement| judgement.verdict != Verdict::Passed);
+        CaseResult {
+            name: case.name(),
+            title: case.script.title.clone(),
+            file: case.script.file.display().to_string(),
+            line: troubled.and_then(line),
+            seed: case.seed,
+            driver,
+            status,
+            attempts: 1,
+            wall: Duration::ZERO,
+            excerpt: troubled.and_then(|judgement| excerpt(&case.script, judgement)),
+            error: attempt.error,
+            notes: attempt.notes,
+            replay: replay(case, driver),
+            judgement,
+        }
+    }
+
+    /// Saves a history; why that did not work, if so.
+    fn save(&self, number: usize, driver: DriverKind, history: &History) -> Option<String> {
+        let path = self.options.histories.as_ref()?;
+        let path = match self.cases {
+            1 => path.clone(),
+            _ => path.join(format!("{:04}-{}.jsonl", number + 1, driver_name(driver))),
+        };
+        write_history(&path, history).err().map(|error| format!("cannot write {}: {error}", path.display()))
+    }
+}
+
+impl Attempt {
+    fn failed(error: String) -> Self {
+        Self { history: None, records: Vec::new(), error: Some(error), notes: Vec::new() }
+    }
+}
+
+fn all_records(driver: &impl Driver, topology: &Topology) -> Vec<Vec<Known>> {
+    topology.ids().map(|server: ServerId| driver.records(server)).collect()
+}
+
+fn runtime(topology: &Topology) -> io::Result<Runtime> {
+    let mut builder = match topology.threads {
+        Threads::Exactly(threads) if threads > 1 => Builder::new_multi_thread(),
+        Threads::Auto if topology.servers.len() >= Threads::MANY_SERVERS => Builder::new_multi_thread(),
+        Threads::Auto | Threads::Exactly(_) => Builder::new_current_thread(),
+    };
+    if let Threads::Exactly(threads) = topology.threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
+}
+
+async fn expired(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn write_history(path: &Path, history: &History) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut file = BufWriter::new(File::create(path)?);
+    json::write(history, &mut file)?;
+    file.flush()
+}
+
+/// Where two histories differ first.
+fn first_difference(one: &Option<History>, other: &Option<History>) -> Option<String> {
+    let lines = |history: &Option<History>| {
+        let mut bytes = Vec::new();
+        if let Some(history) = history {
+            json::write(history, &mut bytes).expect("memory takes every write");
+        }
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (one, other) = (lines(one), lines(other));
+    let length = one.len().max(other.len());
+    let line = (0..length).find(|&line| one.get(line) != other.get(line))?;
+    let shown = |lines: &[String]| lines.get(line).cloned().unwrap_or_else(|| "the end".into());
+    Some(format!(
+        "two runs differ from line {} of their histories on:\n  {}\n  {}",
+        line + 1,
+        shown(&one),
+        shown(&other)
+    ))
+}
+
+fn driver_name(driver: DriverKind) -> &'static str {
+    match driver {
+        DriverKind::Loopback => "loopback",
+        DriverKind::Simulated => "simulated",
+    }
+}
+
+/// The one command that runs a case again.
+fn replay(case: &Case, driver: DriverKind) -> String {
+    let filter = if case.script.case.is_empty() { String::new() } else { format!(" --filter '{}'", case.script.case) };
+    let file = case.script.file.display();
+    format!("herdsim run {file} --driver {} --seed {}{filter}", driver_name(driver), case.seed)
+}
