@@ -3,6 +3,7 @@
 mod cli;
 mod command;
 mod faults;
+mod hostile;
 mod protocol;
 mod readme;
 mod soak;

@@ -157,3 +157,10 @@ impl Herd {
         }
     }
 }
+
+/// Why a herd does not start.
+pub(crate) async fn start_fails(topology: Topology) -> String {
+    let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
+    let options = Options { only: None, places, feed: Feed::Lossless };
+    LoopbackDriver::start(Arc::new(topology), options).await.expect_err("it cannot start").to_string()
+}
