@@ -22,6 +22,14 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
+/// A value and its unit: `17.2 kB`.
+pub(crate) fn with_unit(value: f64, unit: &str) -> String {
+    let text = short(value);
+    let digits = text.trim_end_matches(['k', 'M']);
+    let text = format!("{digits} {}{unit}", &text[digits.len()..]);
+    text.trim_end().to_owned()
+}
+
 pub(crate) fn milliseconds(duration: Duration) -> String {
     short(duration.as_secs_f64() * 1e3)
 }
@@ -63,8 +71,8 @@ impl Targets {
             Bound::AtMost => ("at most", target / value),
         };
         let verdict = if share >= 1.0 { "met".to_owned() } else { format!("missed by {:.0} %", 100.0 * (1.0 - share)) };
-        let target = format!("{words} {target}{unit}");
-        self.0.push(vec![name.to_owned(), target, format!("{}{unit}", short(value)), verdict]);
+        let target = format!("{words} {}", with_unit(target, unit));
+        self.0.push(vec![name.to_owned(), target, with_unit(value, unit), verdict]);
     }
 }
 

@@ -467,8 +467,9 @@ fn recycle(buffer: &mut Vec<u8>) -> usize {
 
 /// Reads and forgets until the neighbour closes.
 async fn gone(socket: &Socket) {
-    let mut answer = [0; 512];
     while socket.readable().await.is_ok() {
+        // In here, so that it is on the stack and not in every way's task.
+        let mut answer = [0; 512];
         match socket.try_read(&mut answer) {
             Ok(0) => return,
             Ok(_) => {}
