@@ -7,5 +7,4 @@ mod faults;
 mod hostile;
 mod protocol;
 mod readme;
-mod soak;
 mod support;

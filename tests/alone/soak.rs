@@ -11,6 +11,7 @@ use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness, Wait, Way
 use herdsim::time::Timestamp;
 use herdsim::wire::PosixTime;
 
+use crate::alone;
 use crate::support::*;
 
 /// Servers that are never killed or stopped: whatever they acknowledge must survive.
@@ -108,6 +109,7 @@ impl Herd {
 #[tokio::test(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "shown when the test fails, to run it again")]
 async fn what_the_core_acknowledged_is_everywhere_after_thousands_of_faults() {
+    let _alone = alone().await;
     let seconds = std::env::var("HERDSIM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let seed = std::env::var("HERDSIM_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("HERDSIM_SOAK_SECONDS={seconds} HERDSIM_SOAK_SEED={seed}");
