@@ -68,12 +68,17 @@ pub fn parse(path: &Path, text: &str, variables: &Variables, overrides: &Overrid
     let origin = path.display().to_string();
     let mut scripts = Vec::new();
     let mut warnings = Diagnostics::new(&*origin, text, Vec::new());
-    for variant in Settings::of(text).variants(variables) {
+    let mut settings = Settings::of(text);
+    settings.fix(overrides.strategy.map(|_| "strategy"));
+    settings.fix(overrides.seed.map(|_| "seed"));
+    for variant in settings.variants(variables) {
         let applied = variant.apply(text).map_err(|problems| Diagnostics::new(&*origin, text, problems))?;
         let case = Case { path, text: &applied, variant: &variant, variables, overrides };
         let (script, said) = read(&origin, &applied, |table| case.script(table))?;
         scripts.push(script);
-        warnings = said;
+        if warnings.is_empty() {
+            warnings = said;
+        }
     }
     if scripts.is_empty() {
         let problem =
@@ -114,7 +119,10 @@ impl Case<'_> {
         };
         let names = Names::new(&topology);
         let steps = self.steps(table, &header, &names);
-        let expected = table.optional("expect", |value| value.table(|table| check::expected(table, &names)));
+        let expected = table.optional("expect", |value| match value.peek_text() {
+            Some(_) => check::counterexample(value, &names),
+            None => value.table(|table| check::expected(table, &names)),
+        });
         let expected = expected.unwrap_or_default();
         for problem in names.never_mentioned() {
             table.problems().push(problem);
@@ -178,7 +186,13 @@ impl Case<'_> {
             return value.table(|table| config::topology(table, "scenario"));
         };
         match config::load(&self.beside(path)) {
-            Ok(loaded) => Some(loaded.topology),
+            Ok(loaded) => {
+                if !loaded.warnings.is_empty() {
+                    let problem = Problem::warning(value.span(), "this herd file has warnings");
+                    value.problems().push(problem.note(loaded.warnings.render(ErrorFormat::Short, false)));
+                }
+                Some(loaded.topology)
+            }
             Err(LoadError::Invalid(problems)) => {
                 let problem = value.error("something is wrong in this herd file");
                 value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
@@ -188,39 +202,56 @@ impl Case<'_> {
     }
 
     fn beside(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        beside(self.path, path)
     }
 
     fn steps(&self, table: &mut Table<'_>, header: &Header, names: &Names<'_>) -> Steps {
         let mut steps = Steps::default();
-        let include = |value: Value<'_>| value.each(|entry| self.include(entry, header, names, &mut steps));
-        table.optional("include", include);
+        let mut chain = vec![self.path.to_owned()];
+        table.optional("include", |value| {
+            value.each(|entry| self.include(entry, &mut chain, header, names, &mut steps))
+        });
         let reading = Reading { names, text: self.text, file: None, unrealistic: header.unrealistic };
         table.optional("step", |value| value.each(|entry| reading.step(entry, &mut steps)));
         steps
     }
 
-    /// The steps of another scenario file, which come first.
-    fn include(&self, value: Value<'_>, header: &Header, names: &Names<'_>, into: &mut Steps) -> Option<()> {
-        let path = self.beside(value.text()?);
+    /// The steps of another scenario file, which come first; those of the files it includes before them. `chain` are the
+    /// files that lead here.
+    fn include(
+        &self,
+        value: Value<'_>,
+        chain: &mut Vec<PathBuf>,
+        header: &Header,
+        names: &Names<'_>,
+        into: &mut Steps,
+    ) -> Option<()> {
+        let path = beside(chain.last().map_or(self.path, |file| file), value.text()?);
         let shown = path.display().to_string();
+        if chain.contains(&path) {
+            return value.reject(value.error(format!("{shown} includes itself")));
+        }
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => return value.reject(value.error(format!("cannot read {shown}: {error}"))),
         };
-        let variants = Settings::of(&text)
-            .variants(&[self.variables.clone(), self.variant.chosen.clone()].into_iter().flatten().collect());
-        let applied = variants.first().map_or(Ok(text.clone()), |variant| variant.apply(&text));
+        let given = [self.variables.clone(), self.variant.chosen.clone()].into_iter().flatten().collect();
+        let variants = Settings::of(&text).variants(&given);
+        let applied = variants.first().map_or_else(|| Ok(text.clone()), |variant| variant.apply(&text));
         let applied = match applied {
             Ok(applied) => applied,
             Err(problems) => return refuse_include(value, &Diagnostics::new(shown, text, problems)),
         };
         let reading = Reading { names, text: &applied, file: Some(shown.clone()), unrealistic: header.unrealistic };
+        chain.push(path);
         let result = read(&shown, &applied, |table| {
             // Its own herd, title and expectations are those of another scenario.
             table.all();
-            table.optional("step", |value| value.each(|entry| reading.step(entry, into)))
+            table.optional("include", |value| value.each(|entry| self.include(entry, chain, header, names, into)));
+            table.optional("step", |value| value.each(|entry| reading.step(entry, into)));
+            Some(())
         });
+        chain.pop();
         match result {
             Ok(_) => Some(()),
             Err(problems) => refuse_include(value, &problems),
@@ -228,9 +259,15 @@ impl Case<'_> {
     }
 }
 
+/// A path as a file names it.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
 fn refuse_include(value: Value<'_>, problems: &Diagnostics) -> Option<()> {
     let problem = value.error("something is wrong in this file");
-    value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
+    // As help, which the short format shows as well, however deep the file lies.
+    value.reject(problem.help(problems.render(ErrorFormat::Short, false)))
 }
 
 /// What holds of every herd, unless the scenario asserts the contrary or makes it impossible.

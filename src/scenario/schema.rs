@@ -56,7 +56,8 @@ struct Scenario {
     /// What is done, in order.
     step: Option<Vec<Step>>,
     /// What must hold at the end: assertions by name, and limits such as `"propagation p(95)" = "<50ms"`.
-    expect: Option<BTreeMap<String, serde_json::Value>>,
+    /// For a lone counterexample also `"violated: NAME"`.
+    expect: Option<OneOf<String, BTreeMap<String, serde_json::Value>>>,
 }
 
 /// One thing, and when it is done.
