@@ -35,7 +35,7 @@ pub(super) fn problems(
     let mut problems = Vec::new();
     // What the steps in turn take at least.
     let mut passed = Duration::ZERO;
-    for step in steps {
+    for step in in_time(steps) {
         let mut wrong: Vec<Wrong> = too_late(step, &mut passed, deadline).into_iter().collect();
         if let Task::Herd(verbs) = &step.task {
             let certain = step.when == When::InTurn && step.lasting.is_none();
@@ -48,6 +48,19 @@ pub(super) fn problems(
         problems.extend(own.map(|(title, help)| Problem::error(step.span.clone(), title).help(help)));
     }
     problems
+}
+
+/// Steps in the order in which they are done: those with a time among each other by time, all others as they stand.
+fn in_time<'a>(steps: &'a [Step]) -> Vec<&'a Step> {
+    let at = |step: &Step| match step.when {
+        When::At(at) => Some(at),
+        _ => None,
+    };
+    let mut timed: Vec<&Step> = steps.iter().filter(|step| at(step).is_some()).collect();
+    timed.sort_by_key(|step| at(step));
+    let mut timed = timed.into_iter();
+    let next = |step: &'a Step| if at(step).is_some() { timed.next() } else { Some(step) };
+    steps.iter().filter_map(next).collect()
 }
 
 /// Whether a step can only be done after the scenario's deadline.

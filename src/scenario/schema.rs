@@ -189,6 +189,8 @@ struct Expect {
     status: Option<String>,
     results: Option<u8>,
     refused: Option<bool>,
+    /// Whether no reply comes, because the connection ends or is not even made.
+    lost: Option<bool>,
 }
 
 #[derive(JsonSchema)]
