@@ -216,7 +216,7 @@ pub(super) struct Running {
     /// Give each server a log file in this directory
     #[arg(long, value_name = "DIR")]
     pub(super) log_dir: Option<PathBuf>,
-    /// How log files are written
+    /// How log files and warnings are written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
     /// How long servers may take to end in order before they are killed

@@ -15,7 +15,7 @@ use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
 use crate::control::api::HerdStatus;
 use crate::control::client::Client;
-use crate::control::events::NamedObservation;
+use crate::control::events::{NamedEvent, NamedObservation};
 use crate::control::names;
 use crate::control::owner::Watch;
 use crate::exit::Exit;
@@ -67,6 +67,10 @@ impl Writer {
 
     fn write(&mut self, observation: &NamedObservation) {
         let Some(line) = self.line(observation) else { return };
+        if let NamedEvent::LeftOut { .. } = observation.event {
+            // Whose they were is not known: it may have been anybody's.
+            return self.files.values_mut().for_each(|file| file.write(&line));
+        }
         for server in observation.servers() {
             if let Some(file) = self.files.get_mut(server) {
                 file.write(&line);

@@ -14,6 +14,7 @@ mod run;
 mod send;
 mod show;
 mod signals;
+mod subscriber;
 mod table;
 mod terminal;
 mod up;

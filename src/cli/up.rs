@@ -16,7 +16,7 @@ use super::show::address;
 use super::signals::Signals;
 use super::table::{Cell, Table};
 use super::terminal::{self, BOLD, CYAN, DIM, styled};
-use super::{Failure, Outcome, detach, herd_file, logs};
+use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
 use crate::config::{LinkMode, ServerId, Threads, Topology};
 use crate::control::api::HerdStatus;
 use crate::control::owner::{Origin, Owner, Watch};
@@ -64,6 +64,7 @@ fn live(
     name: String,
     only: Option<ServerId>,
 ) -> Outcome {
+    subscriber::install(global, running.log_format);
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let log_dir = running.log_dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
     let origin = Origin {

@@ -257,15 +257,17 @@ pub enum Provider {
 pub struct Limits {
     /// Bytes of one line without its end; a longer one is refused and its connection closed. 128 to 16 MiB.
     pub line: usize,
-    /// Connections of one server, its neighbours' included; a further one waits until another ends. At least 1.
+    /// Connections of one server, its neighbours' included; a further one waits until another ends. At least 1. All servers of
+    /// a process together have no more of clients than descriptors that links do not need.
     pub connections: usize,
     /// Bytes of replies that wait on one connection for its client to read; while more wait, the server reads no further
     /// command of that client. At least 1 KiB.
     pub queued_bytes: usize,
-    /// How long a connection may stay silent before the server closes it; `None`: for ever. Connections of neighbours
-    /// are exempt once they have sent a line.
+    /// How long a connection may stay silent before the server closes it, and how long it may take nothing of the replies
+    /// that wait for it before it is reset; `None`: for ever. Connections of neighbours are exempt once they have sent a line.
     pub idle: Option<Duration>,
-    /// Clients one server remembers; an `IAMAT` or `AT` of a further one is refused, and what is known stays. At least 1.
+    /// Clients one server remembers; an `IAMAT` of a further one is refused, an `AT` ignored, and what is known stays. At
+    /// least 1.
     pub records: usize,
 }
 

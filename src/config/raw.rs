@@ -168,7 +168,7 @@ pub(super) struct Limits {
     /// Bytes of replies that wait for one client; 65536 unless given.
     #[schemars(range(min = 1024))]
     pub(super) queued_bytes: Option<usize>,
-    /// How long a client may stay silent; for ever unless given.
+    /// How long a client may stay silent, or leave replies unread; for ever unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) idle: Option<Duration>,
     /// Clients one server remembers; 1000000 unless given.

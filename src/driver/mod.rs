@@ -120,7 +120,7 @@ pub struct Hit {
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The server cannot listen where it should.
-    #[error("{server} cannot listen on {address}: {source}")]
+    #[error("{server} cannot listen on {address}: {source}{}", advice(source))]
     Listen {
         /// Whose address it is.
         server: Arc<str>,
@@ -143,6 +143,16 @@ pub enum DriverError {
     /// The system has not what the herd needs.
     #[error("{0}")]
     Resources(String),
+}
+
+/// What to do about a port that cannot be had.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program listens there, or another herd (`herdsim ls`)",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 are the administrator's: choose a higher one",
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    }
 }
 
 /// Something that happened, and when.

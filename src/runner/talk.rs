@@ -1,7 +1,7 @@
 //! Clients of a script: their connections, what they say, and the replies that are still to come.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use bytes::Bytes;
 

@@ -55,9 +55,8 @@ fn actual(finding: &Finding) -> &str {
 
 /// When a step did something, since the run began.
 fn did(history: &History, step: u32) -> Vec<Duration> {
-    let of_step = |entry: &&crate::history::Entry| {
-        entry.step == Some(StepId(step)) && matches!(entry.fact, Fact::Did { .. })
-    };
+    let of_step =
+        |entry: &&crate::history::Entry| entry.step == Some(StepId(step)) && matches!(entry.fact, Fact::Did { .. });
     history.entries.iter().filter(of_step).map(|entry| entry.at.since(history.started)).collect()
 }
 
@@ -160,7 +159,8 @@ fn replies_are_compared_with_those_of_their_own_step() {
 #[test]
 fn a_dead_server_gives_no_reply_and_that_can_be_expected() {
     let talk = |expect: &str| {
-        let talk = format!("[[step]]\nkill = 'A'\n[[step]]\nwhatsat = {{ client = 'k', via = 'A', expect = {expect} }}\n");
+        let talk =
+            format!("[[step]]\nkill = 'A'\n[[step]]\nwhatsat = {{ client = 'k', via = 'A', expect = {expect} }}\n");
         finding(&judged(&talk).1, "reply").clone()
     };
     assert_eq!(talk("{ lost = true }").verdict, Verdict::Passed);
@@ -198,7 +198,8 @@ fn a_run_that_is_over_stops_and_keeps_what_happened() {
 
 #[test]
 fn the_same_seed_says_the_same_and_another_one_does_not() {
-    let steps = "[[step]]\nworkload = { rate = 100, count = 50, clients = 5, reads = 0.3, keys = 'skewed', moves = 0.5 }\n";
+    let steps =
+        "[[step]]\nworkload = { rate = 100, count = 50, clients = 5, reads = 0.3, keys = 'skewed', moves = 0.5 }\n";
     let said = |seed: &str| {
         let (history, ended) = replay(&format!("seed = {seed}\n{steps}"), &());
         ended.expect("the driver can do it");

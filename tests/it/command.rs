@@ -80,9 +80,7 @@ impl Place {
     /// Starts `herdsim` with these words beside the test.
     pub(crate) fn start(&self, words: &str) -> Running {
         let words: Vec<_> = words.split_whitespace().collect();
-        let mut child = self.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Running { child, out }
+        Running::spawn(&mut self.command(&words))
     }
 
     /// A herd in the background whose links are up.
@@ -150,6 +148,17 @@ impl Drop for Place {
 }
 
 impl Running {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();

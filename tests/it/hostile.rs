@@ -1,7 +1,7 @@
 //! Clients that are hostile or unlucky, and that everybody else is served all the same.
 
 use herdsim::config::Limits;
-use herdsim::driver::Driver as _;
+use herdsim::driver::{Action, Driver as _, SessionId, Wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -146,5 +146,83 @@ async fn an_address_that_is_not_this_machines_is_named() {
 async fn too_few_descriptors_are_said_before_anything_starts() {
     let text = "[generate]\nshape = 'random-regular'\nn = 20000\ndegree = 100\n";
     let error = start_fails(herdsim::config::parse("big", text).expect("it is valid").topology).await;
-    assert!(error.contains("needs 4040128 open files") && error.contains("ulimit -Hn"), "{error}");
+    assert!(error.contains("needs 4060128 open files") && error.contains("ulimit -Hn"), "{error}");
+}
+
+#[tokio::test]
+async fn a_line_as_long_as_allowed_is_taken_however_it_is_cut_and_ended() {
+    let herd = limited(|limits| limits.line = 128).await;
+    let mut stream = connect(herd.port(CLARK)).await;
+    let line = "x".repeat(128);
+    for byte in format!("{line}\r").bytes() {
+        stream.write_all(&[byte]).await.expect("the server reads");
+        tokio::task::yield_now().await;
+    }
+    is_served(&herd).await;
+    stream.write_all(b"\n").await.expect("the server reads");
+    let mut reply = [0; 131];
+    stream.read_exact(&mut reply).await.expect("the server answers");
+    assert_eq!(&reply, format!("? {line}\n").as_bytes());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_reply_is_hung_up_on_when_a_limit_says_so() {
+    // Two are its neighbours', and one waits for whoever comes.
+    let herd =
+        limited(|limits| (limits.connections, limits.idle) = (3, Some(std::time::Duration::from_millis(50)))).await;
+    let mut greedy = connect(herd.port(CLARK)).await;
+    let commands = b"X\n".repeat(1 << 20);
+    // It ends in an error when the server hangs up.
+    let all = tokio::time::timeout(PATIENCE, greedy.write_all(&commands)).await.expect("it does not keep its place");
+    assert!(all.is_err());
+    is_served(&herd).await;
+}
+
+#[tokio::test]
+async fn a_paused_server_does_not_hang_up_on_those_who_wait_for_it() {
+    let mut herd = limited(|limits| limits.idle = Some(std::time::Duration::from_millis(20))).await;
+    let mut client = connect(herd.port(CLARK)).await;
+    client.write_all(b"X\n").await.expect("the server reads");
+    let mut reply = [0; 4];
+    client.read_exact(&mut reply).await.expect("the server answers");
+    herd.apply(Action::Pause(CLARK)).await;
+    let long = herd.driver.now() + std::time::Duration::from_millis(80);
+    while herd.driver.next(Wait::Until(long)).await.is_some() {}
+    client.write_all(b"Y\n").await.expect("it is connected");
+    herd.apply(Action::Resume(CLARK)).await;
+    client.read_exact(&mut reply).await.expect("the server answers");
+    assert_eq!(&reply, b"? Y\n");
+}
+
+#[tokio::test]
+async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_all_the_same() {
+    let foreign = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+    let port = foreign.local_addr().expect("it has one").port();
+    let topology = with(five_servers(), |topology| topology.servers[BONA.index()].port = port);
+    let mut herd = Herd::start_only(topology, CLARK).await;
+    let (mut link, _) = foreign.accept().await.expect("Clark dials");
+    for _ in 0..64 {
+        link.write_all(&[b"\xff\0? AT IAMAT", &b"\n".repeat(64 << 10)[..]].concat())
+            .await
+            .expect("it is read and forgotten");
+    }
+    let mut garbage = connect(herd.port(CLARK)).await;
+    garbage.write_all(b"AT Bona +0.1 a +91+1 1\nAT Bona").await.expect("the server reads");
+    garbage.shutdown().await.expect("it is connected");
+    let mut refusals = String::new();
+    garbage.read_to_string(&mut refusals).await.expect("the server answers");
+    assert_eq!(refusals, "? AT Bona +0.1 a +91+1 1\n? AT Bona\n");
+    // More than the sockets take while nobody reads.
+    for n in 0..20_000 {
+        let line = format!("IAMAT {n}{} +1+1 1\n", "x".repeat(500));
+        herd.apply(Action::Send { session: SessionId(0), server: CLARK, bytes: line.into(), finish: false }).await;
+    }
+    is_served(&herd).await;
+    let mut told = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(link));
+    let mut clients = std::collections::BTreeSet::new();
+    while clients.len() < 20_000 {
+        let line = told.next_line().await.expect("Clark writes").expect("the link stays up");
+        assert!(line.starts_with("AT Clark "), "{line}");
+        clients.insert(line);
+    }
 }

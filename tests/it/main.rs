@@ -4,6 +4,7 @@ mod cli;
 mod command;
 mod corpus;
 mod faults;
+mod hard_times;
 mod hostile;
 mod protocol;
 mod readme;

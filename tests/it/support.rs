@@ -66,6 +66,14 @@ impl Herd {
         herd
     }
 
+    /// Starts one server of a herd whose others are not in this process.
+    pub(crate) async fn start_only(topology: Topology, only: ServerId) -> Self {
+        let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
+        let options = Options { only: Some(only), places, feed: Feed::Lossless };
+        let driver = LoopbackDriver::start(Arc::new(topology), options).await.expect("the server starts");
+        Self { driver, seen: Vec::new(), sessions: 0 }
+    }
+
     /// Waits until nothing is under way.
     pub(crate) async fn settle(&mut self) {
         let until = self.driver.now() + PATIENCE;

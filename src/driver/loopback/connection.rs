@@ -17,12 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::registry::Caller;
-use super::server::{Life, Outcome};
+use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
 use crate::driver::{Event, SessionId};
@@ -34,7 +33,7 @@ use crate::wire::{Command, Reply, Report, parse};
 /// Bytes read at once at most.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long a client that is being hung up on may go on sending before its connection is reset, so that it can read why.
+/// How long a client that is being hung up on may go on sending, or not reading why, before its connection is reset.
 const HANG_UP: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -114,20 +113,26 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends. Holds the permit until then.
-    pub(super) async fn run(mut self, permit: OwnedSemaphorePermit) {
+    /// Serves the connection until it ends. Holds its place until then.
+    pub(super) async fn run(mut self, mut place: Place) {
+        if self.from.is_some() {
+            place.is_of_a_link();
+        }
         self.life.gate.pass().await;
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourSeen(link));
             self.shared.activity.look();
         }
-        // A connection that fails is a client's business; there is nobody to tell.
-        self.serve().await.ok();
+        // A connection that fails is a client's business.
+        if let Err(error) = self.serve().await {
+            let server = self.shared.topology.name(self.life.server);
+            tracing::debug!(%server, %error, "a connection failed");
+        }
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourGone(link));
             self.shared.activity.look();
         }
-        drop(permit);
+        drop(place);
     }
 
     async fn serve(&mut self) -> io::Result<()> {
@@ -162,7 +167,8 @@ impl Connection {
             biased;
             turn = poll_fn(|context| self.poll_turn(context)) => turn,
             () = life.gate.drained() => Ok(Turn::End),
-            () = idle_for(idle) => Ok(Turn::End),
+            // A server that is paused does not look at the time either.
+            () = idle_for(idle) => Ok(if life.gate.is_paused() { Turn::Idle } else { Turn::End }),
         }
     }
 
@@ -243,7 +249,8 @@ impl Connection {
             Turn::Idle => self.scanned = self.unread.len(),
             _ => self.scanned = 0,
         }
-        if matches!(turn, Turn::Idle) && self.unread.len() > limit { Turn::TooLong } else { turn }
+        let line = self.unread.strip_suffix(b"\r").unwrap_or(&self.unread);
+        if matches!(turn, Turn::Idle) && line.len() > limit { Turn::TooLong } else { turn }
     }
 
     /// Handles lines and counts them as handled when they came from inside this process.
@@ -406,11 +413,18 @@ impl Connection {
         replies.shrink_to(READ_BYTES);
     }
 
-    /// Waits until the client has taken all replies.
+    /// Waits until the client has taken all replies. One that takes nothing for as long as a connection may be idle is reset.
     async fn flush(&mut self) -> io::Result<()> {
-        if !self.unsent.is_empty() {
-            let unsent = std::mem::take(&mut self.unsent);
-            self.socket.write_all(&unsent).await?;
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut rest = unsent.as_slice();
+        while !rest.is_empty() {
+            let idle = self.idle_limit();
+            let written = tokio::select! {
+                biased;
+                written = self.socket.write(rest) => written?,
+                () = idle_for(idle) => return Err(io::ErrorKind::TimedOut.into()),
+            };
+            rest = &rest[written..];
         }
         Ok(())
     }
@@ -421,12 +435,16 @@ impl Connection {
         let mut refusal = Vec::new();
         Reply::Refused(&self.unread[..limit]).write_to(&mut refusal);
         self.count_replies(&refusal);
-        self.socket.write_all(&refusal).await?;
         self.count_all();
         self.unread = Vec::new();
-        self.socket.finish().await?;
-        // Closing a socket with unread input resets it, and the client would lose the answer.
-        timeout(HANG_UP, tokio::io::copy(&mut *self.socket, &mut tokio::io::sink())).await.ok();
+        let socket = &mut self.socket;
+        let farewell = async {
+            socket.write_all(&refusal).await?;
+            socket.finish().await?;
+            // Closing a socket with unread input resets it, and the client would lose the answer.
+            tokio::io::copy(&mut **socket, &mut tokio::io::sink()).await
+        };
+        timeout(HANG_UP, farewell).await.ok();
         Ok(())
     }
 }

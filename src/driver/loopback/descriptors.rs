@@ -1,6 +1,7 @@
-//! Whether the system allows as many open files as a herd needs.
+//! How many open files the system allows, which of them the herd's own links need, and what is left for clients.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 
 use crate::config::{LinkMode, ServerId, Topology};
 use crate::driver::{DriverError, Wiring};
@@ -8,16 +9,14 @@ use crate::driver::{DriverError, Wiring};
 /// What a process needs besides the herd's own sockets: standard streams, timers, the control socket, logs, some clients.
 const RESERVE: u64 = 128;
 
-/// Raises the limit of descriptors as far as the herd needs.
-pub(super) fn provide(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> Result<(), DriverError> {
+/// Raises the limit of descriptors as far as the herd can make use of it; how many connections its servers may accept in
+/// all, so that however many clients come the links between servers can still be opened.
+pub(super) fn provide(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> Result<usize, DriverError> {
+    let servers = topology.ids().filter(|server| only.is_none_or(|only| only == *server)).count() as u64;
     let needed = needed(topology, wiring, only);
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    let allowed = limit.maximum.unwrap_or(u64::MAX);
-    let raised = Rlimit { current: Some(needed.max(limit.current.unwrap_or(0)).min(allowed)), maximum: limit.maximum };
-    if allowed < needed || setrlimit(Resource::Nofile, raised).is_err() {
+    let wanted = needed.saturating_add(servers.saturating_mul(topology.limits.connections as u64));
+    let allowed = raise(wanted);
+    if allowed < needed {
         return Err(DriverError::Resources(format!(
             "a herd of {} servers and {} links needs {needed} open files, and this system allows {allowed}: raise \
              `ulimit -Hn`, use fewer servers or links, or run it on virtual time",
@@ -25,15 +24,35 @@ pub(super) fn provide(topology: &Topology, wiring: &Wiring, only: Option<ServerI
             wiring.ways().count() / 2,
         )));
     }
-    Ok(())
+    // Connections of one line each come on top where there is room; they are not worth a herd that does not start.
+    let passing = passing(topology, wiring, only).min(allowed - needed);
+    Ok((allowed - needed - passing + servers).min(Semaphore::MAX_PERMITS as u64) as usize)
 }
 
-/// A listener and what keeps its port for each server; for each way both ends of its connection, as far as they are in this process.
+/// Raises this process's limit to `wanted`, or as near to it as the system allows; what it is then.
+fn raise(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (current, maximum) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let raised = wanted.min(maximum);
+    if raised > current && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }).is_ok() {
+        return raised;
+    }
+    current
+}
+
+/// A listener, what keeps its port, and the next client, for each server; for each way both ends of its connection, as far as
+/// they are in this process.
 fn needed(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> u64 {
-    let local = |server: &ServerId| only.is_none_or(|only| only == *server);
-    let persistent = |server: ServerId| {
-        let links = wiring.neighbours(server).iter().filter(|neighbour| neighbour.mode == LinkMode::Persistent);
-        2 * links.count() as u64
-    };
-    topology.ids().filter(local).map(|server| 2 + persistent(server)).sum::<u64>() + RESERVE
+    let local = topology.ids().filter(|server| only.is_none_or(|only| only == *server)).count() as u64;
+    3 * local + 2 * links(topology, wiring, only, LinkMode::Persistent) + RESERVE
+}
+
+/// Both ends of a connection for each way that has one for each line.
+fn passing(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> u64 {
+    2 * links(topology, wiring, only, LinkMode::PerMessage)
+}
+
+fn links(topology: &Topology, wiring: &Wiring, only: Option<ServerId>, mode: LinkMode) -> u64 {
+    let local = topology.ids().filter(|server| only.is_none_or(|only| only == *server));
+    local.flat_map(|server| wiring.neighbours(server)).filter(|neighbour| neighbour.mode == mode).count() as u64
 }

@@ -340,7 +340,14 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 /// Dials the neighbour and opens the channel.
 async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Registration>)> {
     let lines = shared.flow_to(lane.way.to);
-    let dialled = dial(shared, lane.way, lines.clone()).await.ok()?;
+    let dialled = match dial(shared, lane.way, lines.clone()).await {
+        Ok(dialled) => dialled,
+        Err(error) => {
+            let name = |server| shared.topology.name(server);
+            tracing::debug!(from = %name(lane.way.from), to = %name(lane.way.to), %error, "a dial failed");
+            return None;
+        }
+    };
     let mut path = lock(shared.path(lane.way));
     if path.is_cut() {
         return None;
@@ -536,7 +543,8 @@ enum Answer {
 
 async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
     let (mut socket, registration) = dial(shared, lane.way, lines).await?;
-    socket.write_all(line).await?;
+    // A neighbour that does not read must not keep the way for ever: the line is lost then.
+    timeout(shared.topology.redial.timeout, socket.write_all(line)).await??;
     socket.finish().await?;
     let mut answer = (&mut *socket).take(ANSWER_BYTES);
     match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpSocket;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -82,6 +83,9 @@ struct Shared {
     sink: Sink,
     activity: Arc<Activity>,
     registry: Arc<Registry>,
+    /// Connections that all servers together may still accept from clients, for want of descriptors. When there are no more, a
+    /// further client waits until another goes; links are not counted.
+    room: Arc<Semaphore>,
     slots: Vec<Slot>,
     only: Option<ServerId>,
 }
@@ -118,7 +122,7 @@ impl LoopbackDriver {
     /// Nothing is left running then.
     pub async fn start(topology: Arc<Topology>, options: Options) -> Result<Self, DriverError> {
         let wiring = Wiring::of(&topology);
-        descriptors::provide(&topology, &wiring, options.only)?;
+        let room = descriptors::provide(&topology, &wiring, options.only)?;
         let mut slots = Vec::with_capacity(topology.servers.len());
         for server in topology.ids() {
             slots.push(Slot::new(&topology, &wiring, server).await?);
@@ -129,6 +133,7 @@ impl LoopbackDriver {
             sink: Sink::new(options.feed),
             activity: Arc::new(Activity::new(topology.servers.len())),
             registry: Arc::default(),
+            room: Arc::new(Semaphore::new(room)),
             slots,
             only: options.only,
             wiring,

@@ -4,6 +4,7 @@
 //! server is another life.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,9 +37,25 @@ pub(super) struct Life {
     pub(super) lanes: Box<[Lane]>,
     pub(super) gate: Gate,
     connections: Arc<Semaphore>,
+    /// The system gave it no connection the last time.
+    starved: AtomicBool,
     ending: Mutex<Option<Ending>>,
     /// Rings when the node's deadline or the ending may have changed.
     bell: Notify,
+}
+
+/// What an accepted connection takes up, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _of_server: OwnedSemaphorePermit,
+    of_process: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// The connection is a neighbour's: there is always room for it in this process.
+    pub(super) fn is_of_a_link(&mut self) {
+        self.of_process = None;
+    }
 }
 
 /// How a life is to end.
@@ -74,6 +91,7 @@ impl Life {
             lanes,
             gate: Gate::default(),
             connections: Arc::new(Semaphore::new(shared.topology.limits.connections)),
+            starved: AtomicBool::new(false),
             ending: Mutex::new(None),
             bell: Notify::new(),
         }
@@ -174,9 +192,9 @@ async fn serve(
         let deadline = lock(&life.node).deadline();
         tokio::select! {
             () = life.bell.notified() => {}
-            accepted = accept(life, listener) => {
-                let Some((stream, peer, permit)) = accepted else { continue };
-                tasks.spawn(Connection::new(shared.clone(), life.clone(), stream, peer).run(permit));
+            accepted = accept(shared, life, listener) => {
+                let Some((stream, peer, place)) = accepted else { continue };
+                tasks.spawn(Connection::new(shared.clone(), life.clone(), stream, peer).run(place));
             }
             Some(ended) = tasks.join_next() => crash(ended)?,
             () = due(shared, life, deadline) => life.input(shared, Input::Deadline),
@@ -184,14 +202,24 @@ async fn serve(
     }
 }
 
-/// The next connection, when the server has room for it and is not paused.
-async fn accept(life: &Life, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = life.connections.clone().acquire_owned().await.ok()?;
+/// The next connection, when the server and the process have room for it and the server is not paused.
+async fn accept(shared: &Shared, life: &Life, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
+    let place = Place {
+        _of_server: life.connections.clone().acquire_owned().await.ok()?,
+        of_process: Some(shared.room.clone().acquire_owned().await.ok()?),
+    };
     life.gate.pass().await;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Ok((stream, peer)) => {
+            life.starved.store(false, Ordering::Relaxed);
+            Some((stream, peer, place))
+        }
         Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
+            // Said once, not fifty times a second: who waits is not lost, and is accepted when descriptors are free again.
+            if !life.starved.swap(true, Ordering::Relaxed) {
+                let server = shared.topology.name(life.server);
+                tracing::warn!(%server, %error, "accepts no connection until another ends");
+            }
             sleep(ACCEPT_PAUSE).await;
             None
         }
