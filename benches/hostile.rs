@@ -55,7 +55,7 @@ struct Arguments {
     bench: bool,
 }
 
-type Attack = (&'static str, fn(u16) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
+type Attack = (&'static str, Begin);
 
 const ATTACKS: [Attack; 9] = [
     ("5,000 idle connections", |port| Box::pin(keep(port, 5000, b"", usize::MAX))),
@@ -142,11 +142,11 @@ impl Drop for Herd {
     }
 }
 
+/// What is done to the server at a port.
+type Begin = fn(u16) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// How long replies take at the attacked server and at another one, for `time`, once the attack is under way.
-fn under(
-    attack: Option<fn(u16) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
-    time: Duration,
-) -> io::Result<Histogram<u64>> {
+fn under(attack: Option<Attack>, time: Duration) -> io::Result<Histogram<u64>> {
     let herd = Herd::start()?;
     let [attacked, other] = [herd.1[3], herd.1[0]];
     let (end, ends) = std::sync::mpsc::channel::<()>();

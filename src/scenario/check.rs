@@ -1,10 +1,11 @@
 //! What a scenario asserts: at a step, from a step on, or at the end.
 
 use super::names::Names;
+use super::{Said, Step, Task};
 use crate::checker::{Assertion, Check, ConvergedMode, Scope, Threshold, VersionBound, When, metric};
 use crate::diagnostic::{Choice, Problem, Table, Value, quoted};
 use crate::history::StepId;
-use crate::wire::PosixTime;
+use crate::wire::{Command, PosixTime, parse};
 
 impl Choice for ConvergedMode {
     const WORDS: &'static [(&'static str, Self)] =
@@ -139,10 +140,73 @@ pub(super) struct Expected {
     pub(super) thresholds: Vec<Threshold>,
 }
 
+/// What the steps of a script do, as far as it decides what can be seen at all.
+#[derive(Debug, Default)]
+pub(super) struct Doings {
+    writes: bool,
+    reads: bool,
+    breaks: bool,
+}
+
+impl Doings {
+    /// Everything, perhaps.
+    pub(super) const ANY: Self = Self { writes: true, reads: true, breaks: true };
+
+    pub(super) fn of(steps: &[Step]) -> Self {
+        let mut doings = Self::default();
+        for step in steps {
+            match &step.task {
+                Task::Talk(talk) => doings.say(&talk.said),
+                Task::Workload(workload) => {
+                    doings.writes |= workload.reads < 1.0;
+                    doings.reads |= workload.reads > 0.0;
+                }
+                Task::Herd(_) => doings.breaks = true,
+                Task::Close { .. } | Task::Until(_) | Task::Wait(_) | Task::Check => {}
+            }
+        }
+        doings
+    }
+
+    fn say(&mut self, said: &Said) {
+        let Said::Bytes(bytes) = said else {
+            self.writes = true;
+            return;
+        };
+        for line in bytes.split(|&byte| byte == b'\n') {
+            self.writes |= matches!(parse(line), Command::Iamat { .. } | Command::At(_));
+            self.reads |= matches!(parse(line), Command::Whatsat { .. });
+        }
+    }
+
+    /// Why nothing could ever be seen of this assertion or number, if so.
+    fn missing_for(&self, name: &str) -> Option<&'static str> {
+        match name {
+            "converged" | "propagated" | "no_lost" | "lost" | "no_masked" | "stale_area" | "cost" | "agree_line"
+            | "lines per update" | "stale area"
+                if !self.writes =>
+            {
+                Some("no step says where a client is")
+            }
+            _ if name.starts_with("propagation ") && !self.writes => Some("no step says where a client is"),
+            "staleness" | "monotonic_reads" | "read_your_writes" if !self.reads => {
+                Some("no step asks with a `whatsat`")
+            }
+            "healed_within" if !self.breaks => Some("no step breaks anything"),
+            _ => None,
+        }
+    }
+}
+
 /// `[expect]`: assertions by name, and limits to numbers.
-pub(super) fn expected(table: &mut Table<'_>, names: &Names<'_>) -> Option<Expected> {
+pub(super) fn expected(table: &mut Table<'_>, doings: &Doings, names: &Names<'_>) -> Option<Expected> {
     let mut expected = Expected::default();
     for (key, value) in table.all() {
+        if let Some(why) = doings.missing_for(key.value) {
+            let problem =
+                Problem::error(key.span.clone(), format!("{} could never be seen to hold", quoted(key.value)));
+            table.problems().push(problem.label(why));
+        }
         if Assertion::NAMES.contains(&key.value) {
             expected.checks.extend(at_end(key.value, value, names));
         } else {

@@ -228,6 +228,34 @@ fn variables_repetitions_and_a_matrix_make_cases() {
 }
 
 #[test]
+fn what_could_never_be_seen_cannot_be_asserted() {
+    let told = refused(&format!(
+        "title = 'x'\n{HERD}[[step]]\nreset = 'all'\n\
+         [expect]\nno_lost = true\nread_your_writes = true\nhealed_within = '1s'\n'propagation max' = '<1s'\n"
+    ));
+    for title in [
+        "`no_lost` could never be seen to hold",
+        "`read_your_writes` could never be seen to hold",
+        "`propagation max` could never be seen to hold",
+    ] {
+        assert!(told.contains(title), "{title}\n{told}");
+    }
+    assert!(!told.contains("`healed_within` could"), "{told}");
+    let told = refused(&format!("title = 'x'\n{HERD}[[step]]\nwait = '1s'\nat = '1s'\n"));
+    assert!(told.contains("`wait` keeps the steps after it waiting, so it is done in its turn"), "{told}");
+}
+
+#[test]
+fn steps_with_a_time_are_checked_in_the_order_of_their_times() {
+    let text = |kill: u32, start: u32| {
+        let (kill, start) = (format!("at = '{kill}s'\nkill = 'Bona'"), format!("at = '{start}s'\nstart = 'Bona'"));
+        format!("title = 'x'\n{HERD}[[step]]\n{start}\n[[step]]\n{kill}\n")
+    };
+    assert!(cases(&text(1, 2)).is_ok());
+    assert!(refused(&text(2, 1)).contains("Bona runs"));
+}
+
+#[test]
 fn an_included_file_gives_its_steps_and_its_mistakes_are_shown() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("it can be written");

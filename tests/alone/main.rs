@@ -6,8 +6,10 @@ mod soak;
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
-/// Held by the test that runs.
-async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    ALONE.lock().await
+/// Runs a test while no other one runs. Its runtime has ended, and closed what its tasks held, before the next one begins.
+fn alone(test: impl Future<Output = ()>) {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(test);
 }

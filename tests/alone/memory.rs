@@ -14,9 +14,12 @@ fn resident() -> usize {
 
 /// They send as much as the sockets take, and every byte of it would be answered with one. Each connection costs its
 /// `queued-bytes`, the reply to one more command, and one read.
-#[tokio::test]
-async fn clients_that_never_read_cost_bounded_memory_and_stop_nobody() {
-    let _alone = alone().await;
+#[test]
+fn clients_that_never_read_cost_bounded_memory_and_stop_nobody() {
+    alone(never_reading());
+}
+
+async fn never_reading() {
     let herd = Herd::start(with(five_servers(), |topology| topology.limits.queued_bytes = 4096)).await;
     // What is observed is kept here, and would be most of what is measured.
     herd.driver.observe_traffic(false);

@@ -106,10 +106,13 @@ impl Herd {
     }
 }
 
-#[tokio::test(flavor = "current_thread")]
+#[test]
+fn what_the_core_acknowledged_is_everywhere_after_thousands_of_faults() {
+    alone(soak());
+}
+
 #[expect(clippy::print_stdout, reason = "shown when the test fails, to run it again")]
-async fn what_the_core_acknowledged_is_everywhere_after_thousands_of_faults() {
-    let _alone = alone().await;
+async fn soak() {
     let seconds = std::env::var("HERDSIM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let seed = std::env::var("HERDSIM_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("HERDSIM_SOAK_SECONDS={seconds} HERDSIM_SOAK_SEED={seed}");
