@@ -97,23 +97,24 @@ impl<'a> Contestant<'a> {
 }
 
 fn print(contestants: &[Contestant<'_>], lasting: Duration) {
-    let [whole, ..] = contestants else { unreachable!("there are five") };
+    let [whole, direct, ..] = contestants else { unreachable!("there are five") };
     println!(
         "scenarios a second of one core whose partition lasts {lasting:?}, {} repeats in turns\n",
         whole.rates.len()
     );
     println!(
-        "{:<22} {:>9} {:>9} {:>9} {:>11}   herdsim, whole, is faster by",
+        "{:<22} {:>7} {:>7} {:>7} {:>11}   herdsim is faster by: whole, driver alone, target for whole",
         "", "median", "least", "most", "deliveries"
     );
     for contestant in contestants {
         let [median, least, most] = contestant.spread();
         let deliveries = contestant.deliveries as f64 / contestant.scenarios as f64;
-        print!("{:<22} {median:>9.0} {least:>9.0} {most:>9.0} {deliveries:>11.0}", contestant.name);
-        match contestant.target {
-            Some(target) => println!("   {:.0}x (target {target:.0}x)", whole.spread()[0] / median),
-            None => println!(),
+        print!("{:<22} {median:>7.0} {least:>7.0} {most:>7.0} {deliveries:>11.0}", contestant.name);
+        if let Some(target) = contestant.target {
+            let [whole, direct] = [whole, direct].map(|herdsim| herdsim.spread()[0] / median);
+            print!("   {whole:>6.1}x {direct:>6.1}x {target:>6.0}x");
         }
+        println!();
     }
     println!();
 }
