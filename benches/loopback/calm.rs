@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::Plan;
 use crate::load::{Ask, Load, ask, connect};
 use crate::processes::{Processes, Role, Subject, numbers};
-use crate::report::{Bound, Targets, median, print_table, short};
+use crate::report::{Bound, Targets, median, print_table, with_unit};
 
 /// Updates whose way is followed, each when the one before is long everywhere.
 const UPDATES: usize = 300;
@@ -40,7 +40,7 @@ pub(crate) fn measure(plan: &Plan, targets: &mut Targets) -> io::Result<()> {
         let times = numbers(Role::Relinks { repeats: 40 * plan.repeats })?;
         let p50 = median(times.iter().map(|&time| time as f64 / 1e6).collect());
         figure(&mut figures, "a restarted server, until all its links are up, p50", p50, "ms");
-        targets.add("restart until linked, p50", Bound::AtMost, 0.5, " ms", p50);
+        targets.add("restart until linked, p50", Bound::AtMost, 0.5, "ms", p50);
     }
     if !figures.is_empty() {
         print_table(&["without load", ""], &figures);
@@ -50,7 +50,7 @@ pub(crate) fn measure(plan: &Plan, targets: &mut Targets) -> io::Result<()> {
 
 fn figure(figures: &mut Figures, name: &str, value: Option<f64>, unit: &str) {
     if let Some(value) = value {
-        figures.push(vec![name.to_owned(), format!("{} {unit}", short(value))]);
+        figures.push(vec![name.to_owned(), with_unit(value, unit)]);
     }
 }
 
@@ -180,11 +180,11 @@ fn memory(plan: &Plan, figures: &mut Figures, targets: &mut Targets) -> io::Resu
     figure(figures, "an idle connection that has asked once", Some(connection), "B");
     let record = per_record(plan, &mut herd)?;
     figure(figures, "a record, for each server that has it", Some(record), "B");
-    targets.add("a record per server", Bound::AtMost, 100.0, " B", Some(record));
+    targets.add("a record per server", Bound::AtMost, 100.0, "B", Some(record));
     let big = Processes::of_role(&program, Role::Herd { servers: BIG })?;
     let server = (big.memory()? as f64 - idle) / (BIG - 5) as f64;
     figure(figures, "an idle server with four links", Some(server), "B");
-    targets.add("an idle server with four links", Bound::AtMost, 12_000.0, " B", Some(server));
+    targets.add("an idle server with four links", Bound::AtMost, 12_000.0, "B", Some(server));
     Ok(())
 }
 
@@ -225,7 +225,7 @@ fn starts(plan: &Plan, figures: &mut Figures, targets: &mut Targets) -> io::Resu
         let times = numbers(Role::Starts { servers, repeats: plan.repeats })?;
         let p50 = median(times.iter().map(|&time| time as f64 / 1e6).collect());
         figure(figures, &format!("{servers} servers, from nothing until all links are up"), p50, "ms");
-        targets.add(&format!("links up, {servers} servers"), Bound::AtMost, limit, " ms", p50);
+        targets.add(&format!("links up, {servers} servers"), Bound::AtMost, limit, "ms", p50);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = *values.get(middle)?;
-    Some(if values.len() % 2 == 0 { f64::midpoint(values[middle - 1], upper) } else { upper })
+    Some(if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], upper) } else { upper })
 }
 
 /// Three digits, with `k` for thousands and `M` for millions.
@@ -20,6 +20,14 @@ pub(crate) fn short(value: f64) -> String {
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// A value and its unit: `17.2 kB`.
+pub(crate) fn with_unit(value: f64, unit: &str) -> String {
+    let text = short(value);
+    let digits = text.trim_end_matches(['k', 'M']);
+    let text = format!("{digits} {}{unit}", &text[digits.len()..]);
+    text.trim_end().to_owned()
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> String {
@@ -63,8 +71,8 @@ impl Targets {
             Bound::AtMost => ("at most", target / value),
         };
         let verdict = if share >= 1.0 { "met".to_owned() } else { format!("missed by {:.0} %", 100.0 * (1.0 - share)) };
-        let target = format!("{words} {target}{unit}");
-        self.0.push(vec![name.to_owned(), target, format!("{}{unit}", short(value)), verdict]);
+        let target = format!("{words} {}", with_unit(target, unit));
+        self.0.push(vec![name.to_owned(), target, with_unit(value, unit), verdict]);
     }
 }
 

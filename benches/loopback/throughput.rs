@@ -64,7 +64,7 @@ pub(crate) fn measure(plan: &Plan, targets: &mut Targets) -> io::Result<()> {
         let load = Load { ask, connections, in_flight };
         if let Some(row) = rows.iter().find(|row| row.load == load) {
             let name = format!("{}, against {}", row.name(), name(peer));
-            targets.add(&name, Bound::AtLeast, ratio, "x", ratio_to(&row.yields, peer));
+            targets.add(&name, Bound::AtLeast, ratio, "times", ratio_to(&row.yields, peer));
         }
     }
     Ok(())

@@ -404,8 +404,8 @@ fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
         statement: comparison.expected.clone(),
         step: entry.step,
         line: history.origin.line(entry.step),
-        verdict: if comparison.holds { Verdict::Passed } else { Verdict::Failed },
-        explanation: (!comparison.holds).then(|| Box::new(explanation)),
+        verdict: comparison.verdict,
+        explanation: (comparison.verdict != Verdict::Passed).then(|| Box::new(explanation)),
     })
 }
 

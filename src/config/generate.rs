@@ -9,6 +9,9 @@ use super::raw::{Generate, Shape};
 /// How often a random regular graph is drawn until it is simple and connected. From degree 3 on nearly every graph is.
 const ATTEMPTS: u32 = 1000;
 
+/// More links would take gigabytes.
+const MOST_LINKS: u64 = 5_000_000;
+
 /// The names of the servers, numbered from 1 and as wide as the last one.
 pub(super) fn names(n: u32) -> impl Iterator<Item = String> {
     let width = n.to_string().len().max(4);
@@ -18,16 +21,40 @@ pub(super) fn names(n: u32) -> impl Iterator<Item = String> {
 /// The links, as places of servers; an error says why there can be none.
 pub(super) fn links(rule: Generate, herd_seed: u64) -> Result<Vec<[u32; 2]>, String> {
     let n = rule.n;
+    check(rule)?;
     Ok(match rule.shape {
         Shape::Line => (1..n).map(|b| [b - 1, b]).collect(),
         Shape::Ring if n < 3 => return Err("a ring has at least 3 servers".into()),
         Shape::Ring => (0..n).map(|a| [a, (a + 1) % n]).collect(),
         Shape::Star => (1..n).map(|b| [0, b]).collect(),
-        Shape::Full => (0..n).flat_map(|a| (a + 1..n).map(move |b| [a, b])).collect(),
+        Shape::Full => pairs(n).collect(),
         Shape::Grid => grid(n),
         Shape::Tree => (1..n).map(|child| [(child - 1) / rule.degree.unwrap_or(2), child]).collect(),
         Shape::RandomRegular => random_regular(n, rule.degree, rule.seed.unwrap_or(herd_seed))?,
     })
+}
+
+/// Every two of `n`, in order.
+fn pairs(n: u32) -> impl Iterator<Item = [u32; 2]> {
+    (0..n).flat_map(move |a| (a + 1..n).map(move |b| [a, b]))
+}
+
+/// Refuses keys that say nothing about the shape at hand, and more links than a machine can hold.
+fn check(rule: Generate) -> Result<(), String> {
+    let regular = rule.shape == Shape::RandomRegular;
+    if rule.degree.is_some() && !regular && rule.shape != Shape::Tree {
+        return Err("`degree` means nothing for this shape".into());
+    }
+    if rule.seed.is_some() && !regular {
+        return Err("`seed` means nothing for this shape".into());
+    }
+    let per_server = match rule.shape {
+        Shape::Full => rule.n - 1,
+        Shape::RandomRegular => rule.degree.unwrap_or(0),
+        _ => return Ok(()),
+    };
+    let links = u64::from(rule.n) * u64::from(per_server) / 2;
+    if links > MOST_LINKS { Err(format!("{links} links are more than the {MOST_LINKS} there can be")) } else { Ok(()) }
 }
 
 fn grid(n: u32) -> Vec<[u32; 2]> {
@@ -54,8 +81,19 @@ fn random_regular(n: u32, degree: Option<u32>, seed: u64) -> Result<Vec<[u32; 2]
         return Err("with one neighbour each, more than two servers cannot be connected".into());
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let drawn = (0..ATTEMPTS).find_map(|_| draw(n, degree, &mut random).filter(|links| is_connected(n, links)));
+    let drawn = if degree > n / 2 {
+        draw_gaps(n, degree, &mut random)
+    } else {
+        (0..ATTEMPTS).find_map(|_| draw(n, degree, &mut random).filter(|links| is_connected(n, links)))
+    };
     drawn.ok_or_else(|| "no connected graph was found: raise `degree`".into())
+}
+
+/// Where most are linked with most, drawing links gets stuck at the end; who is *not* linked is easy to draw. Such a graph is
+/// connected: everybody is linked with at least half of the others.
+fn draw_gaps(n: u32, degree: u32, random: &mut ChaCha8Rng) -> Option<Vec<[u32; 2]>> {
+    let gaps = (0..ATTEMPTS).find_map(|_| draw(n, n - 1 - degree, random))?;
+    Some(pairs(n).filter(|pair| gaps.binary_search(pair).is_err()).collect())
 }
 
 fn draw(n: u32, degree: u32, random: &mut ChaCha8Rng) -> Option<Vec<[u32; 2]>> {
@@ -95,7 +133,7 @@ mod tests {
     use super::*;
 
     fn made(shape: Shape, n: u32, degree: Option<u32>) -> Vec<[u32; 2]> {
-        links(Generate { shape, n, degree, seed: Some(1), first_port: None }, 0).expect("there is such a graph")
+        links(Generate { shape, n, degree, seed: None, first_port: None }, 1).expect("there is such a graph")
     }
 
     #[test]
@@ -110,7 +148,7 @@ mod tests {
 
     #[test]
     fn random_regular_graphs_are_simple_connected_regular_and_the_same_for_a_seed() {
-        for (n, degree) in [(2, 1), (4, 3), (10, 3), (1000, 4), (50, 20)] {
+        for (n, degree) in [(2, 1), (4, 3), (10, 3), (1000, 4), (50, 20), (60, 58), (60, 59), (61, 50)] {
             let links = made(Shape::RandomRegular, n, Some(degree));
             let mut distinct = links.clone();
             distinct.dedup();

@@ -61,7 +61,7 @@ pub(super) struct Server {
     /// TCP port; 0 lets the system choose.
     pub(super) port: Located<u16>,
     /// Address or host name it listens on; 127.0.0.1 unless given.
-    pub(super) host: Option<String>,
+    pub(super) host: Option<Located<String>>,
     /// How far its clock is ahead, or, with a `-` before it, behind; nothing unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) clock: Option<i64>,
@@ -263,7 +263,7 @@ impl Server {
     fn read(table: &mut Table<'_>) -> Option<Self> {
         let name = table.required("name", |value| value.located(owned));
         let port = table.required("port", |value| value.located(|value| value.integer(0..=u16::MAX)));
-        let host = table.optional("host", owned);
+        let host = table.optional("host", |value| value.located(owned));
         let clock = table.optional("clock", |value| value.signed_duration().map(nanoseconds));
         // A server whose port is wrong is still one that links can name.
         let port = port.unwrap_or(Located { value: 0, span: table.span() });
@@ -345,13 +345,10 @@ impl Redial {
 
 impl Places {
     fn read(table: &mut Table<'_>) -> Option<Self> {
-        if let Some(key) = table.value("key") {
-            // Not read, not shown, and not among the known keys of the schema: it is a mistake with one remedy.
-            key.problems().hide(key.span());
-            let problem = key.error("a key does not belong in this file");
-            key.reject::<()>(problem.help(
-                "put it into the environment as HERDSIM_PLACES_KEY, or into a file of mode 0600 named by `key-file`",
-            ));
+        for name in ["key", "api-key", "api_key", "apikey", "token"] {
+            if let Some(key) = table.refused(name) {
+                refuse_key(key);
+            }
         }
         Some(Self {
             provider: table.optional("provider", Value::choice),
@@ -362,6 +359,15 @@ impl Places {
             budget: table.optional("budget", |value| value.integer(0..=i64::MAX as u64)),
         })
     }
+}
+
+/// A key is not read and not shown: it is a mistake with one remedy.
+fn refuse_key(key: Value<'_>) {
+    key.problems().hide(key.span());
+    key.problems()
+        .push(key.error("a key does not belong in this file").help(
+            "put it into the environment as HERDSIM_PLACES_KEY, or into a file of mode 0600 named by `key-file`",
+        ));
 }
 
 impl Limits {

@@ -81,11 +81,11 @@ impl Preset {
                 ["Holiday", "Wilkes"],
             ],
             Self::Y2016 => &[
-                ["Alford", "Ball"],
-                ["Ball", "Hamilton"],
+                ["Alford", "Hamilton"],
+                ["Alford", "Welsh"],
+                ["Ball", "Holiday"],
+                ["Ball", "Welsh"],
                 ["Hamilton", "Holiday"],
-                ["Holiday", "Welsh"],
-                ["Welsh", "Alford"],
             ],
         }
     }

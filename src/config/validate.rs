@@ -1,6 +1,7 @@
 //! From what a file says to a herd that can run: what goes together, and what does not.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -107,21 +108,39 @@ impl Validator<'_> {
 
     fn servers(&self, raw: &[Located<raw::Server>]) -> Vec<Server> {
         let mut names = BTreeMap::new();
-        let mut ports = BTreeMap::new();
         for Located { value, .. } in raw {
             self.check_name(&value.name);
             self.check_unique(&mut names, value.name.value.clone(), &value.name.span, "server", &value.name.value);
-            let host = value.host.clone().unwrap_or_else(|| LOOPBACK.into());
-            if value.port.value != 0 {
-                let shown = format!("{host}:{}", value.port.value);
-                self.check_unique(&mut ports, (host, value.port.value), &value.port.span, "address", &shown);
-            }
+            value.host.iter().for_each(|host| self.check_host(host));
         }
+        self.check_ports(raw);
         let made = raw.iter().map(|Located { value, .. }| {
-            let host = value.host.clone().unwrap_or_else(|| LOOPBACK.into());
-            server(value.name.value.clone(), host, value.port.value, value.clock.unwrap_or(0))
+            server(value.name.value.clone(), host(value).to_owned(), value.port.value, value.clock.unwrap_or(0))
         });
         made.collect()
+    }
+
+    fn check_host(&self, host: &Located<String>) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_name = !host.value.is_empty() && host.value.chars().all(allowed);
+        if !is_name && host.value.parse::<IpAddr>().is_err() {
+            let problem = self.error(&host.span, format!("{} is no address and no host name", quoted(&host.value)));
+            self.problems
+                .push(problem.help("write an address such as 127.0.0.1 or ::1, or a name; `port` is a key of its own"));
+        }
+    }
+
+    fn check_ports(&self, raw: &[Located<raw::Server>]) {
+        let mut by_port: BTreeMap<u16, Vec<&raw::Server>> = BTreeMap::new();
+        for server in raw.iter().map(|server| &server.value).filter(|server| server.port.value != 0) {
+            let others = by_port.entry(server.port.value).or_default();
+            if let Some(other) = others.iter().find(|other| share_ports(host(other), host(server))) {
+                let address = quoted(&format!("{}:{}", host(server), server.port.value));
+                let problem = self.error(&server.port.span, format!("address {address} is taken"));
+                self.problems.push(problem.related(other.port.span.clone(), "by this one"));
+            }
+            others.push(server);
+        }
     }
 
     fn check_name(&self, name: &Located<String>) {
@@ -267,6 +286,19 @@ impl From<raw::Distribution> for Distribution {
             raw::Distribution::LogNormal(sigma) => Self::LogNormal { sigma_percent: (sigma * 100.0).round() as u16 },
         }
     }
+}
+
+/// Where a server of the file listens.
+fn host(server: &raw::Server) -> &str {
+    server.host.as_ref().map_or(LOOPBACK, |host| &host.value)
+}
+
+/// Whether a port cannot be had on both hosts: they are one, or one of them is every address of the machine.
+fn share_ports(a: &str, b: &str) -> bool {
+    let one_name =
+        |host: &str| if host.eq_ignore_ascii_case("localhost") { LOOPBACK.into() } else { host.to_lowercase() };
+    let is_every_address = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    one_name(a) == one_name(b) || is_every_address(a) || is_every_address(b)
 }
 
 fn server(name: String, host: String, port: u16, clock_offset: i64) -> Server {

@@ -32,14 +32,7 @@ pub fn read<T>(
         return Err(Diagnostics::new(origin, text, problems));
     }
     let problems = Problems::default();
-    let mut root = Table {
-        entries: document.get_ref(),
-        span: 0..0,
-        known: Vec::new(),
-        missing: Vec::new(),
-        open: false,
-        problems: &problems,
-    };
+    let mut root = Table::new(document.get_ref(), 0..0, &problems);
     let value = read(&mut root);
     let top_level = root.finish();
     let (text, list) = problems.into_parts(text, &top_level);
@@ -56,13 +49,17 @@ pub fn read<T>(
 
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(text.len()..text.len());
-    let message = error.message();
-    match message.split_once(", expected ") {
-        Some((title, expected)) => Problem::error(span, title).label(format!("expected {expected}")),
-        None if message == "duplicate key" => {
-            Problem::error(span, message).help("keep one of the two; a list of several belongs between `[` and `]`")
+    let offending = text.get(span.clone()).unwrap_or_default();
+    match error.message().split_once(", expected ") {
+        Some(("string values must be quoted", _)) if offending.trim().is_empty() => {
+            Problem::error(span, "a value is missing").help("write one after the `=`, or remove the key")
         }
-        None => Problem::error(span, message),
+        Some((title, expected)) => Problem::error(span, title).label(format!("expected {expected}")),
+        None if error.message() == "duplicate key" => {
+            Problem::error(span, format!("duplicate key {}", quoted(offending)))
+                .help("keep one of the two; a list of several belongs between `[` and `]`")
+        }
+        None => Problem::error(span, error.message()),
     }
 }
 
@@ -308,7 +305,8 @@ impl<'a> Value<'a> {
             if let DeValue::Integer(number) = self.value {
                 let problem =
                     self.error(format!("{} needs a unit", self.subject)).label("a number alone could be anything");
-                return self.reject(problem.help(format!("write \"{number}ms\" or \"{number}s\"")));
+                let digits = number.as_str().trim_start_matches('-');
+                return self.reject(problem.help(format!("write \"{digits}ms\" or \"{digits}s\"")));
             }
             return self.mismatch("a duration such as \"250ms\"");
         };
@@ -348,14 +346,7 @@ impl<'a> Value<'a> {
     /// What `read` makes of a table. Keys that it does not ask for are reported.
     pub fn table<T>(self, read: impl FnOnce(&mut Table<'a>) -> Option<T>) -> Option<T> {
         let DeValue::Table(entries) = self.value else { return self.mismatch("a table") };
-        let mut table = Table {
-            entries,
-            span: self.span(),
-            known: Vec::new(),
-            missing: Vec::new(),
-            open: false,
-            problems: self.problems,
-        };
+        let mut table = Table::new(entries, self.span(), self.problems);
         let value = read(&mut table);
         table.finish();
         value
@@ -393,10 +384,16 @@ pub struct Table<'a> {
     missing: Vec<&'static str>,
     /// Whether its keys are names that its reader looks at by itself.
     open: bool,
+    /// Keys that are there and have been reported in another way than as unknown.
+    refused: Vec<&'static str>,
     problems: &'a Problems,
 }
 
 impl<'a> Table<'a> {
+    fn new(entries: &'a DeTable<'a>, span: Range<usize>, problems: &'a Problems) -> Self {
+        Self { entries, span, known: Vec::new(), missing: Vec::new(), open: false, refused: Vec::new(), problems }
+    }
+
     /// Where it stands: its braces, or its heading; empty for a whole file.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
@@ -447,6 +444,13 @@ impl<'a> Table<'a> {
         Some(Value::new(value, Subject { key, is_entry: false }, self.problems))
     }
 
+    /// The value of a key that exists only to be refused with words of its own: no suggestion ever names it.
+    pub fn refused(&mut self, key: &'static str) -> Option<Value<'a>> {
+        let value = self.entries.get(key)?;
+        self.refused.push(key);
+        Some(Value::new(value, Subject { key, is_entry: false }, self.problems))
+    }
+
     /// What `read` makes of the value of `key`; `None` also when the key is not there.
     pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<T> {
         self.value(key).and_then(read)
@@ -482,7 +486,8 @@ impl<'a> Table<'a> {
     }
 
     fn unknown(&self) -> Vec<Located<&'a str>> {
-        self.keys().into_iter().filter(|key| !self.known.contains(&key.value)).collect()
+        let expected = |key: &str| self.known.contains(&key) || self.refused.contains(&key);
+        self.keys().into_iter().filter(|key| !expected(key.value)).collect()
     }
 
     /// Reports what is missing and what is unknown; the known keys.
@@ -651,7 +656,7 @@ fault = []
         6 | after = -3
           |         ^^ a number alone could be anything
           |
-          = help: write "-3ms" or "-3s"
+          = help: write "3ms" or "3s"
 
         error: `name` is missing
          --> f.toml:8:1
@@ -719,13 +724,15 @@ fault = []
     #[test]
     fn all_errors_of_syntax_come_together_and_alone() {
         insta::assert_snapshot!(faults("a = \nb = 1\nb = 2\n[c\nd = 'x").unwrap_err(), @"
-        error: string values must be quoted
+        error: a value is missing
          --> f.toml:1:5
           |
         1 | a = 
-          |     ^ expected literal string
+          |     ^
+          |
+          = help: write one after the `=`, or remove the key
 
-        error: duplicate key
+        error: duplicate key `b`
          --> f.toml:3:1
           |
         3 | b = 2

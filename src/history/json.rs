@@ -656,7 +656,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::{ConvergedMode, Scope, VersionBound};
+    use crate::checker::{ConvergedMode, Scope, Verdict, VersionBound};
     use crate::history::build::{Builder, herd, line};
     use crate::wire::PosixTime;
 
@@ -725,7 +725,7 @@ mod tests {
                 name: "reply".into(),
                 expected: "AT *".into(),
                 actual: "? IAMAT".into(),
-                holds: false,
+                verdict: Verdict::Failed,
             }))
             .push(Fact::Waited(Duration::from_millis(2)))
             .push(Fact::StepEnded)

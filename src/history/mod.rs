@@ -9,7 +9,7 @@ pub mod json;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::checker::{Check, Threshold};
+use crate::checker::{Check, Threshold, Verdict};
 use crate::config::{Link, Redial, ServerId, Strategy, Topology};
 use crate::driver::{Action, Event, Hit, Observation, SessionId};
 use crate::time::Timestamp;
@@ -140,14 +140,14 @@ pub enum Fact {
 /// What a script wanted at a step, and what it got.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Comparison {
-    /// What was compared: `reply`, `deadline`.
+    /// What was compared: `reply`, `deadline`, `milestone`.
     pub name: String,
     /// What should be.
     pub expected: String,
     /// What is.
     pub actual: String,
-    /// Whether it is as it should be.
-    pub holds: bool,
+    /// Passed when it is as it should be; unproven when what should have been compared never came about.
+    pub verdict: Verdict,
 }
 
 impl History {

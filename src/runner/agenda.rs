@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::driver::Action;
+use crate::driver::{Action, Way};
 use crate::history::StepId;
 use crate::time::Timestamp;
 
@@ -22,12 +22,20 @@ pub(super) enum Planned {
 pub(super) struct Agenda {
     planned: BTreeMap<(Timestamp, u64), Planned>,
     added: u64,
+    /// When the last of everything known to come is due.
+    horizon: Timestamp,
 }
 
 impl Agenda {
     pub(super) fn add(&mut self, at: Timestamp, planned: Planned) {
         self.planned.insert((at, self.added), planned);
         self.added += 1;
+        self.expect_until(at);
+    }
+
+    /// Things will be added up to this time.
+    pub(super) fn expect_until(&mut self, at: Timestamp) {
+        self.horizon = self.horizon.max(at);
     }
 
     /// The time of the next thing.
@@ -35,9 +43,9 @@ impl Agenda {
         self.planned.first_key_value().map(|(&(at, _), _)| at)
     }
 
-    /// The time of the last thing.
-    pub(super) fn last(&self) -> Option<Timestamp> {
-        self.planned.last_key_value().map(|(&(at, _), _)| at)
+    /// When the last of everything known to come is due, or was.
+    pub(super) fn horizon(&self) -> Timestamp {
+        self.horizon
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,5 +56,15 @@ impl Agenda {
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<Planned> {
         let first = self.planned.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())
+    }
+
+    /// A way was mended before the second half of its fault, the cut after a hold, was due: that half is taken back.
+    pub(super) fn mended(&mut self, way: Way) {
+        self.planned.retain(|_, planned| {
+            let Planned::Actions(_, actions) = planned else { return true };
+            let cuts = actions.iter().any(|action| matches!(action, Action::Cut(_)));
+            actions.retain(|action| !matches!(action, Action::Cut(cut) | Action::Release(cut) if cuts && *cut == way));
+            !actions.is_empty()
+        });
     }
 }

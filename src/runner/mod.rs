@@ -10,11 +10,16 @@ mod workload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::driver::{Action, Driver, DriverError, Event, Observation, SessionId, Wait, Wiring};
+use bytes::Bytes;
+
+use crate::checker::Verdict;
+use crate::checker::words::short;
+use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait, Wiring};
 use crate::herd::Verb;
 use crate::history::{Comparison, Fact, History, Origin, StepId};
-use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Task, Until, When};
+use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use agenda::{Agenda, Planned};
 use milestone::{Held, Watch};
@@ -25,12 +30,31 @@ use workload::Running;
 pub trait Progress {
     /// A step begins.
     fn step(&self, step: StepId);
+
+    /// Whether the run is to stop where it is; asked now and then.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody waits.
 impl Progress for () {
     fn step(&self, _: StepId) {}
 }
+
+/// Why a run did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The driver cannot do what the script asks, as when a port is taken.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// It was to stop.
+    #[error("it was interrupted")]
+    Interrupted,
+}
+
+/// How many observations are taken between two looks at whether a run is to stop.
+const BETWEEN_LOOKS: u64 = 256;
 
 /// One run of a script. What has happened so far is in it at any time, so it may be given up half-way.
 pub struct Runner<'a, D> {
@@ -45,6 +69,8 @@ pub struct Runner<'a, D> {
     held: Held,
     talking: Talking,
     workloads: BTreeMap<StepId, Running>,
+    /// When the scenario must be over.
+    end: Timestamp,
     failed: bool,
 }
 
@@ -53,12 +79,10 @@ pub struct Runner<'a, D> {
 enum Goal {
     /// A time.
     Time(Timestamp),
-    /// All replies on this connection.
-    Replies(SessionId),
-    /// A workload has said everything and heard all replies.
-    Workload(StepId),
+    /// Everything this step has to say is said and answered.
+    Replies(StepId),
     Quiescent,
-    /// Everything planned has happened.
+    /// Everything planned has happened, and what waits for a milestone has happened or never will.
     Done,
     Milestone(Watch),
 }
@@ -79,6 +103,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             held: Held::new(follows_records),
             talking: Talking::default(),
             workloads: BTreeMap::new(),
+            end: Timestamp::MAX,
             failed: false,
         }
     }
@@ -87,23 +112,23 @@ impl<'a, D: Driver> Runner<'a, D> {
     ///
     /// # Errors
     ///
-    /// When the driver cannot do what the script asks, as when a port is taken. What does not go as the script says is in the
-    /// history.
-    pub async fn run(&mut self, progress: &impl Progress) -> Result<(), DriverError> {
+    /// When the driver cannot do what the script asks, or `progress` says that it is over. What does not go as the script
+    /// says is in the history.
+    pub async fn run(&mut self, progress: &impl Progress) -> Result<(), RunError> {
         let begun = self.driver.now();
-        let end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
+        self.end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
         // The links come up first: a script begins with a herd that is whole.
-        self.reach(&Goal::Quiescent, (begun + STEP_DEADLINE).min(end)).await?;
+        self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
         let begun = self.driver.now();
         for number in 0..self.script.steps.len() {
             let step = StepId(number as u32);
             progress.step(step);
-            self.take(step, begun, end).await?;
+            self.take(step, begun, progress).await?;
             if self.failed {
-                break;
+                return Ok(());
             }
         }
-        self.finish(end).await
+        self.finish(progress).await
     }
 
     /// What happened.
@@ -112,11 +137,11 @@ impl<'a, D: Driver> Runner<'a, D> {
     }
 
     /// Does a step in its turn, or plans it.
-    async fn take(&mut self, id: StepId, begun: Timestamp, end: Timestamp) -> Result<(), DriverError> {
+    async fn take(&mut self, id: StepId, begun: Timestamp, progress: &impl Progress) -> Result<(), RunError> {
         let step = &self.script.steps[id.index()];
         let now = self.driver.now();
         match &step.when {
-            When::InTurn => return self.take_in_turn(id, end).await,
+            When::InTurn => return self.take_in_turn(id, progress).await,
             When::At(after) => self.agenda.add(begun + *after, Planned::Step(id)),
             When::After(after) => self.agenda.add(now + *after, Planned::Step(id)),
             When::Milestone(milestone) => self.watches.push((Watch::new(milestone.clone()), id)),
@@ -124,23 +149,19 @@ impl<'a, D: Driver> Runner<'a, D> {
         Ok(())
     }
 
-    async fn take_in_turn(&mut self, id: StepId, end: Timestamp) -> Result<(), DriverError> {
+    async fn take_in_turn(&mut self, id: StepId, progress: &impl Progress) -> Result<(), RunError> {
         let step = &self.script.steps[id.index()];
         self.current = Some(id);
         self.record(Some(id), Fact::StepBegan);
-        let begun = self.driver.now();
-        let goal = self.begin(id).await?;
-        if let Some(goal) = goal {
-            let deadline = (begun + step.asked() + step.deadline).min(end);
-            if !self.reach(&goal, deadline).await? {
-                self.overdue(id, deadline == end);
+        if let Some(goal) = self.begin(id).await? {
+            if !self.reach(&goal, step.asked() + step.deadline, progress).await? {
+                self.overdue(id);
             }
             if let Goal::Quiescent = goal {
                 let quiescent = self.driver.quiescent();
                 self.record(Some(id), Fact::Quiescent(quiescent));
             }
         }
-        self.compare(id);
         self.record(Some(id), Fact::StepEnded);
         Ok(())
     }
@@ -150,15 +171,16 @@ impl<'a, D: Driver> Runner<'a, D> {
         let step = &self.script.steps[id.index()];
         match &step.task {
             Task::Talk(talk) => {
-                let session = self.say(id, talk).await?;
-                Ok(Some(Goal::Replies(session)))
+                self.say(id, talk).await?;
+                Ok(Some(Goal::Replies(id)))
             }
             Task::Workload(workload) => {
                 let running = Running::new(workload, id, self.history.seed, self.driver.now());
                 let (first, background) = (running.due(), workload.background);
                 self.workloads.insert(id, running);
                 self.agenda.add(first, Planned::Command(id));
-                Ok((!background).then_some(Goal::Workload(id)))
+                self.agenda.expect_until(first + workload.duration());
+                Ok((!background).then_some(Goal::Replies(id)))
             }
             Task::Close { session } => self.close(id, session).await,
             Task::Herd(verbs) => self.break_or_mend(id, verbs).await,
@@ -200,39 +222,73 @@ impl<'a, D: Driver> Runner<'a, D> {
     async fn apply(&mut self, step: StepId, action: Action) -> Result<(), DriverError> {
         let at = self.driver.now();
         let hit = self.driver.apply(action.clone()).await?;
+        if let Action::Heal(way) | Action::Release(way) = action {
+            self.agenda.mended(way);
+        }
         self.history.push(at, Some(step), Fact::Did { action, hit });
         Ok(())
     }
 
-    /// Lets time pass until the goal is reached; `false` when it is not by the deadline.
-    async fn reach(&mut self, goal: &Goal, deadline: Timestamp) -> Result<bool, DriverError> {
+    /// Lets time pass until the goal is reached; `false` when it is not within `allowed`, counted from now or, where all that
+    /// is planned must have happened, from the last of it; and also as soon as it never can be reached any more.
+    async fn reach(&mut self, goal: &Goal, allowed: Duration, progress: &impl Progress) -> Result<bool, RunError> {
+        let begun = self.driver.now();
         let mut watch = match goal {
             Goal::Milestone(watch) => Some(watch.clone()),
             _ => None,
         };
-        loop {
+        for looks in 0_u64.. {
+            if looks.is_multiple_of(BETWEEN_LOOKS) && progress.is_over() {
+                return Err(RunError::Interrupted);
+            }
             self.do_what_is_due().await?;
-            let until = self.agenda.next().unwrap_or(Timestamp::MAX).min(deadline);
-            let (reached, wait) = match goal {
-                Goal::Time(time) => (self.driver.now() >= *time, Wait::Until(until.min(*time))),
-                Goal::Replies(session) => (self.talking.awaited(*session) == 0, Wait::Until(until)),
-                Goal::Workload(step) => (self.is_workload_done(*step), Wait::Until(until)),
-                Goal::Done => (self.agenda.is_empty() && self.talking.all_awaited() == 0, Wait::Until(until)),
-                Goal::Quiescent => (false, Wait::Quiescent(until)),
-                Goal::Milestone(_) => {
-                    (watch.as_ref().is_some_and(|watch| watch.is_reached(&self.held)), Wait::Until(until))
-                }
-            };
-            if reached {
+            if self.is_reached(goal, watch.as_ref()) {
                 return Ok(true);
             }
-            match self.driver.next(wait).await {
+            let from = if let Goal::Done = goal { self.agenda.horizon().max(begun) } else { begun };
+            let deadline = (from + allowed).min(self.end);
+            match self.driver.next(self.wait(goal, deadline)).await {
                 Some(observation) => self.see(observation, watch.as_mut()),
-                None if matches!(goal, Goal::Quiescent) && self.driver.quiescent() => return Ok(true),
+                None if self.is_at_rest(goal) => return Ok(matches!(goal, Goal::Quiescent | Goal::Done)),
                 None if self.driver.now() >= deadline => return Ok(false),
                 None => {}
             }
         }
+        unreachable!("the deadline comes first")
+    }
+
+    fn is_reached(&self, goal: &Goal, watch: Option<&Watch>) -> bool {
+        match goal {
+            Goal::Time(time) => self.driver.now() >= *time,
+            Goal::Replies(step) => {
+                self.talking.awaited(*step) == 0 && self.workloads.get(step).is_none_or(Running::is_over)
+            }
+            Goal::Done => self.agenda.is_empty() && self.watches.is_empty() && self.talking.unanswered().is_empty(),
+            Goal::Quiescent => false,
+            Goal::Milestone(_) => watch.is_some_and(|watch| watch.is_reached(&self.held)),
+        }
+    }
+
+    /// How far the driver is to go before the goal is looked at again. Once nothing is planned, the herd's coming to rest is
+    /// the end of all hope.
+    fn wait(&self, goal: &Goal, deadline: Timestamp) -> Wait {
+        let until = self.agenda.next().unwrap_or(Timestamp::MAX).min(deadline);
+        match goal {
+            Goal::Time(time) => Wait::Until(until.min(*time)),
+            Goal::Quiescent => Wait::Quiescent(until),
+            _ if self.agenda.is_empty() => Wait::Quiescent(until),
+            _ => Wait::Until(until),
+        }
+    }
+
+    /// Whether nothing will happen any more that could bring the goal nearer, which for quiescence is the goal.
+    fn is_at_rest(&self, goal: &Goal) -> bool {
+        let is_waiting = match goal {
+            Goal::Time(_) => return false,
+            Goal::Quiescent => false,
+            _ => !self.agenda.is_empty(),
+        };
+        !is_waiting && self.driver.quiescent()
     }
 
     /// Everything on the agenda whose time has come.
@@ -273,73 +329,94 @@ impl<'a, D: Driver> Runner<'a, D> {
     }
 
     fn see(&mut self, observation: Observation, watch: Option<&mut Watch>) {
-        match &observation.event {
-            Event::Replied { session, reply } => self.talking.heard(*session, reply),
-            Event::SessionLost { session, .. } => self.talking.lost(*session),
-            event => {
-                self.held.follow(event);
-                for watch in watch.into_iter().chain(self.watches.iter_mut().map(|(watch, _)| watch)) {
-                    watch.follow(event);
+        self.held.follow(&observation.event);
+        for watch in watch.into_iter().chain(self.watches.iter_mut().map(|(watch, _)| watch)) {
+            watch.follow(&observation.event);
+        }
+        match observation.event {
+            Event::Replied { session, ref reply } => {
+                let (step, reply) = (self.talking.heard(session), reply.clone());
+                self.history.saw(step.or(self.current), observation);
+                if let Some(step) = step.filter(|&step| self.talking.awaited(step) == 0) {
+                    self.compare(step, Some(&reply));
                 }
             }
+            Event::SessionLost { session, .. } => {
+                self.history.saw(self.current, observation);
+                for step in self.talking.lost(session) {
+                    self.compare(step, None);
+                }
+            }
+            _ => self.history.saw(self.current, observation),
         }
-        self.history.saw(self.current, observation);
-    }
-
-    fn is_workload_done(&self, step: StepId) -> bool {
-        self.workloads.get(&step).is_none_or(Running::is_over) && self.talking.all_awaited() == 0
     }
 
     /// Lets everything that is planned and under way come to its end.
-    async fn finish(&mut self, end: Timestamp) -> Result<(), DriverError> {
+    async fn finish(&mut self, progress: &impl Progress) -> Result<(), RunError> {
         self.current = None;
-        if self.failed {
-            return Ok(());
-        }
-        // What is planned takes as long as it was asked to; only what comes after that is bounded.
-        let last = self.agenda.last().unwrap_or(self.driver.now());
-        self.reach(&Goal::Done, (last + STEP_DEADLINE).min(end)).await?;
-        let settled = self.reach(&Goal::Quiescent, (self.driver.now() + STEP_DEADLINE).min(end)).await?;
+        let settled = loop {
+            let done = self.reach(&Goal::Done, STEP_DEADLINE, progress).await?;
+            let settled = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
+            // On its way to rest the herd may have reached a milestone, and something is planned again.
+            if !done || !settled || self.agenda.is_empty() {
+                break settled;
+            }
+        };
         self.record(None, Fact::Quiescent(settled));
+        for step in self.talking.unanswered() {
+            self.compare(step, None);
+        }
+        self.tell_what_never_came();
         Ok(())
     }
 
-    /// Whether a reply was as the script says.
-    fn compare(&mut self, id: StepId) {
-        let Task::Talk(talk) = &self.script.steps[id.index()].task else { return };
-        let Some(expectation) = &talk.expect else { return };
-        let reply = self.talking.last_reply(&talk.session);
-        let result = reply.as_ref().map_or(Err("no reply".to_owned()), |reply| expectation.matches(reply));
-        let (holds, actual) = match result {
-            Ok(()) => (true, String::from_utf8_lossy(reply.as_deref().unwrap_or_default()).trim_end().to_owned()),
-            Err(actual) => (false, actual),
+    /// Whether the last reply to a step was as the script says; `None`: none will come.
+    fn compare(&mut self, id: StepId, reply: Option<&Bytes>) {
+        let Task::Talk(Talk { expect: Some(expectation), .. }) = &self.script.steps[id.index()].task else { return };
+        let (verdict, actual) = match expectation.matches(reply.map(|reply| &**reply)) {
+            Ok(()) => (Verdict::Passed, String::from_utf8_lossy(reply.map_or(&[], |reply| reply)).trim_end().into()),
+            Err(actual) => (Verdict::Failed, actual),
         };
-        let name = "reply".into();
-        self.record(Some(id), Fact::Compared(Comparison { name, expected: expectation.to_string(), actual, holds }));
+        self.found(id, "reply", expectation.to_string(), actual, verdict);
     }
 
-    /// A step took longer than it may: the script ends there.
-    fn overdue(&mut self, id: StepId, by_scenario: bool) {
+    /// A step was not done in time, or never can be: the script ends there.
+    fn overdue(&mut self, id: StepId) {
         self.failed = true;
         let step = &self.script.steps[id.index()];
-        let limit = match self.script.deadline.filter(|_| by_scenario) {
-            Some(deadline) => format!("the scenario ends within {deadline:?}"),
-            None => format!("the step is done within {:?}", step.asked() + step.deadline),
+        let limit = match self.script.deadline.filter(|_| self.driver.now() >= self.end) {
+            Some(deadline) => format!("the scenario ends within {}", short(deadline)),
+            None => format!("the step is done within {}", short(step.asked() + step.deadline)),
         };
-        let actual = self.why_not_done(&step.task);
-        let comparison = Comparison { name: "deadline".into(), expected: limit, actual, holds: false };
-        self.record(Some(id), Fact::Compared(comparison));
+        let mut actual = self.why_not_done(id, &step.task);
+        if self.agenda.is_empty() && self.driver.quiescent() {
+            actual += ", and nothing is in flight or due in the herd any more";
+        }
+        self.found(id, "deadline", limit, actual, Verdict::Failed);
     }
 
-    fn why_not_done(&self, task: &Task) -> String {
+    fn why_not_done(&self, id: StepId, task: &Task) -> String {
         match task {
-            Task::Talk(_) | Task::Workload(_) => {
-                format!("{} replies have not come", self.talking.all_awaited())
-            }
+            Task::Talk(_) | Task::Workload(_) => match self.talking.awaited(id) {
+                1 => "one reply has not come".into(),
+                replies => format!("{replies} replies have not come"),
+            },
             Task::Until(Until::Quiescent) => "something is still in flight or due in the herd".into(),
             Task::Until(Until::Milestone(_)) => "it has not happened".into(),
             _ => "it is not done".into(),
         }
+    }
+
+    /// What was to be done on a milestone that never came proves nothing.
+    fn tell_what_never_came(&mut self) {
+        for (_, step) in std::mem::take(&mut self.watches) {
+            let expected = format!("{}, when its time has come", self.script.steps[step.index()].shown.text);
+            self.found(step, "milestone", expected, "what it waits for never happened".into(), Verdict::Unproven);
+        }
+    }
+
+    fn found(&mut self, step: StepId, name: &str, expected: String, actual: String, verdict: Verdict) {
+        self.record(Some(step), Fact::Compared(Comparison { name: name.into(), expected, actual, verdict }));
     }
 
     fn record(&mut self, step: Option<StepId>, fact: Fact) {
@@ -347,3 +424,6 @@ impl<'a, D: Driver> Runner<'a, D> {
         self.history.push(now, step, fact);
     }
 }
+
+#[cfg(test)]
+mod tests;

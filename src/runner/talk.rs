@@ -1,6 +1,7 @@
 //! Clients of a script: their connections, what they say, and the replies that are still to come.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -15,45 +16,53 @@ use crate::time::Timestamp;
 pub(super) struct Talking {
     sessions: BTreeMap<SessionKey, SessionId>,
     opened: u32,
-    /// Replies to come, by connection; only where there are any.
-    awaited: BTreeMap<SessionId, u64>,
-    all_awaited: u64,
-    /// The last reply on each connection that a step may ask about.
-    replies: BTreeMap<SessionId, Bytes>,
-    /// Whose connection the last command of each talker went over, also when it is gone.
-    last_used: BTreeMap<SessionKey, SessionId>,
+    /// Whose replies are still to come, by connection and in their order; only where there are any. As long as what the
+    /// script said and nobody answered.
+    queues: BTreeMap<SessionId, VecDeque<StepId>>,
+    /// Replies still to come, by step; only where there are any.
+    awaited: BTreeMap<StepId, u64>,
     /// The last time that a client's clock was read.
     last_time: Option<Timestamp>,
 }
 
 impl Talking {
-    /// Replies that are still to come on a connection.
-    pub(super) fn awaited(&self, session: SessionId) -> u64 {
-        self.awaited.get(&session).copied().unwrap_or(0)
+    /// Replies that are still to come to what a step said.
+    pub(super) fn awaited(&self, step: StepId) -> u64 {
+        self.awaited.get(&step).copied().unwrap_or(0)
     }
 
-    /// Replies that are still to come at all.
-    pub(super) fn all_awaited(&self) -> u64 {
-        self.all_awaited
+    /// Steps that replies are still to come to.
+    pub(super) fn unanswered(&self) -> Vec<StepId> {
+        self.awaited.keys().copied().collect()
     }
 
-    pub(super) fn heard(&mut self, session: SessionId, reply: &Bytes) {
-        if let Some(awaited) = self.awaited.get_mut(&session) {
-            *awaited -= 1;
-            self.all_awaited -= 1;
-            if *awaited == 0 {
-                self.awaited.remove(&session);
+    /// The step that a reply on this connection answers.
+    pub(super) fn heard(&mut self, session: SessionId) -> Option<StepId> {
+        let queue = self.queues.get_mut(&session)?;
+        let step = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&session);
+        }
+        self.settle(step);
+        Some(step)
+    }
+
+    /// The connection is gone: no reply comes any more, and the next command opens another. The steps that wait in vain.
+    pub(super) fn lost(&mut self, session: SessionId) -> Vec<StepId> {
+        self.sessions.retain(|_, known| *known != session);
+        let mut steps = Vec::from(self.queues.remove(&session).unwrap_or_default());
+        steps.iter().for_each(|&step| self.settle(step));
+        steps.dedup();
+        steps
+    }
+
+    fn settle(&mut self, step: StepId) {
+        if let Entry::Occupied(mut awaited) = self.awaited.entry(step) {
+            *awaited.get_mut() -= 1;
+            if *awaited.get() == 0 {
+                awaited.remove();
             }
         }
-        if let Some(last) = self.replies.get_mut(&session) {
-            *last = reply.clone();
-        }
-    }
-
-    /// The connection is gone: no reply comes any more, and the next command opens another.
-    pub(super) fn lost(&mut self, session: SessionId) {
-        self.all_awaited -= self.awaited.remove(&session).unwrap_or(0);
-        self.sessions.retain(|_, known| *known != session);
     }
 
     /// Takes a connection out of use.
@@ -61,16 +70,10 @@ impl Talking {
         self.sessions.remove(key)
     }
 
-    /// What the last command of a talker was answered with.
-    pub(super) fn last_reply(&self, key: &SessionKey) -> Option<Bytes> {
-        let reply = self.replies.get(self.last_used.get(key)?)?;
-        Some(reply.clone()).filter(|reply| !reply.is_empty())
-    }
-
-    fn expect(&mut self, session: SessionId, replies: u64) {
+    fn expect(&mut self, session: SessionId, step: StepId, replies: u64) {
         if replies > 0 {
-            *self.awaited.entry(session).or_insert(0) += replies;
-            self.all_awaited += replies;
+            *self.awaited.entry(step).or_insert(0) += replies;
+            self.queues.entry(session).or_default().extend((0..replies).map(|_| step));
         }
     }
 
@@ -83,8 +86,8 @@ impl Talking {
 }
 
 impl<D: Driver> Runner<'_, D> {
-    /// Says what a step says; over which connection.
-    pub(super) async fn say(&mut self, step: StepId, talk: &Talk) -> Result<SessionId, DriverError> {
+    /// Says what a step says.
+    pub(super) async fn say(&mut self, step: StepId, talk: &Talk) -> Result<(), DriverError> {
         let bytes = match &talk.said {
             Said::Bytes(bytes) => bytes.clone(),
             Said::Iamat { client, location, time } => match time {
@@ -92,12 +95,7 @@ impl<D: Driver> Runner<'_, D> {
                 ClientTime::Clock(ahead) => self.iamat(client, location, *ahead),
             },
         };
-        let session = self.send(step, &talk.session, bytes, talk.finish, talk.replies).await?;
-        if talk.expect.is_some() {
-            self.talking.replies.insert(session, Bytes::new());
-        }
-        self.talking.last_used.insert(talk.session.clone(), session);
-        Ok(session)
+        self.send(step, &talk.session, bytes, talk.finish, talk.replies).await
     }
 
     /// An `IAMAT` with the time of a clock that is this many nanoseconds ahead.
@@ -114,15 +112,15 @@ impl<D: Driver> Runner<'_, D> {
         bytes: Bytes,
         finish: bool,
         replies: u64,
-    ) -> Result<SessionId, DriverError> {
+    ) -> Result<(), DriverError> {
         let session = self.session(step, key);
-        self.talking.expect(session, replies);
+        self.talking.expect(session, step, replies);
         self.apply(step, Action::Send { session, server: key.via, bytes, finish }).await?;
         if finish {
             // Its writing side is closed: nothing can follow on it.
             self.talking.forget(key);
         }
-        Ok(session)
+        Ok(())
     }
 
     fn session(&mut self, step: StepId, key: &SessionKey) -> SessionId {

@@ -132,7 +132,6 @@ impl<D: Driver> Runner<'_, D> {
             Some(location) => self.iamat(&client, &location, 0),
             None => Bytes::from(format!("WHATSAT {client} {READ}\n")),
         };
-        self.send(step, &SessionKey { name: Some(client), via }, bytes, false, 1).await?;
-        Ok(())
+        self.send(step, &SessionKey { name: Some(client), via }, bytes, false, 1).await
     }
 }

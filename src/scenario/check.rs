@@ -152,6 +152,19 @@ pub(super) fn expected(table: &mut Table<'_>, names: &Names<'_>) -> Option<Expec
     Some(expected)
 }
 
+/// `expect = "violated: NAME"`: the whole scenario is a counterexample.
+pub(super) fn counterexample(value: Value<'_>, names: &Names<'_>) -> Option<Expected> {
+    let Some(name) = value.text()?.strip_prefix("violated:").map(str::trim) else {
+        return value.mismatch("a table, or \"violated: \" and the name of an assertion");
+    };
+    let Some(assertion) = Assertion::plain(name) else {
+        let problem = value.error(format!("there is no assertion {} without parameters", quoted(name)));
+        return value.reject(problem.suggest(name, Assertion::NAMES, "write it as a table with `violated = true`"));
+    };
+    let check = Check::new(assertion, When::End, None, &server_names(names)).inverted();
+    Some(Expected { checks: vec![check], thresholds: Vec::new() })
+}
+
 /// `converged = true`, `converged = { within = "500ms" }`, `converged = "violated"`.
 fn at_end(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Check> {
     let check = |assertion| Check::new(assertion, When::End, None, &server_names(names));

@@ -49,15 +49,20 @@ impl Settings {
         settings
     }
 
-    /// Every choice of the matrix, the last variable changing fastest.
+    /// Leaves a variable out of the matrix: the command line says what it is.
+    pub(super) fn fix(&mut self, name: Option<&str>) {
+        self.matrix.retain(|(axis, _)| Some(axis.as_str()) != name);
+    }
+
+    /// Every choice of the matrix, the last variable changing fastest; a variable that is given is not chosen.
     pub(super) fn variants(&self, given: &Variables) -> Vec<Variant> {
-        let choices =
-            self.matrix.iter().fold(vec![Vec::new()], |choices: Vec<Vec<(String, String)>>, (name, values)| {
-                let longer = choices.into_iter().flat_map(|choice| {
-                    values.iter().map(move |value| [choice.clone(), vec![(name.clone(), value.clone())]].concat())
-                });
-                longer.collect()
+        let open = self.matrix.iter().filter(|(name, _)| !given.contains_key(name));
+        let choices = open.fold(vec![Vec::new()], |choices: Vec<Vec<(String, String)>>, (name, values)| {
+            let longer = choices.into_iter().flat_map(|choice| {
+                values.iter().map(move |value| [choice.clone(), vec![(name.clone(), value.clone())]].concat())
             });
+            longer.collect()
+        });
         let variant = |choice: Vec<(String, String)>| {
             let name = choice.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
             let chosen: Variables = choice.into_iter().collect();

@@ -28,7 +28,7 @@ use crate::herd::Verb;
 use crate::history::{self, DriverKind};
 
 pub use expand::Variables;
-pub use read::{Cases, Overrides, is_scenario, load};
+pub use read::{Cases, Overrides, is_scenario, load, parse};
 pub use reply::{Expectation, Field};
 pub use schema::schema;
 

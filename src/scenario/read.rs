@@ -14,7 +14,7 @@ use crate::config::{self, LoadError, Strategy, Topology};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
 use crate::driver::Wiring;
 use crate::history::DriverKind;
-use crate::wire::{Command, parse};
+use crate::wire::{self, Command};
 
 /// What the command line says instead of the files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +45,7 @@ impl Choice for DriverKind {
 /// When the file cannot be read, or something in it is wrong; all that is wrong with it comes together.
 pub fn load(path: &Path, variables: &Variables, overrides: &Overrides) -> Result<Cases, LoadError> {
     let text = read_text(path).map_err(|source| LoadError::Read { path: path.display().to_string(), source })?;
-    cases(path, &text, variables, overrides).map_err(LoadError::Invalid)
+    parse(path, &text, variables, overrides).map_err(LoadError::Invalid)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -59,16 +59,26 @@ pub fn is_scenario(path: &Path) -> bool {
     ["title", "step"].iter().any(|key| document.get_ref().contains_key(*key))
 }
 
-fn cases(path: &Path, text: &str, variables: &Variables, overrides: &Overrides) -> Result<Cases, Diagnostics> {
+/// Reads the cases of the text of a scenario file that lies, or would lie, at `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong with the text.
+pub fn parse(path: &Path, text: &str, variables: &Variables, overrides: &Overrides) -> Result<Cases, Diagnostics> {
     let origin = path.display().to_string();
     let mut scripts = Vec::new();
     let mut warnings = Diagnostics::new(&*origin, text, Vec::new());
-    for variant in Settings::of(text).variants(variables) {
+    let mut settings = Settings::of(text);
+    settings.fix(overrides.strategy.map(|_| "strategy"));
+    settings.fix(overrides.seed.map(|_| "seed"));
+    for variant in settings.variants(variables) {
         let applied = variant.apply(text).map_err(|problems| Diagnostics::new(&*origin, text, problems))?;
         let case = Case { path, text: &applied, variant: &variant, variables, overrides };
         let (script, said) = read(&origin, &applied, |table| case.script(table))?;
         scripts.push(script);
-        warnings = said;
+        if warnings.is_empty() {
+            warnings = said;
+        }
     }
     if scripts.is_empty() {
         let problem =
@@ -109,7 +119,10 @@ impl Case<'_> {
         };
         let names = Names::new(&topology);
         let steps = self.steps(table, &header, &names);
-        let expected = table.optional("expect", |value| value.table(|table| check::expected(table, &names)));
+        let expected = table.optional("expect", |value| match value.peek_text() {
+            Some(_) => check::counterexample(value, &names),
+            None => value.table(|table| check::expected(table, &names)),
+        });
         let expected = expected.unwrap_or_default();
         for problem in names.never_mentioned() {
             table.problems().push(problem);
@@ -173,7 +186,13 @@ impl Case<'_> {
             return value.table(|table| config::topology(table, "scenario"));
         };
         match config::load(&self.beside(path)) {
-            Ok(loaded) => Some(loaded.topology),
+            Ok(loaded) => {
+                if !loaded.warnings.is_empty() {
+                    let problem = Problem::warning(value.span(), "this herd file has warnings");
+                    value.problems().push(problem.note(loaded.warnings.render(ErrorFormat::Short, false)));
+                }
+                Some(loaded.topology)
+            }
             Err(LoadError::Invalid(problems)) => {
                 let problem = value.error("something is wrong in this herd file");
                 value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
@@ -183,39 +202,56 @@ impl Case<'_> {
     }
 
     fn beside(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        beside(self.path, path)
     }
 
     fn steps(&self, table: &mut Table<'_>, header: &Header, names: &Names<'_>) -> Steps {
         let mut steps = Steps::default();
-        let include = |value: Value<'_>| value.each(|entry| self.include(entry, header, names, &mut steps));
-        table.optional("include", include);
+        let mut chain = vec![self.path.to_owned()];
+        table.optional("include", |value| {
+            value.each(|entry| self.include(entry, &mut chain, header, names, &mut steps))
+        });
         let reading = Reading { names, text: self.text, file: None, unrealistic: header.unrealistic };
         table.optional("step", |value| value.each(|entry| reading.step(entry, &mut steps)));
         steps
     }
 
-    /// The steps of another scenario file, which come first.
-    fn include(&self, value: Value<'_>, header: &Header, names: &Names<'_>, into: &mut Steps) -> Option<()> {
-        let path = self.beside(value.text()?);
+    /// The steps of another scenario file, which come first; those of the files it includes before them. `chain` are the
+    /// files that lead here.
+    fn include(
+        &self,
+        value: Value<'_>,
+        chain: &mut Vec<PathBuf>,
+        header: &Header,
+        names: &Names<'_>,
+        into: &mut Steps,
+    ) -> Option<()> {
+        let path = beside(chain.last().map_or(self.path, |file| file), value.text()?);
         let shown = path.display().to_string();
+        if chain.contains(&path) {
+            return value.reject(value.error(format!("{shown} includes itself")));
+        }
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => return value.reject(value.error(format!("cannot read {shown}: {error}"))),
         };
-        let variants = Settings::of(&text)
-            .variants(&[self.variables.clone(), self.variant.chosen.clone()].into_iter().flatten().collect());
-        let applied = variants.first().map_or(Ok(text.clone()), |variant| variant.apply(&text));
+        let given = [self.variables.clone(), self.variant.chosen.clone()].into_iter().flatten().collect();
+        let variants = Settings::of(&text).variants(&given);
+        let applied = variants.first().map_or_else(|| Ok(text.clone()), |variant| variant.apply(&text));
         let applied = match applied {
             Ok(applied) => applied,
             Err(problems) => return refuse_include(value, &Diagnostics::new(shown, text, problems)),
         };
         let reading = Reading { names, text: &applied, file: Some(shown.clone()), unrealistic: header.unrealistic };
+        chain.push(path);
         let result = read(&shown, &applied, |table| {
             // Its own herd, title and expectations are those of another scenario.
             table.all();
-            table.optional("step", |value| value.each(|entry| reading.step(entry, into)))
+            table.optional("include", |value| value.each(|entry| self.include(entry, chain, header, names, into)));
+            table.optional("step", |value| value.each(|entry| reading.step(entry, into)));
+            Some(())
         });
+        chain.pop();
         match result {
             Ok(_) => Some(()),
             Err(problems) => refuse_include(value, &problems),
@@ -223,9 +259,15 @@ impl Case<'_> {
     }
 }
 
+/// A path as a file names it.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
 fn refuse_include(value: Value<'_>, problems: &Diagnostics) -> Option<()> {
     let problem = value.error("something is wrong in this file");
-    value.reject(problem.note(problems.render(ErrorFormat::Short, false)))
+    // As help, which the short format shows as well, however deep the file lies.
+    value.reject(problem.help(problems.render(ErrorFormat::Short, false)))
 }
 
 /// What holds of every herd, unless the scenario asserts the contrary or makes it impossible.
@@ -246,5 +288,5 @@ fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology
 fn speaks_as_server(step: &Step) -> bool {
     let Task::Talk(talk) = &step.task else { return false };
     let Said::Bytes(bytes) = &talk.said else { return false };
-    bytes.split(|&byte| byte == b'\n').any(|line| matches!(parse(line), Command::At(_)))
+    bytes.split(|&byte| byte == b'\n').any(|line| matches!(wire::parse(line), Command::At(_)))
 }

@@ -17,6 +17,8 @@ pub struct Expectation {
     pub status: Option<String>,
     /// Whether the command is refused.
     pub refused: Option<bool>,
+    /// Whether no reply comes, because the connection ends or is not even made.
+    pub lost: bool,
 }
 
 /// A field of an `AT` line.
@@ -44,15 +46,19 @@ impl Field {
 }
 
 impl Expectation {
-    /// Whether a reply is so.
+    /// Whether a reply is so; `None`: none comes.
     ///
     /// # Errors
     ///
     /// What it is instead.
-    pub fn matches(&self, reply: &[u8]) -> Result<(), String> {
+    pub fn matches(&self, reply: Option<&[u8]>) -> Result<(), String> {
+        let Some(reply) = reply else {
+            return if self.lost { Ok(()) } else { Err("no reply".into()) };
+        };
         let text = String::from_utf8_lossy(reply);
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let holds = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(first))
+        let holds = !self.lost
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(first))
             && self.refused.is_none_or(|refused| first.starts_with('?') == refused)
             && self.fields_match(first)
             && self.places_match(rest);
@@ -89,6 +95,9 @@ impl Expectation {
 
 impl fmt::Display for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lost {
+            return f.write_str("no reply");
+        }
         let pattern = self.pattern.iter().map(|pattern| format!("like `{pattern}`"));
         let fields = self.fields.iter().map(|(field, value)| format!("with {} {value}", field.name()));
         let results = self.results.iter().map(|results| format!("with {results} places"));
@@ -107,13 +116,16 @@ mod tests {
     fn replies_are_compared_with_what_is_given_only() {
         let reply = b"AT Clark +0.1 kiwi +1+1 5\n{\"results\": [1], \"status\": \"OK\"}\n\n";
         let field = |field, value: &str| Expectation { fields: vec![(field, value.into())], ..Expectation::default() };
-        assert_eq!(Expectation::default().matches(reply), Ok(()));
-        assert_eq!(field(Field::Server, "Clark").matches(reply), Ok(()));
-        assert_eq!(field(Field::Time, "6").matches(reply), Err("AT Clark +0.1 kiwi +1+1 5 and places".into()));
-        assert_eq!(field(Field::Server, "Clark").matches(b"? WHATSAT\n"), Err("? WHATSAT".into()));
+        assert_eq!(Expectation::default().matches(Some(reply)), Ok(()));
+        assert_eq!(field(Field::Server, "Clark").matches(Some(reply)), Ok(()));
+        assert_eq!(field(Field::Time, "6").matches(Some(reply)), Err("AT Clark +0.1 kiwi +1+1 5 and places".into()));
+        assert_eq!(field(Field::Server, "Clark").matches(Some(b"? WHATSAT\n")), Err("? WHATSAT".into()));
         let places = Expectation { results: Some(1), status: Some("OK".into()), ..Expectation::default() };
-        assert_eq!((places.matches(reply), places.matches(b"AT\n").is_err()), (Ok(()), true));
+        assert_eq!((places.matches(Some(reply)), places.matches(Some(b"AT\n")).is_err()), (Ok(()), true));
         let refused = Expectation { refused: Some(true), ..Expectation::default() };
-        assert_eq!((refused.matches(b"? x\n"), refused.matches(reply).is_err()), (Ok(()), true));
+        assert_eq!((refused.matches(Some(b"? x\n")), refused.matches(Some(reply)).is_err()), (Ok(()), true));
+        let lost = Expectation { lost: true, ..Expectation::default() };
+        assert_eq!((lost.matches(None), lost.matches(Some(reply)).is_err()), (Ok(()), true));
+        assert_eq!(refused.matches(None), Err("no reply".into()));
     }
 }

@@ -56,7 +56,8 @@ struct Scenario {
     /// What is done, in order.
     step: Option<Vec<Step>>,
     /// What must hold at the end: assertions by name, and limits such as `"propagation p(95)" = "<50ms"`.
-    expect: Option<BTreeMap<String, serde_json::Value>>,
+    /// For a lone counterexample also `"violated: NAME"`.
+    expect: Option<OneOf<String, BTreeMap<String, serde_json::Value>>>,
 }
 
 /// One thing, and when it is done.
@@ -188,6 +189,8 @@ struct Expect {
     status: Option<String>,
     results: Option<u8>,
     refused: Option<bool>,
+    /// Whether no reply comes, because the connection ends or is not even made.
+    lost: Option<bool>,
 }
 
 #[derive(JsonSchema)]

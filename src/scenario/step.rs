@@ -75,6 +75,10 @@ impl Reading<'_> {
             let span = table.key_span(key).map_or(begun, |key| key.start..task.span().end);
             let repeat = table.optional("repeat", |value| value.integer(1..=100_000_u32)).unwrap_or(1);
             let when = self.when(table);
+            if when != When::InTurn && (key == "until" || key == "wait") {
+                let problem = task.error(format!("`{key}` keeps the steps after it waiting, so it is done in its turn"));
+                table.problems().push(problem.help("leave out `at`, `after` and `when`"));
+            }
             let lasting = table.optional("for", |value| self.lasting(key, value));
             let deadline = table.optional("deadline", Value::positive_duration).unwrap_or(STEP_DEADLINE);
             for _ in 0..repeat {

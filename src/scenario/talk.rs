@@ -96,6 +96,9 @@ pub(super) fn send(value: Value<'_>, names: &Names<'_>) -> Option<Talk> {
         };
         let common = common?;
         let replies = replies(&bytes, common.finish, names);
+        if replies == 0 && common.expect.is_some() {
+            return value.reject(value.error("nothing answers this, so nothing can be expected of the reply"));
+        }
         Some(common.talk(Said::Bytes(Bytes::from(bytes)), replies))
     })
 }
@@ -141,6 +144,7 @@ fn expectation(value: Value<'_>, names: &Names<'_>) -> Option<Expectation> {
             status: table.optional("status", Value::text).map(str::to_owned),
             results: table.optional("results", |value| value.integer(0..=usize::from(MAX_BOUND))),
             refused: table.optional("refused", Value::boolean),
+            lost: table.optional("lost", Value::boolean).unwrap_or(false),
         })
     })
 }

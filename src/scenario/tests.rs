@@ -210,7 +210,7 @@ cost = 'cheap'
 fn variables_repetitions_and_a_matrix_make_cases() {
     let text = format!(
         "title = 'x'\n{HERD}[variables]\nN = 2\n[matrix]\nstrategy = ['flood', 'direct']\nWHO = ['Clark', 'Bona']\n\
-         [[step]]\nkill = '${{WHO}}'\nrepeat = ${{N}}\n"
+         [[step]]\nrestart = '${{WHO}}'\nrepeat = ${{N}}\n"
     );
     let cases = cases(&text).expect("it is right");
     let told: Vec<_> = cases.iter().map(|case| (case.case.as_str(), case.topology.strategy.name())).collect();
@@ -224,7 +224,7 @@ fn variables_repetitions_and_a_matrix_make_cases() {
         ]
     );
     assert!(cases.iter().all(|case| case.steps.len() == 2));
-    assert_eq!(cases[3].steps[1].shown.text, "kill Bona");
+    assert_eq!(cases[3].steps[1].shown.text, "restart Bona");
 }
 
 #[test]
@@ -243,6 +243,69 @@ fn an_included_file_gives_its_steps_and_its_mistakes_are_shown() {
     write("setup.toml", "[[step]]\nkill = 'Clrk'\n");
     let told = load().expect_err("it is wrong").to_string();
     assert!(told.contains("setup.toml:2:8: error: unknown server `Clrk` (did you mean `Clark`?)"), "{told}");
+}
+
+#[test]
+fn includes_may_include_and_never_themselves() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("it can be written");
+    write("main.toml", &format!("title = 'x'\ninclude = ['a.toml']\n{HERD}"));
+    write("a.toml", "include = ['b.toml']\n[[step]]\nstart = 'Clark'\n");
+    write("b.toml", "[[step]]\nkill = 'Clark'\n");
+    let load = || load(&directory.path().join("main.toml"), &Variables::new(), &Overrides::default());
+    assert_eq!(load().expect("it is right").scripts[0].steps.len(), 2);
+    write("b.toml", "title = 'nothing to do'\n");
+    assert!(load().is_ok());
+    write("b.toml", "include = ['main.toml']\n");
+    let told = load().expect_err("it is wrong").to_string();
+    assert!(told.contains("main.toml includes itself"), "{told}");
+}
+
+#[test]
+fn the_command_line_takes_its_variables_out_of_the_matrix() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("f.toml");
+    let text = format!(
+        "title = 'x'\n{HERD}[matrix]\nstrategy = ['flood', 'direct']\nN = [1, 2]\n[[step]]\nreset = 'all'\nrepeat = ${{N}}\n"
+    );
+    std::fs::write(&file, text).expect("it can be written");
+    let overrides = Overrides { strategy: Some(crate::config::Strategy::FloodSync), seed: None };
+    let given = Variables::from([("N".to_owned(), "7".to_owned())]);
+    let cases = load(&file, &given, &overrides).expect("it is right").scripts;
+    assert_eq!((cases.len(), cases[0].case.as_str(), cases[0].topology.strategy.name()), (1, "", "flood-sync"));
+}
+
+#[test]
+fn a_whole_scenario_may_be_a_counterexample() {
+    let text = |expect: &str| format!("title = 'x'\nexpect = '{expect}'\n{HERD}[[step]]\nkill = 'Clark'\n");
+    let script = cases(&text("violated: converged")).expect("it is right").remove(0);
+    assert!(script.checks.iter().any(|check| check.inverted && check.assertion.name() == "converged"));
+    assert!(refused(&text("violated: convergd")).contains("did you mean `converged`?"));
+}
+
+#[test]
+fn what_cannot_follow_is_refused_and_what_may_follow_is_not() {
+    let steps = |steps: &[&str]| {
+        let steps: String = steps.iter().map(|step| format!("[[step]]\n{step}\n")).collect();
+        cases(&format!("title = 'x'\ndeadline = '1s'\n{HERD}{steps}"))
+    };
+    for wrong in [
+        &["kill = 'Clark'", "stop = 'Clark'"][..],
+        &["kill = 'Clark'", "start = 'Clark'", "start = 'Clark'"],
+        &["cut = 'all'", "heal = 'all'", "heal = 'all'"],
+        &["wait = '600ms'", "wait = '600ms'"],
+        &["kill = 'Clark'\nat = '2s'"],
+    ] {
+        assert!(steps(wrong).is_err(), "{wrong:?}");
+    }
+    for right in [
+        &["kill = 'Clark'\nfor = '10ms'", "kill = 'Clark'"][..],
+        &["kill = 'Clark'\nat = '10ms'", "start = 'Clark'", "start = 'Clark'"],
+        &["hold = 'all'", "heal = 'all'"],
+        &["wait = '600ms'"],
+    ] {
+        assert!(steps(right).is_ok(), "{right:?}");
+    }
 }
 
 /// The keys that the schema knows are the keys that the reader asks for.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::both::{Ending, compare};
 use super::excerpt::{excerpt, line};
 use super::{Case, CaseDriver, Options, Watcher};
+use crate::checker::words::short;
 use crate::checker::{Verdict, judge};
 use crate::config::{ServerId, Threads, Topology};
 use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
@@ -21,9 +22,9 @@ use crate::driver::{Driver, Known, Wiring};
 use crate::history::{DriverKind, History, Origin, StepId, json};
 use crate::places::Service;
 use crate::report::{CaseResult, Status};
-use crate::runner::{Progress, Runner};
+use crate::runner::{Progress, RunError, Runner};
 use crate::scenario::Script;
-use crate::time::RealClock;
+use crate::time::{RealClock, Timestamp};
 
 /// Runs cases, and keeps what the next one can use.
 pub(super) struct Worker<'a, W> {
@@ -55,16 +56,24 @@ struct Attempt {
     notes: Vec<String>,
 }
 
-/// Where a script is, for whoever watches the suite.
+/// Where a script is, for whoever watches the suite, and whether it is to go on.
 struct Steps<'a, W> {
     watcher: &'a W,
     number: usize,
     case: &'a Case,
+    stop: &'a CancellationToken,
+    clock: RealClock,
+    /// By the clock on the wall.
+    limit: Timestamp,
 }
 
 impl<W: Watcher> Progress for Steps<'_, W> {
     fn step(&self, step: StepId) {
         self.watcher.step(self.number, self.case, step);
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.clock.now() >= self.limit
     }
 }
 
@@ -135,19 +144,36 @@ impl<'a, W: Watcher> Worker<'a, W> {
                 self.simulator = Some(simulator);
             }
         }
+        let steps = self.watched(number, case);
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let simulator = self.simulator.as_mut().expect("it was just made");
         let (origin, wiring) = (prepared.origins[1].clone(), prepared.wiring.clone());
         let mut runner = Runner::new(&case.script, case.seed, origin, wiring, simulator);
-        let steps = Steps { watcher: self.watcher, number, case };
         let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
         let history = runner.into_history();
         let records = all_records(simulator, &topology);
         Attempt {
             history: Some(history),
             records,
-            error: ended.err().map(|error| error.to_string()),
+            error: ended.err().map(|error| self.told(&error)),
             notes: Vec::new(),
+        }
+    }
+
+    fn watched<'b>(&self, number: usize, case: &'b Case) -> Steps<'b, W>
+    where
+        'a: 'b,
+    {
+        let limit = self.options.max_time.map_or(Timestamp::MAX, |limit| self.clock.now() + limit);
+        Steps { watcher: self.watcher, number, case, stop: self.stop, clock: self.clock, limit }
+    }
+
+    fn told(&self, error: &RunError) -> String {
+        match self.options.max_time {
+            Some(limit) if matches!(error, RunError::Interrupted) && !self.stop.is_cancelled() => {
+                format!("it took longer than {}", short(limit))
+            }
+            _ => error.to_string(),
         }
     }
 
@@ -176,12 +202,13 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let (origin, wiring) = (prepared.origins[0].clone(), prepared.wiring.clone());
         let mut runner = Runner::new(&case.script, case.seed, origin, wiring, &mut driver);
-        let steps = Steps { watcher: self.watcher, number, case };
-        let error = tokio::select! {
-            ended = runner.run(&steps) => ended.err().map(|error| error.to_string()),
-            () = self.stop.cancelled() => Some("it was interrupted".into()),
-            () = expired(self.options.max_time) => Some(format!("it took longer than {:?}", self.options.max_time.unwrap_or_default())),
+        let steps = self.watched(number, case);
+        let ended = tokio::select! {
+            ended = runner.run(&steps) => ended,
+            () = self.stop.cancelled() => Err(RunError::Interrupted),
+            () = expired(self.options.max_time) => Err(RunError::Interrupted),
         };
+        let error = ended.err().map(|error| self.told(&error));
         let history = runner.into_history();
         let records = all_records(&driver, &topology);
         Attempt { history: Some(history), records, error, notes: Vec::new() }

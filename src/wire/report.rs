@@ -163,7 +163,7 @@ impl Report {
         let sign = if skew < 0 { '-' } else { '+' };
         let (seconds, nanoseconds) = (skew.unsigned_abs() / 1_000_000_000, skew.unsigned_abs() % 1_000_000_000);
         let digits = seconds.checked_ilog10().unwrap_or(0) as usize + 1;
-        let fixed = "AT   +.123456789   ".len() - 2;
+        let fixed = "AT  +.123456789   ".len();
         let mut line =
             String::with_capacity(fixed + digits + origin.len() + client.len() + location.len() + stated.len());
         let infallible = write!(line, "AT {origin} {sign}{seconds}.{nanoseconds:09} ");
@@ -175,6 +175,7 @@ impl Report {
             line.push(' ');
             line.push_str(field);
         }
+        debug_assert_eq!(line.len(), line.capacity(), "the line is not copied to fit");
         Self { line: line.into_boxed_str(), client: (start as u32, end as u32), time }
     }
 

@@ -240,3 +240,16 @@ async fn a_neighbour_that_did_not_read_for_long_gets_everything_once_it_does() {
     herd.settle().await;
     assert_eq!(herd.driver.records(BONA).len(), 400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_servers_hear_an_update_over_exactly_as_many_lines_as_flooding_costs() {
+    let text = "[generate]\nshape = 'random-regular'\nn = 1000\ndegree = 4\n";
+    let topology = herdsim::config::parse("thousand", text).expect("it is valid").topology;
+    let mut herd = Herd::start(topology).await;
+    for (time, server) in [(1, 0), (2, 500)] {
+        let before = herd.lines();
+        herd.say(ServerId(server), &format!("IAMAT a +1+1 {time}")).await;
+        assert_eq!(herd.lines() - before, 2 * 2000 - 1000 + 1);
+        assert_eq!(herd.holders("a", &time.to_string()).len(), 1000);
+    }
+}

@@ -2,6 +2,9 @@
 
 mod cli;
 mod command;
+mod corpus;
 mod faults;
+mod hostile;
 mod protocol;
+mod readme;
 mod support;

@@ -72,7 +72,7 @@ impl Herd {
         while let Some(observation) = self.driver.next(Wait::Quiescent(until)).await {
             self.seen.push(observation);
         }
-        assert!(self.driver.quiescent(), "the herd does not come to rest: {:#?}", self.seen);
+        assert!(self.driver.quiescent(), "the herd does not come to rest: {:?}", self.driver.unrest());
     }
 
     /// Waits for an observation.
@@ -156,4 +156,11 @@ impl Herd {
             self.until(|event| matches!(event, Event::Heard { .. })).await;
         }
     }
+}
+
+/// Why a herd does not start.
+pub(crate) async fn start_fails(topology: Topology) -> String {
+    let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
+    let options = Options { only: None, places, feed: Feed::Lossless };
+    LoopbackDriver::start(Arc::new(topology), options).await.expect_err("it cannot start").to_string()
 }

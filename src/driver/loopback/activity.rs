@@ -67,6 +67,11 @@ impl Activity {
         self.due.iter().enumerate().all(idle) && self.additions.load(Ordering::SeqCst) == additions
     }
 
+    /// How much everybody has to do.
+    pub(super) fn due(&self) -> impl Iterator<Item = (Party, i64)> {
+        self.due.iter().map(|due| due.load(Ordering::SeqCst)).enumerate()
+    }
+
     /// Waits until somebody has nothing to do any more.
     pub(super) async fn settled(&self) {
         self.settled.notified().await;
@@ -131,6 +136,11 @@ impl Flow {
         state.handled += handled;
         self.activity.done(self.reader, handled);
         Some(result)
+    }
+
+    /// How much was sent and is neither handled nor lost.
+    pub(super) fn in_flight(&self) -> u64 {
+        lock(&self.state).in_flight
     }
 
     /// How much has been handled so far.

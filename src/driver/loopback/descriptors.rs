@@ -28,12 +28,12 @@ pub(super) fn provide(topology: &Topology, wiring: &Wiring, only: Option<ServerI
     Ok(())
 }
 
-/// A listener for each server; for each way both ends of its connection, as far as they are in this process.
+/// A listener and what keeps its port for each server; for each way both ends of its connection, as far as they are in this process.
 fn needed(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> u64 {
     let local = |server: &ServerId| only.is_none_or(|only| only == *server);
     let persistent = |server: ServerId| {
         let links = wiring.neighbours(server).iter().filter(|neighbour| neighbour.mode == LinkMode::Persistent);
         2 * links.count() as u64
     };
-    topology.ids().filter(local).map(|server| 1 + persistent(server)).sum::<u64>() + RESERVE
+    topology.ids().filter(local).map(|server| 2 + persistent(server)).sum::<u64>() + RESERVE
 }

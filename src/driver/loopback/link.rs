@@ -322,13 +322,17 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
         };
         life.input(shared, Input::LinkOpened(lane.link));
         let closed = write_lines(shared, life, lane, &mut socket).await;
-        lane.disarm(shared);
-        drop((socket, registration));
+        drop(socket);
         if closed {
+            lane.disarm(shared);
+            shared.see_off(lane.way.to, registration);
             return;
         }
+        drop(registration);
         life.gate.pass().await;
         life.input(shared, Input::LinkLost(lane.link));
+        // Only now, when the node owes nothing more on this link: until then it may have armed it again.
+        lane.disarm(shared);
         shared.activity.look();
     }
 }
@@ -463,8 +467,9 @@ fn recycle(buffer: &mut Vec<u8>) -> usize {
 
 /// Reads and forgets until the neighbour closes.
 async fn gone(socket: &Socket) {
-    let mut answer = [0; 512];
     while socket.readable().await.is_ok() {
+        // In here, so that it is on the stack and not in every way's task.
+        let mut answer = [0; 512];
         match socket.try_read(&mut answer) {
             Ok(0) => return,
             Ok(_) => {}
@@ -530,13 +535,16 @@ enum Answer {
 }
 
 async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
-    let (mut socket, _registration) = dial(shared, lane.way, lines).await?;
+    let (mut socket, registration) = dial(shared, lane.way, lines).await?;
     socket.write_all(line).await?;
     socket.finish().await?;
     let mut answer = (&mut *socket).take(ANSWER_BYTES);
     match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
         Ok(read) => read.map(|_| Answer::Complete),
-        Err(_) => Ok(Answer::Outstanding),
+        Err(_) => {
+            shared.see_off(lane.way.to, registration);
+            Ok(Answer::Outstanding)
+        }
     }
 }
 

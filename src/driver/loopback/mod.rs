@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -33,7 +34,7 @@ use crate::time::{RealClock, Timestamp};
 use activity::{Activity, Flow};
 use feed::Sink;
 use gate::Mode;
-use registry::Registry;
+use registry::{Registration, Registry};
 use server::{Ending, Life};
 use session::Session;
 
@@ -90,7 +91,12 @@ struct Shared {
 struct Slot {
     /// Its port is known once it has listened.
     address: Mutex<SocketAddr>,
+    /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
+    reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
+    /// Callers that closed in order with lines of theirs unread: who accepts their connections must still know them. No more
+    /// than there are connections that nobody has accepted.
+    departed: Mutex<Vec<Registration>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
     /// Its outgoing ways, by link.
@@ -196,6 +202,18 @@ impl LoopbackDriver {
         self.shared.sink.take_forgotten()
     }
 
+    /// What keeps the herd from being quiescent, for people; nothing when it is.
+    pub fn unrest(&self) -> Vec<String> {
+        let name = |party: usize| match self.shared.topology.servers.get(party) {
+            Some(server) => server.name.to_string(),
+            None => "clients".to_owned(),
+        };
+        let due = self.shared.activity.due().filter(|&(_, due)| due != 0);
+        let due = due.map(|(party, due)| format!("{} has {due} things to do", name(party)));
+        let unlinked = self.shared.topology.ids().filter(|&server| !self.shared.is_linked(server));
+        due.chain(unlinked.map(|server| format!("a way from {} is about to open", name(server.index())))).collect()
+    }
+
     /// Stops all servers in order.
     pub async fn shut_down(mut self) {
         let running: Vec<_> = self.shared.topology.ids().filter(|&id| self.shared.life(id).is_some()).collect();
@@ -245,6 +263,8 @@ impl LoopbackDriver {
         let (links, lines_lost) = self.shared.unlink(&life);
         self.shared.end(server, Ending::Kill);
         self.join(server).await;
+        // Its tasks may have gone on for a moment.
+        life.lanes.iter().for_each(|lane| lane.disarm(&self.shared));
         Hit { connections: links + clients, lines_lost, records_lost: records, ..Hit::default() }
     }
 
@@ -422,8 +442,11 @@ impl Driver for LoopbackDriver {
             Wait::Quiescent(until) => (until, true),
         };
         loop {
+            if let Some(observation) = self.shared.sink.pop() {
+                return Some(observation);
+            }
             let is_quiescent = quiescent && self.quiescent();
-            // After the look at what is under way: what it led to before that is in the queue.
+            // Once more: what led to quiescence may have been observed since.
             if let Some(observation) = self.shared.sink.pop() {
                 return Some(observation);
             }
@@ -467,11 +490,23 @@ impl Slot {
         };
         Ok(Self {
             address: Mutex::new(resolve(topology, server).await?),
+            reservation: Mutex::new(None),
             life: Mutex::new(None),
+            departed: Mutex::default(),
             crash: Mutex::new(None),
             clock_offset: AtomicI64::new(topology.servers[server.index()].clock_offset),
             paths: (0..).zip(wiring.neighbours(server)).map(path).collect(),
         })
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, tokio::net::TcpListener)> {
+        let mut reservation = lock(&self.reservation);
+        let reserved = match reservation.take() {
+            Some(reserved) => reserved,
+            None => socket::reserve(address)?,
+        };
+        let address = reservation.insert(reserved).local_addr()?;
+        Ok((address, socket::listen(address)?))
     }
 
     fn is_paused(&self) -> bool {
@@ -511,6 +546,13 @@ impl Shared {
         local.then(|| Arc::new(Flow::new(self.activity.clone(), server.index())))
     }
 
+    /// A caller of a server has closed its connection in order, and may have left lines to be read.
+    fn see_off(&self, server: ServerId, registration: Option<Registration>) {
+        let mut departed = lock(&self.slots[server.index()].departed);
+        departed.retain(|registration| !registration.is_settled());
+        departed.extend(registration.filter(|registration| !registration.is_settled()));
+    }
+
     /// Where a server is dialled.
     fn dial_address(&self, server: ServerId) -> SocketAddr {
         let address = *lock(&self.slots[server.index()].address);
@@ -524,8 +566,9 @@ impl Shared {
 
     /// Opens a server's listener; it keeps the port it gets for all its lives.
     fn listen(&self, server: ServerId) -> Result<(tokio::net::TcpListener, u16), DriverError> {
-        let address = &mut *lock(&self.slots[server.index()].address);
-        let bound = socket::listen(*address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let slot = &self.slots[server.index()];
+        let address = &mut *lock(&slot.address);
+        let bound = slot.listen(*address);
         let (bound, listener) = bound.map_err(|source| DriverError::Listen {
             server: self.topology.name(server).clone(),
             address: address.to_string(),

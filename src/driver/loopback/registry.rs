@@ -58,6 +58,25 @@ pub(super) struct Registration {
     address: SocketAddr,
 }
 
+impl Registration {
+    /// Whether nothing that the caller sent waits to be handled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lines().is_none_or(|lines| lines.in_flight() == 0)
+    }
+
+    /// What the caller sent will not be handled any more; how many lines that were.
+    pub(super) fn lose(self) -> u64 {
+        self.lines().map_or(0, |lines| lines.end())
+    }
+
+    fn lines(&self) -> Option<Arc<Flow>> {
+        match self.registry.caller(self.address)? {
+            Caller::Neighbour { lines, .. } => Some(lines),
+            Caller::Client { commands, .. } => Some(commands),
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         lock(&self.registry.callers).remove(&self.address);

@@ -15,6 +15,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
+use super::registry::Registration;
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, Way};
@@ -236,9 +237,11 @@ impl Shared {
             let way = Way { from: neighbour.server, to: life.server };
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
+        let departed = std::mem::take(&mut *lock(&self.slots[life.server.index()].departed));
+        let unread: u64 = departed.into_iter().map(Registration::lose).sum();
         own.into_iter()
             .chain(theirs)
             .flatten()
-            .fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))
+            .fold((0, unread), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 }

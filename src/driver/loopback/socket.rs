@@ -54,13 +54,18 @@ impl Drop for Socket {
     }
 }
 
-/// Listens on `address`.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Takes an address without listening on it: dials of it are refused, and [`listen`] can take it over any number of times.
+pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = socket_for(address)?;
-    // A restarted server gets its port back although old connections of it linger.
+    // Lets a listener share the address, and a restarted server have its port although old connections of it linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
+}
+
+/// Listens on an address that is reserved.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    reserve(address)?.listen(BACKLOG)
 }
 
 /// A socket with an address of its own, to be known by at the far end before it is connected. Both ends are on this machine.

@@ -1,0 +1,107 @@
+//! What is done with arbitrary bytes, and what must hold of it. Herdsim's own tests replay the corpus through these.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use herdsim::config::{self, LinkMode, Redial, Strategy, Topology};
+use herdsim::node::{Input, LinkId, Node, NodeConfig};
+use herdsim::scenario::{self, Overrides, Variables};
+use herdsim::time::Timestamp;
+use herdsim::wire::{Command, Report, parse};
+
+/// The parser returns for any bytes, and a report that is read back is the same.
+pub fn wire(data: &[u8]) {
+    for line in data.split(|&byte| byte == b'\n') {
+        if let Command::At(at) = parse(line) {
+            let report = at.to_report();
+            assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));
+            let (latitude, longitude) = at.degrees();
+            assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
+            assert!(at.version_cmp(at).is_eq());
+        }
+    }
+}
+
+/// A topology file gives a topology or says what is wrong.
+pub fn herd_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match config::parse("herd.toml", text) {
+        Ok(loaded) => is_sound(&loaded.topology),
+        Err(problems) => assert!(!problems.problems().is_empty() && !problems.to_string().is_empty()),
+    }
+}
+
+fn is_sound(topology: &Topology) {
+    assert!(!topology.servers.is_empty());
+    for link in &topology.links {
+        assert!(link.ends[0] != link.ends[1] && link.ends.iter().all(|end| end.index() < topology.servers.len()));
+    }
+}
+
+/// A scenario file gives scripts or says what is wrong. Files that name other files are left alone.
+pub fn scenario_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if text.contains("include") || text.contains("generate") {
+        return;
+    }
+    match scenario::parse(Path::new("none/scenario.toml"), text, &Variables::new(), &Overrides::default()) {
+        Ok(cases) => assert!(!cases.scripts.is_empty()),
+        Err(problems) => assert!(!problems.problems().is_empty() && !problems.to_string().is_empty()),
+    }
+}
+
+/// A node survives any inputs, in any order; what it knows never goes back, and no link owes more than twice that.
+pub fn node(data: &[u8]) {
+    let mut node = Node::new(NodeConfig {
+        name: "S".into(),
+        strategy: Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % 3)],
+        links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
+        redial: Redial {
+            first: Duration::from_millis(1),
+            cap: Duration::from_millis(8),
+            timeout: Duration::from_secs(1),
+        },
+        clock_offset: 0,
+        max_records: 5,
+    });
+    let mut now = Timestamp::EPOCH;
+    let mut outputs = Vec::new();
+    let mut newest: Vec<Arc<Report>> = Vec::new();
+    for step in data.chunks(4) {
+        let [kind, link, client, time] = std::array::from_fn(|place| step.get(place).copied().unwrap_or(0));
+        let link = LinkId(u32::from(link) % 3);
+        // A link of one line a connection is always up, as drivers see to.
+        let dialled = LinkId(link.0 % 2);
+        let line = match kind % 2 {
+            0 => format!("AT O +0.1 c{} +1+1 {}", client % 7, time % 16),
+            _ => format!("IAMAT c{} +1+1 {}", client % 7, time % 16),
+        };
+        now = now + Duration::from_micros(u64::from(time) * 50);
+        let input = match kind % 11 {
+            0 => Input::LinkOpened(dialled),
+            1 => Input::LinkLost(dialled),
+            2 => Input::DialFailed(dialled),
+            3 => Input::NeighbourSeen(link),
+            4 => Input::NeighbourGone(link),
+            5 => Input::Deadline,
+            6 => Input::Started,
+            7 => Input::ClockSet(i64::from(time) - 128),
+            _ => Input::Command { command: parse(line.as_bytes()), from: Some(link).filter(|_| client % 3 != 0) },
+        };
+        outputs.clear();
+        node.handle(now, input, &mut outputs);
+        if kind % 5 == 0 {
+            while node.next_line(link).is_some() {}
+        }
+        assert!(node.records().len() <= 5);
+        for link in (0..3).map(LinkId) {
+            assert!(node.owed(link) <= 2 * node.records().len());
+        }
+        let known: Vec<_> = node.records().map(|record| record.report.clone()).collect();
+        for (before, after) in newest.iter().zip(&known) {
+            assert!(after.at().version_cmp(before.at()).is_ge());
+        }
+        newest = known;
+    }
+}

@@ -1,0 +1,178 @@
+//! A herd that is broken and mended all the time, under load; afterwards everything is as it should be.
+//!
+//! A few seconds long, or as long as `HERDSIM_SOAK_SECONDS` says.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use herdsim::config::{Delay, ServerId};
+use herdsim::driver::draws::Draws;
+use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness, Wait, Way};
+use herdsim::time::Timestamp;
+use herdsim::wire::PosixTime;
+
+use crate::alone;
+use crate::support::*;
+
+/// Servers that are never killed or stopped: whatever they acknowledge must survive.
+const CORE: [ServerId; 2] = [BONA, CAMPBELL];
+const OTHERS: [ServerId; 3] = [BAILEY, CLARK, JAQUEZ];
+const CLIENTS: u64 = 50;
+
+/// Draws by key, so that a run is told by its seed.
+struct Choices {
+    draws: Draws,
+    made: u64,
+}
+
+impl Choices {
+    fn below(&mut self, limit: usize) -> usize {
+        self.made += 1;
+        (self.draws.unit(self.made, 0) * limit as f64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    fn action(&mut self, ways: &[Way]) -> Action {
+        let way = self.of(ways);
+        let delay = Delay { latency: Duration::from_millis(3), jitter: Duration::from_millis(3), ..Delay::default() };
+        match self.below(16) {
+            0 => Action::Kill(self.of(&OTHERS)),
+            1 => Action::Stop(self.of(&OTHERS)),
+            2 | 3 => Action::Start(self.of(&OTHERS)),
+            4 | 5 => Action::Restart(self.of(&OTHERS)),
+            6 => Action::Pause(self.of(&ALL)),
+            7 => Action::Resume(self.of(&ALL)),
+            8 => Action::Cut(way),
+            9 => Action::Heal(way),
+            10 => Action::Hold(way),
+            11 => Action::Release(way),
+            12 => Action::Slow(way, Slowness { delay, rate: None }),
+            13 => Action::Reset(way, self.below(3) as u64),
+            14 => Action::HalfOpen(way),
+            _ => Action::SetClock(self.of(&ALL), self.below(1_000_000) as i64),
+        }
+    }
+}
+
+/// What the process holds on to.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    tasks: usize,
+}
+
+fn held() -> Held {
+    Held {
+        descriptors: std::fs::read_dir("/proc/self/fd").expect("this is Linux").count(),
+        tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+    }
+}
+
+impl Herd {
+    /// Mends everything, and waits for rest.
+    async fn mend(&mut self, ways: &[Way]) {
+        for server in ALL {
+            self.apply(Action::Resume(server)).await;
+            self.apply(Action::Start(server)).await;
+        }
+        for &way in ways {
+            self.apply(Action::Heal(way)).await;
+            self.apply(Action::Release(way)).await;
+        }
+        self.settle().await;
+    }
+
+    /// Takes what was observed; times acknowledged by the core, by client.
+    fn acknowledged(&mut self, newest: &mut std::collections::BTreeMap<String, String>) {
+        for seen in std::mem::take(&mut self.seen) {
+            let Event::Accepted { server, report, .. } = seen.event else { continue };
+            if CORE.contains(&server) {
+                let time = report.at().stated_time().to_owned();
+                let known = newest.entry(report.client().to_owned()).or_default();
+                if known.is_empty() || report.at().time() > PosixTime::parse(known).expect("it was a time") {
+                    *known = time;
+                }
+            }
+        }
+    }
+
+    async fn observe_until(&mut self, until: Timestamp) {
+        while let Some(observation) = self.driver.next(Wait::Until(until)).await {
+            self.seen.push(observation);
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "shown when the test fails, to run it again")]
+async fn what_the_core_acknowledged_is_everywhere_after_thousands_of_faults() {
+    let _alone = alone().await;
+    let seconds = std::env::var("HERDSIM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let seed = std::env::var("HERDSIM_SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("HERDSIM_SOAK_SECONDS={seconds} HERDSIM_SOAK_SEED={seed}");
+    let mut herd = Herd::start(five_servers()).await;
+    let ways: Vec<_> = herd.driver.wiring().ways().collect();
+    let mut choices = Choices { draws: Draws { seed, key: 0x50a4 }, made: 0 };
+    let mut newest = std::collections::BTreeMap::new();
+    let before = held();
+    let end = herd.driver.now() + Duration::from_secs(seconds);
+    let (mut said, mut faults) = (0_u64, 0_u64);
+    while herd.driver.now() < end {
+        for _ in 0..200 {
+            said += 1;
+            let (session, server) = (SessionId(choices.below(40) as u32 + 1000), choices.of(&ALL));
+            // A session leads to one server: its number says which.
+            let session = SessionId(session.0 * 5 + server.0);
+            let bytes = Bytes::from(format!("IAMAT c{} +34.0-118.0 {said}\n", said % CLIENTS));
+            herd.apply(Action::Send { session, server, bytes, finish: choices.below(4) == 0 }).await;
+            if choices.below(2) == 0 {
+                let action = choices.action(&ways);
+                herd.apply(action).await;
+                faults += 1;
+            }
+            let pause = Duration::from_micros(choices.below(400) as u64);
+            let until = herd.driver.now() + pause;
+            herd.observe_until(until).await;
+        }
+        herd.acknowledged(&mut newest);
+        // From time to time all has to come to rest in between.
+        herd.mend(&ways).await;
+        herd.acknowledged(&mut newest);
+        for (client, time) in &newest {
+            let holders = herd.holders_of_at_least(client, time);
+            assert_eq!(holders, ALL, "{client} {time} after {faults} faults, seed {seed}");
+        }
+    }
+    for session in (1000 * 5)..(1041 * 5) {
+        herd.apply(Action::Close(SessionId(session))).await;
+    }
+    herd.settle().await;
+    assert!(faults > 200 && newest.len() as u64 == CLIENTS);
+    let after = herd.rested(&before).await;
+    assert_eq!(after, before, "after {faults} faults, seed {seed}");
+}
+
+impl Herd {
+    fn holders_of_at_least(&self, client: &str, time: &str) -> Vec<ServerId> {
+        let wanted = PosixTime::parse(time).expect("it was a time");
+        let holds = |&server: &ServerId| {
+            let known = self.driver.records(server);
+            known.iter().any(|known| known.report.client() == client && known.report.at().time() >= wanted)
+        };
+        ALL.into_iter().filter(holds).collect()
+    }
+
+    /// What is held once connections that were closed are gone, which is up to the servers' tasks.
+    async fn rested(&mut self, expected: &Held) -> Held {
+        let until = self.driver.now() + PATIENCE;
+        while held() != *expected && self.driver.now() < until {
+            tokio::task::yield_now().await;
+            let soon = self.driver.now() + Duration::from_millis(1);
+            self.observe_until(soon).await;
+        }
+        held()
+    }
+}

@@ -1,0 +1,150 @@
+//! Clients that are hostile or unlucky, and that everybody else is served all the same.
+
+use herdsim::config::Limits;
+use herdsim::driver::Driver as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::*;
+
+async fn limited(change: impl FnOnce(&mut Limits)) -> Herd {
+    Herd::start(with(five_servers(), |topology| change(&mut topology.limits))).await
+}
+
+/// That a server answers somebody else.
+async fn is_served(herd: &Herd) {
+    assert_eq!(herd.ask(CLARK, b"HELLO\n").await, "? HELLO\n");
+}
+
+#[tokio::test]
+async fn half_a_line_and_silence_keeps_nobody_waiting() {
+    let herd = Herd::start(five_servers()).await;
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        let mut stream = connect(herd.port(CLARK)).await;
+        stream.write_all(b"IAMAT half").await.expect("the server reads");
+        silent.push(stream);
+    }
+    is_served(&herd).await;
+    // They are still there, and can go on.
+    let mut last = silent.pop().expect("there are some");
+    last.write_all(b" +1+1 1\n").await.expect("the server reads");
+    let mut reply = [0; 64];
+    let read = last.read(&mut reply).await.expect("the server answers");
+    assert!(reply[..read].starts_with(b"AT Clark "));
+}
+
+#[tokio::test]
+async fn clients_that_vanish_in_the_middle_of_a_line_leave_nothing_behind() {
+    let mut herd = Herd::start(five_servers()).await;
+    for _ in 0..500 {
+        let mut stream = connect(herd.port(CLARK)).await;
+        stream.write_all(b"IAMAT gone +1+1 1\nIAMAT half").await.expect("the server reads");
+        stream.set_zero_linger().expect("it can be set");
+    }
+    is_served(&herd).await;
+    herd.settle().await;
+    assert!(herd.driver.records(CLARK).iter().all(|known| known.report.client() == "gone"));
+}
+
+#[tokio::test]
+async fn a_flood_of_invalid_commands_is_answered_command_by_command() {
+    let herd = Herd::start(five_servers()).await;
+    let reply = herd.ask(CLARK, "NO\n".repeat(10_000).as_bytes()).await;
+    assert_eq!(reply, "? NO\n".repeat(10_000));
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_until_another_ends() {
+    let herd = limited(|limits| limits.connections = 10).await;
+    // Two are its neighbours'.
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(herd.port(CLARK)).await;
+        stream.write_all(b"X\n").await.expect("the server reads");
+        stream.read_exact(&mut [0; 4]).await.expect("the server answers");
+        held.push(stream);
+    }
+    let mut waiting = connect(herd.port(CLARK)).await;
+    waiting.write_all(b"Y\n").await.expect("the system takes it");
+    assert_eq!(herd.ask(BONA, b"X\n").await, "? X\n");
+    let mut reply = [0; 4];
+    assert_eq!(waiting.try_read(&mut reply).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+    held.pop();
+    waiting.read_exact(&mut reply).await.expect("it is its turn");
+    assert_eq!(&reply, b"? Y\n");
+}
+
+#[tokio::test]
+async fn silent_connections_are_closed_when_a_limit_says_so_and_links_are_not() {
+    let mut herd = limited(|limits| limits.idle = Some(std::time::Duration::from_millis(20))).await;
+    let mut silent = connect(herd.port(CLARK)).await;
+    assert_eq!(silent.read(&mut [0; 8]).await.expect("it is closed in order"), 0);
+    herd.settle().await;
+    assert_eq!(herd.driver.links_up(CLARK), 2);
+    herd.say(CLARK, KIWI).await;
+    assert_eq!(herd.holders("kiwi.cs.ucla.edu", "1621464827.959498503"), ALL);
+}
+
+#[tokio::test]
+async fn a_storm_of_lines_about_ever_new_clients_fills_the_records_and_no_more() {
+    let mut herd = limited(|limits| limits.records = 100).await;
+    let storm: String = (0..5000).map(|n| format!("AT Nobody +0.1 c{n} +1+1 1\n")).collect();
+    assert_eq!(herd.ask(JAQUEZ, storm.as_bytes()).await, "");
+    herd.settle().await;
+    for server in ALL {
+        assert_eq!(herd.driver.records(server).len(), 100);
+    }
+    assert_eq!(herd.ask(CLARK, b"IAMAT new +1+1 1\n").await, "? IAMAT new +1+1 1\n");
+    assert!(herd.ask(CLARK, b"IAMAT c1 +1+1 2\n").await.starts_with("AT Clark "));
+}
+
+#[tokio::test]
+async fn a_neighbour_that_sends_garbage_is_refused_and_served() {
+    let herd = Herd::start(five_servers()).await;
+    let garbage =
+        b"AT Bona\nAT Bona +0.1 a +91+1 1\nAT Bona x a +1+1 1\nAT Bona +0.1 a +1+1 1 7\nHERD 1 hello\n\xff\xfe\n";
+    let mut stream = connect(herd.port(CLARK)).await;
+    stream.write_all(garbage).await.expect("the server reads");
+    stream.shutdown().await.expect("it is connected");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.expect("the server answers");
+    let expected = garbage.split_inclusive(|&byte| byte == b'\n').flat_map(|line| [b"? ", line].concat());
+    assert_eq!(reply, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_storm_of_connections_is_served_to_the_last() {
+    let herd = Herd::start(five_servers()).await;
+    let port = herd.port(CLARK);
+    let mut storm = tokio::task::JoinSet::new();
+    for number in 0..2000 {
+        storm.spawn(async move { ask(port, format!("IAMAT s{number} +1+1 1").as_bytes()).await });
+    }
+    while let Some(reply) = storm.join_next().await {
+        assert!(reply.expect("it ends").starts_with("AT Clark "));
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_together_with_its_server() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = taken.local_addr().expect("it has one").port();
+    let topology = with(five_servers(), |topology| topology.servers[3].port = port);
+    let error = start_fails(topology).await;
+    assert!(error.starts_with(&format!("Clark cannot listen on 127.0.0.1:{port}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_this_machines_is_named() {
+    let topology = with(five_servers(), |topology| topology.servers[0].host = "192.0.2.1".into());
+    let error = start_fails(topology).await;
+    assert!(error.starts_with("Bailey cannot listen on 192.0.2.1:0: "), "{error}");
+}
+
+#[tokio::test]
+async fn too_few_descriptors_are_said_before_anything_starts() {
+    let text = "[generate]\nshape = 'random-regular'\nn = 20000\ndegree = 100\n";
+    let error = start_fails(herdsim::config::parse("big", text).expect("it is valid").topology).await;
+    assert!(error.contains("needs 4040128 open files") && error.contains("ulimit -Hn"), "{error}");
+}
