@@ -1,6 +1,7 @@
 //! Runs, breaks and judges application server herds.
 
 pub mod audit;
+pub mod calibrate;
 pub mod checker;
 pub mod cli;
 pub mod config;

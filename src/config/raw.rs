@@ -24,9 +24,11 @@ pub(crate) struct Herd {
     /// What a line waits on links that do not say otherwise; nothing unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) latency: Option<Duration>,
-    /// The most that is added to the latency, on links that do not say otherwise; nothing unless given.
+    /// The scale of what is added to the latency, on links that do not say otherwise; nothing is added unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) jitter: Option<Duration>,
+    /// How what is added is distributed, on links that do not say otherwise; `uniform` unless given.
+    pub(super) distribution: Option<Distribution>,
     /// Of every random draw; 1 unless given.
     pub(super) seed: Option<u64>,
     /// Threads that run the herd; chosen by its size unless given.
@@ -77,9 +79,23 @@ pub(super) struct Link {
     /// What a line waits.
     #[schemars(with = "Option<DurationText>")]
     pub(super) latency: Option<Duration>,
-    /// The most that is added to the latency.
+    /// The scale of what is added to the latency.
     #[schemars(with = "Option<DurationText>")]
     pub(super) jitter: Option<Duration>,
+    /// How what is added is distributed.
+    pub(super) distribution: Option<Distribution>,
+}
+
+/// How jitter is distributed.
+#[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Distribution {
+    /// Evenly from 0 to the jitter.
+    Uniform,
+    /// Exponentially, with the jitter as mean.
+    Exponential,
+    /// Log-normally, with the jitter as median and this as the standard deviation of the logarithm, from 0.01 to 3.
+    LogNormal(#[schemars(range(min = 0.01, max = 3))] f64),
 }
 
 /// A rule that makes servers `s0001`, `s0002`.. and their links.
@@ -186,6 +202,15 @@ impl Choice for LinkMode {
         &[("persistent", Self::Persistent), ("per-message", Self::PerMessage)];
 }
 
+/// The width of a log-normal distribution is not in the word.
+impl Choice for Option<Distribution> {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("uniform", Some(Distribution::Uniform)),
+        ("exponential", Some(Distribution::Exponential)),
+        ("log-normal", None),
+    ];
+}
+
 impl Choice for Provider {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("offline", Self::Offline),
@@ -216,6 +241,7 @@ impl Herd {
             mode: table.optional("mode", |value| value.located(Value::choice)),
             latency: table.optional("latency", Value::duration),
             jitter: table.optional("jitter", Value::duration),
+            distribution: table.optional("distribution", Distribution::read),
             seed: table.optional("seed", |value| value.integer(0..=i64::MAX as u64)),
             threads: table.optional("threads", |value| value.integer(1..=256)),
             server: table
@@ -253,7 +279,7 @@ fn nanoseconds(duration: jiff::SignedDuration) -> i64 {
 impl Link {
     fn read(value: Value<'_>) -> Option<Self> {
         if value.is_list() {
-            return Some(Self { ends: ends(value)?, mode: None, latency: None, jitter: None });
+            return Some(Self { ends: ends(value)?, mode: None, latency: None, jitter: None, distribution: None });
         }
         if !value.is_table() {
             return value.mismatch("two servers such as [\"Clark\", \"Bona\"], or a table with `ends`");
@@ -263,8 +289,26 @@ impl Link {
             let mode = table.optional("mode", Value::choice);
             let latency = table.optional("latency", Value::duration);
             let jitter = table.optional("jitter", Value::duration);
-            Some(Self { ends: ends?, mode, latency, jitter })
+            let distribution = table.optional("distribution", Distribution::read);
+            Some(Self { ends: ends?, mode, latency, jitter, distribution })
         })
+    }
+}
+
+impl Distribution {
+    fn read(value: Value<'_>) -> Option<Self> {
+        if value.is_table() {
+            let sigma = |table: &mut Table<'_>| table.required("log-normal", |value| value.number(0.01..=3.0));
+            return value.table(sigma).map(Self::LogNormal);
+        }
+        match value.choice()? {
+            Some(distribution) => Some(distribution),
+            None => value.reject(
+                value
+                    .error("a log-normal distribution needs its width")
+                    .help("write { log-normal = 0.5 }, for example"),
+            ),
+        }
     }
 }
 

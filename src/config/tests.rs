@@ -234,6 +234,48 @@ key = 'secret'
 }
 
 #[test]
+fn what_links_add_to_their_latency_is_distributed_as_the_herd_or_the_link_says() {
+    let topology = loaded(
+        "jitter = '1ms'
+distribution = 'exponential'
+links = [['A', 'B'], { ends = ['B', 'C'], distribution = { log-normal = 0.255 } }, { ends = ['A', 'C'], distribution = 'uniform' }]
+server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]",
+    );
+    let distributions: Vec<_> = topology.links.iter().map(|link| link.delay.distribution).collect();
+    let log_normal = Distribution::LogNormal { sigma_percent: 26 };
+    assert_eq!(distributions, [Distribution::Exponential, log_normal, Distribution::Uniform]);
+}
+
+#[test]
+fn a_distribution_is_a_word_or_a_width() {
+    insta::assert_snapshot!(refused("distribution = 'exponentail'\n[generate]\nshape = 'ring'\nn = 3"), @"
+    error: `distribution` cannot be `exponentail`
+     --> herd.toml:1:16
+      |
+    1 | distribution = 'exponentail'
+      |                ^^^^^^^^^^^^^
+      |
+      = help: did you mean `exponential`?
+    ");
+    insta::assert_snapshot!(refused("distribution = 'log-normal'\n[generate]\nshape = 'ring'\nn = 3"), @"
+    error: a log-normal distribution needs its width
+     --> herd.toml:1:16
+      |
+    1 | distribution = 'log-normal'
+      |                ^^^^^^^^^^^^
+      |
+      = help: write { log-normal = 0.5 }, for example
+    ");
+    insta::assert_snapshot!(refused("distribution = { log-normal = 4 }\n[generate]\nshape = 'ring'\nn = 3"), @"
+    error: `log-normal` must be a number from 0.01 to 3
+     --> herd.toml:1:31
+      |
+    1 | distribution = { log-normal = 4 }
+      |                               ^ out of range
+    ");
+}
+
+#[test]
 fn a_herd_needs_servers_and_a_rule_excludes_them() {
     insta::assert_snapshot!(refused(""), @"
     error: this herd has no servers
