@@ -146,7 +146,7 @@ impl Drop for Herd {
 type Begin = fn(u16) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// How long replies take at the attacked server and at another one, for `time`, once the attack is under way.
-fn under(attack: Option<Attack>, time: Duration) -> io::Result<Histogram<u64>> {
+fn under(attack: Option<Begin>, time: Duration) -> io::Result<Histogram<u64>> {
     let herd = Herd::start()?;
     let [attacked, other] = [herd.1[3], herd.1[0]];
     let (end, ends) = std::sync::mpsc::channel::<()>();
