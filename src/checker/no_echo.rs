@@ -1,6 +1,7 @@
 //! `no_echo`: a version never goes back over the pair of servers it was learned from.
 //!
-//! A version that was learned before the way back came up may be replayed over it: the neighbour may have died since.
+//! A version that was learned before either way of the pair came up may be replayed over it: when the neighbour dials again,
+//! it may be another life of it that knows nothing, however long the way back has been up.
 
 use hashbrown::HashMap;
 
@@ -29,7 +30,8 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
                 sent = true;
                 let version = run.subject(index).expect("a report");
                 let back = learned.get(&(way.from, version)).filter(|(from, _)| *from == way.to);
-                let came_up = run.way(way).map_or(0, |place| up_since[place]);
+                let ways = [way, way.back()].into_iter().filter_map(|way| run.way(way));
+                let came_up = ways.map(|place| up_since[place]).max().unwrap_or(0);
                 if let Some(&(_, at)) = back.filter(|(_, at)| *at >= came_up && span.has(index)) {
                     return violated(run, way, version, at, index);
                 }
@@ -63,6 +65,24 @@ mod tests {
         let way = herd.way("Clark", "Bona");
         let herd = herd.saw(Event::LinkUp(way)).told("Clark", "Bona", &kiwi);
         assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
+    }
+
+    #[test]
+    fn holds_when_the_neighbour_has_dialled_again_since() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+        let redialled = herd.way("Bona", "Clark");
+        let herd = herd.saw(Event::LinkUp(redialled)).sent("Clark", "Bona", &kiwi);
+        assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
+    }
+
+    #[test]
+    fn is_violated_by_a_line_that_goes_back_after_another_pair_came_up() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
+        let other = herd.way("Jaquez", "Clark");
+        let herd = herd.saw(Event::LinkUp(other)).sent("Clark", "Bona", &kiwi);
+        assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Failed);
     }
 
     #[test]
