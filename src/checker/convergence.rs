@@ -37,18 +37,18 @@ impl Convergence {
         let fault = last(ledger.faults_and_mendings(), until);
         let write = last(run.writes.iter().filter(|write| write.newer).map(|write| write.entry), until);
         let scope = State::at(run, until).scope(run, scope);
-        let after = |disturbance: usize| {
-            let progress = Progress::from(run, mode, &scope, disturbance, until);
-            let first = progress.first?;
-            Some((run.end_of(first) - run.entry(disturbance).at, first))
-        };
         let disturbances = [fault, write.filter(|&write| fault.is_none_or(|fault| write > fault))];
         let disturbances: Vec<usize> = disturbances.into_iter().flatten().collect();
-        let times: Option<Vec<_>> = disturbances.iter().map(|&disturbance| after(disturbance)).collect();
-        let last = disturbances.last().copied().unwrap_or(0);
-        let times = times.unwrap_or_default();
+        let progress = |disturbance: usize| Progress::from(run, mode, &scope, disturbance, until);
+        let followed: Vec<_> = disturbances.iter().map(|&disturbance| progress(disturbance)).collect();
+        let times = disturbances.iter().zip(&followed).map(|(&disturbance, progress)| {
+            let first = progress.first?;
+            Some((run.end_of(first) - run.entry(disturbance).at, first))
+        });
+        let times = times.collect::<Option<Vec<_>>>().unwrap_or_default();
+        let last = followed.into_iter().next_back().unwrap_or_else(|| progress(0));
         Self {
-            lacking: Progress::from(run, mode, &scope, last, until).lacking(run, &scope),
+            lacking: last.lacking(run, &scope),
             time: times.iter().map(|&(time, _)| time).max(),
             since: times.last().map(|&(_, first)| first),
             scope,

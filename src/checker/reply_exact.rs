@@ -22,11 +22,12 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 }
 
 fn wrong(run: &Run<'_>, asked: &Asked, span: Span) -> Option<Outcome> {
-    let command = String::from_utf8_lossy(&asked.line).into_owned();
+    let command = String::from_utf8_lossy(&asked.line);
     let Some(replied) = asked.reply else {
-        let expected = format!("a reply to `{command}`");
-        return owed(run, asked, span)
-            .then(|| violated(run, asked.entry, expected, format!("none from {}", run.name(asked.server))));
+        return owed(run, asked, span).then(|| {
+            let expected = format!("a reply to `{command}`");
+            violated(run, asked.entry, expected, format!("none from {}", run.name(asked.server)))
+        });
     };
     let reply = run.reply(replied)?;
     let form = form(run, asked, replied, reply).err()?;
@@ -64,22 +65,22 @@ fn dies(fact: &Fact, asked: &Asked) -> bool {
 
 /// What the reply should be, when it is not.
 fn form(run: &Run<'_>, asked: &Asked, replied: usize, reply: &[u8]) -> Result<(), String> {
-    let refusal = [b"? ", &*asked.line, b"\n"].concat();
+    let refused = reply.strip_prefix(b"? ").and_then(|copy| copy.strip_suffix(b"\n")) == Some(&asked.line);
     match parse(&asked.line) {
         Command::Iamat { client, location, stated, .. } => {
             let full = || State::at(run, replied).clients_of(asked.server) >= run.history.origin.max_records;
             let exact = is_acknowledgement(reply, run.name(asked.server), [client, location, stated]);
-            let ok = exact || (reply == refusal && full());
+            let ok = exact || (refused && full());
             if ok { Ok(()) } else { Err(format!("`AT {} SKEW {client} {location} {stated}`", run.name(asked.server))) }
         }
-        Command::Whatsat { client, bound, .. } if reply == refusal => {
+        Command::Whatsat { client, bound, .. } if refused => {
             let held_before = run.client(client).map_or(0, |c| State::at(run, asked.entry).held(asked.server, c));
             let held_after = run.client(client).map_or(0, |c| State::at(run, replied).held(asked.server, c));
             let unknown = held_before == 0 || held_after == 0;
             if unknown { Ok(()) } else { Err(format!("an AT line and up to {bound} places")) }
         }
         Command::Whatsat { client, bound, .. } => found(reply, client, bound),
-        _ if reply == refusal => Ok(()),
+        _ if refused => Ok(()),
         _ => Err("`? ` and a copy of it".into()),
     }
 }
@@ -87,8 +88,9 @@ fn form(run: &Run<'_>, asked: &Asked, replied: usize, reply: &[u8]) -> Result<()
 /// `AT server skew client location time`, the skew with a sign and nine decimals, the last three fields as they were sent.
 fn is_acknowledgement(reply: &[u8], server: &str, fields: [&str; 3]) -> bool {
     let Some(line) = std::str::from_utf8(reply).ok().and_then(|reply| reply.strip_suffix('\n')) else { return false };
-    let given: Vec<&str> = line.split(' ').collect();
-    matches!(given[..], ["AT", origin, skew, ..] if origin == server && is_skew(skew)) && given[3..] == fields
+    let mut given = line.split(' ');
+    let begins = given.next() == Some("AT") && given.next() == Some(server) && given.next().is_some_and(is_skew);
+    begins && given.eq(fields)
 }
 
 fn is_skew(text: &str) -> bool {
