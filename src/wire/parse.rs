@@ -93,7 +93,7 @@ pub fn parse(line: &[u8]) -> Command<'_> {
 }
 
 fn iamat([client, location, stated]: [&str; 3]) -> Result<Command<'_>, Invalid> {
-    degrees(location).ok_or(FieldError::Location)?;
+    halves(location).ok_or(FieldError::Location)?;
     Ok(Command::Iamat { client, location, stated, time: PosixTime::parse(stated)? })
 }
 
@@ -107,7 +107,7 @@ fn at<'a>(line: &'a str, [_origin, skew, client, location, stated]: [&'a str; 5]
     if !is_decimal(skew) {
         return Err(FieldError::Skew.into());
     }
-    degrees(location).ok_or(FieldError::Location)?;
+    halves(location).ok_or(FieldError::Location)?;
     let start = (client.as_ptr() as usize - line.as_ptr() as usize) as u32;
     let client = (start, start + client.len() as u32);
     Ok(Command::At(AtLine::new(line, client, PosixTime::parse(stated)?)))
@@ -131,23 +131,46 @@ fn at_most(text: &str, limit: u8) -> Option<u8> {
 /// Latitude and longitude in degrees, of an ISO 6709 location with both signs written; `None` when it is not of that
 /// form or out of range.
 pub(super) fn degrees(location: &str) -> Option<(f64, f64)> {
-    let second_sign = 1 + location.get(1..)?.find(['+', '-'])?;
-    let (latitude, longitude) = location.split_at(second_sign);
-    Some((degree(latitude, 90.0)?, degree(longitude, 180.0)?))
+    let (latitude, longitude) = halves(location)?;
+    Some((latitude.parse().ok()?, longitude.parse().ok()?))
+}
+
+/// Latitude and longitude as they are written, in range.
+fn halves(location: &str) -> Option<(&str, &str)> {
+    let second_sign = location.bytes().skip(1).position(|byte| matches!(byte, b'+' | b'-'))? + 1;
+    let (latitude, longitude) = location.split_at_checked(second_sign)?;
+    (is_degree(latitude, 90) && is_degree(longitude, 180)).then_some((latitude, longitude))
 }
 
 /// `+` or `-`, digits, and perhaps a point and more digits; at most `limit` from zero.
-fn degree(text: &str, limit: f64) -> Option<f64> {
-    let (sign, magnitude) = match text.strip_prefix('+') {
-        Some(magnitude) => (1.0, magnitude),
-        None => (-1.0, text.strip_prefix('-')?),
-    };
-    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
+///
+/// Only at the limit itself a number has to be worked out.
+fn is_degree(text: &str, limit: u64) -> bool {
+    let Some(magnitude) = text.strip_prefix(['+', '-']) else { return false };
+    let (whole, fraction) = decimal_parts(magnitude);
+    let Some(degrees) = digits(whole) else { return false };
+    let is_decimal = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    is_decimal && (degrees < limit || magnitude.parse::<f64>().is_ok_and(|degrees| degrees <= limit as f64))
+}
+
+/// What stands before and after the point, when there is one; `0` for what is not there.
+pub(super) fn decimal_parts(number: &str) -> (&str, &str) {
+    match number.bytes().position(|byte| byte == b'.') {
+        None => (number, "0"),
+        Some(point) => (&number[..point], &number[point + 1..]),
+    }
+}
+
+/// A whole number without sign.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() {
         return None;
     }
-    magnitude.parse().ok().filter(|&degree: &f64| degree <= limit).map(|degree| sign * degree)
+    text.bytes().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// Any decimal number. Other people's servers print a skew without sign or, near zero, with an exponent.
