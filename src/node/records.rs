@@ -1,13 +1,12 @@
 //! What one server knows: the newest report of each client, since when and by which way.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::Source;
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::{Report, client_hash};
 
 /// A record of one node, by the order in which its clients were first heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,16 +29,22 @@ pub struct Record {
     pub source: Source,
 }
 
-/// Up to so many records are looked through one by one, which is faster than a table and needs none.
-const FEW: usize = 8;
+/// Up to so many records are looked for among their tags, which is faster than a table and needs none.
+const FEW: usize = 64;
 
 /// All records of one node.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Records {
     records: Vec<Record>,
+    /// A part of the hash of each record's client. 16 of them lie in one cache line.
+    tags: Vec<u32>,
     /// Numbers of records under the hashes of their clients, once there are more than a few; looked up, never walked.
-    by_client: HashTable<u32>,
-    hashes: DefaultHashBuilder,
+    by_client: Option<Box<HashTable<u32>>>,
+}
+
+fn tag(hash: u64) -> u32 {
+    hash as u32
 }
 
 impl Records {
@@ -48,12 +53,26 @@ impl Records {
     }
 
     pub(super) fn find(&self, client: &str) -> Option<RecordId> {
-        if self.records.len() <= FEW {
-            let place = self.records.iter().position(|record| record.report.client() == client)?;
-            return Some(RecordId(place as u32));
+        self.find_hashed(client_hash(client), |record| record.report.client() == client)
+    }
+
+    /// The record of the client that a report is about.
+    #[inline]
+    pub(super) fn find_shared(&self, report: &Arc<Report>) -> Option<RecordId> {
+        // Most reports come more than once: looking at where they lie spares looking into them.
+        let same = |record: &Record| Arc::ptr_eq(&record.report, report) || record.report.client() == report.client();
+        self.find_hashed(report.client_hash(), same)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, same: impl Fn(&Record) -> bool) -> Option<RecordId> {
+        if let Some(by_client) = self.by_client.as_ref().filter(|_| self.records.len() > FEW) {
+            return by_client.find(hash, |&id| same(&self.records[id as usize])).map(|&id| RecordId(id));
         }
-        let same = |&id: &u32| self.records[id as usize].report.client() == client;
-        self.by_client.find(self.hashes.hash_one(client), same).map(|&id| RecordId(id))
+        let tag = tag(hash);
+        let tagged = self.tags.iter().zip(&self.records);
+        let place = tagged.into_iter().position(|(&other, record)| other == tag && same(record))?;
+        Some(RecordId(place as u32))
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {
@@ -68,6 +87,9 @@ impl Records {
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
         let id = self.records.len() as u32;
+        if self.records.len() < FEW {
+            self.tags.push(tag(record.report.client_hash()));
+        }
         self.records.push(record);
         match self.records.len() {
             few if few <= FEW => {}
@@ -79,14 +101,17 @@ impl Records {
 
     /// Enters a record into the table.
     fn index(&mut self, id: u32) {
-        let hash = |&id: &u32| self.hashes.hash_one(self.records[id as usize].report.client());
-        self.by_client.insert_unique(hash(&id), id, hash);
+        let hash = |&id: &u32| self.records[id as usize].report.client_hash();
+        self.by_client.get_or_insert_default().insert_unique(hash(&id), id, hash);
     }
 
     /// Forgets every client, and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.records.clear();
-        self.by_client.clear();
+        self.tags.clear();
+        if let Some(by_client) = &mut self.by_client {
+            by_client.clear();
+        }
     }
 
     /// Every record, by number.

@@ -95,7 +95,15 @@ impl SimulatedDriver {
     pub(super) fn pull(&mut self, pipe: u32) {
         while let Some(report) = self.next_owed(pipe) {
             self.write(pipe, report);
+            if !self.owes(pipe) {
+                break;
+            }
         }
+    }
+
+    fn owes(&self, pipe: u32) -> bool {
+        let writer = &self.hosts[self.pipes[pipe as usize].from as usize];
+        writer.node.owed(LinkId(pipe - writer.first_pipe)) > 0
     }
 
     fn next_owed(&mut self, pipe: u32) -> Option<Arc<Report>> {
@@ -412,7 +420,7 @@ impl SimulatedDriver {
         let state = &mut self.pipes[pipe as usize];
         let lost = state.in_flight + state.unread;
         let ended = std::mem::take(&mut state.ending);
-        self.busy -= u64::from(state.in_flight + ended);
+        self.busy -= u64::from(state.in_flight) + u64::from(ended);
         (state.in_flight, state.unread) = (0, 0);
         state.path.connected();
         state.epoch = state.epoch.wrapping_add(1);
