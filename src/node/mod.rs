@@ -188,7 +188,8 @@ impl Node {
         self.records.get(id)
     }
 
-    /// Whether it holds this very report and no other version of its client.
+    /// Whether it holds this very report; if so, [`Input::Shared`] with it does nothing.
+    #[inline]
     pub(crate) fn holds(&self, report: &Arc<Report>) -> bool {
         self.records.find_shared(report).is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, report))
     }

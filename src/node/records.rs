@@ -70,9 +70,16 @@ impl Records {
             return by_client.find(hash, |&id| same(&self.records[id as usize])).map(|&id| RecordId(id));
         }
         let tag = tag(hash);
-        let tagged = self.tags.iter().zip(&self.records);
-        let place = tagged.into_iter().position(|(&other, record)| other == tag && same(record))?;
-        Some(RecordId(place as u32))
+        let mut passed = 0;
+        // Two clients with one tag are rare, so the inner search mostly runs once.
+        while let Some(place) = self.tags[passed..].iter().position(|&other| other == tag) {
+            let place = passed + place;
+            if same(&self.records[place]) {
+                return Some(RecordId(place as u32));
+            }
+            passed = place + 1;
+        }
+        None
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {

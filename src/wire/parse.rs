@@ -204,5 +204,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+    // One test instead of six: this looks at every byte of every line.
+    const SPACES: u64 = 1 << b' ' | 1 << b'\t' | 1 << b'\r' | 1 << b'\n' | 1 << 0x0b | 1 << 0x0c;
+    byte <= b' ' && SPACES >> byte & 1 == 1
 }

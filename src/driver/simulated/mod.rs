@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::path::Path;
 use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait, Wiring};
 use crate::config::{ServerId, Topology};
-use crate::node::{Input, Node, Output, Source};
+use crate::node::{Input, LinkId, Node, Output, Source};
 use crate::places::{Answer, Search};
 use crate::time::Timestamp;
 use client::Clients;
@@ -287,6 +287,7 @@ impl SimulatedDriver {
             if !host.node.holds(report) {
                 let pipes = &self.pipes[first as usize..][..host.links as usize];
                 read += pipes.iter().map(|pipe| u64::from(pipe.epoch) + pipe.path.lines()).sum::<u64>();
+                read += (0..host.links).map(|link| host.node.owed(LinkId(link)) as u64).sum::<u64>();
             }
         }
         black_box(read);
