@@ -1,7 +1,8 @@
 //! How fast the simulator is: delivered lines and scenarios a second on one core, and memory a server.
 //!
-//! Floods over random 4-regular graphs whose links take 1 to 10 ms; medians of several repeats. Run with
-//! `cargo bench --bench simulator`.
+//! Floods over random 4-regular graphs whose links take 1 to 10 ms; medians of several repeats. Seconds are those that the
+//! processor worked, so that other programs lengthen them little; only the gain of a second core is by the clock on the wall.
+//! Run with `cargo bench --bench simulator`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -10,11 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use herdsim::checker::{Assertion, Check, ConvergedMode, Scope, When};
 use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
 use herdsim::driver::draws::Draws;
 use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
 use herdsim::driver::{Action, Driver as _, SessionId, Wait, Way};
+use herdsim::herd::{Partition, PartitionMode, Verb, Ways};
+use herdsim::history::{self, DriverKind};
 use herdsim::places::Answer;
+use herdsim::report::Status;
+use herdsim::scenario::{self, ClientTime, STEP_DEADLINE, Said, Script, SessionKey, Step, Talk, Task, Until};
+use herdsim::suite::{self, Case, CaseDriver};
+use herdsim::time::RealClock;
+use tokio_util::sync::CancellationToken;
 
 const REPEATS: usize = 7;
 
@@ -38,7 +47,10 @@ fn main() {
         println!("{servers:>8}  {:>20}  {:>20}  {:>20}", spread(heap), spread(wheel), spread(observed));
     }
     println!("\nfive-server partition-and-heal scenarios a second of one core (median of {REPEATS}; least, most)");
-    println!("all observed  {}", spread(scenarios()));
+    println!("simulator, all observed                      {}", spread(scenarios()));
+    let (one, two) = whole_program();
+    println!("whole program, with its checks               {}", spread(one));
+    println!("two cores over one, by the clock on the wall {}", spread(two));
 }
 
 /// Median, least and most.
@@ -188,4 +200,95 @@ fn scenarios() -> Vec<f64> {
         5_000.0 / (cpu_seconds() - start)
     };
     (0..REPEATS).map(|_| repeat()).collect()
+}
+
+/// The same five-server partition and heal as a script, run, recorded and judged as `herdsim run --seeds` does: a second of
+/// one core, and how much more two cores do.
+fn whole_program() -> (Vec<f64>, Vec<f64>) {
+    let script = Arc::new(partition());
+    let case = |seed| Case { script: script.clone(), seed, driver: CaseDriver::One(DriverKind::Simulated) };
+    let cases: Vec<_> = (0..4_000).map(case).collect();
+    let (mut one, mut gain) = (Vec::new(), Vec::new());
+    for _ in 0..REPEATS {
+        let alone = run_cases(&cases, 1);
+        one.push(cases.len() as f64 / alone.cpu);
+        gain.push(alone.wall / run_cases(&cases, 2).wall);
+    }
+    (one, gain)
+}
+
+/// Seconds that something took.
+struct Took {
+    cpu: f64,
+    wall: f64,
+}
+
+fn run_cases(cases: &[Case], jobs: usize) -> Took {
+    let options = suite::Options {
+        jobs,
+        retries: 0,
+        fail_fast: false,
+        max_time: None,
+        check_determinism: false,
+        histories: None,
+    };
+    let (cpu, clock) = (cpu_seconds_of_all_threads(), RealClock::start());
+    let begun = clock.now();
+    let results = suite::run(cases, &options, &(), &CancellationToken::new());
+    let took = Took { cpu: cpu_seconds_of_all_threads() - cpu, wall: (clock.now() - begun).as_secs_f64() };
+    assert!(results.len() == cases.len() && results.iter().all(|result| result.status == Status::Passed));
+    took
+}
+
+/// In steps of 10 ms.
+fn cpu_seconds_of_all_threads() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn partition() -> Script {
+    let topology = Arc::new(herd(5));
+    let talks = || (0..10_u32).map(talk);
+    let partition = Partition { groups: vec![vec![ServerId(3), ServerId(4)]], mode: PartitionMode::Cut };
+    let settle = || std::iter::once(Task::Until(Until::Quiescent));
+    let tasks = talks().chain(settle());
+    let tasks = tasks.chain([Task::Herd(vec![Verb::Partition(partition)])]).chain(talks()).chain(settle());
+    let tasks = tasks.chain([Task::Herd(vec![Verb::Heal(Ways::All)])]).chain(settle());
+    let servers: Vec<_> = topology.servers.iter().map(|server| server.name.clone()).collect();
+    let converged =
+        Assertion::Converged { mode: ConvergedMode::Acknowledged, scope: Scope::Core, within: None, by: None };
+    let assertions = [Assertion::NoInvention, Assertion::Monotone, Assertion::ReplyExact, Assertion::NoEcho, converged];
+    Script {
+        title: "A partition heals".to_owned(),
+        file: "partition.toml".into(),
+        case: String::new(),
+        drivers: vec![DriverKind::Simulated],
+        deadline: None,
+        steps: (1..).zip(tasks).map(|(line, task)| step(line, task)).collect(),
+        checks: assertions.map(|assertion| Check::new(assertion, When::End, None, &servers)).into(),
+        thresholds: Vec::new(),
+        topology,
+    }
+}
+
+fn talk(client: u32) -> Task {
+    let said = Said::Iamat {
+        client: format!("client-{client}.example").into(),
+        location: "+34.068930-118.445127".into(),
+        time: ClientTime::Clock(0),
+    };
+    let session = SessionKey { name: None, via: ServerId(client % 5) };
+    Task::Talk(Talk { session, said, finish: false, replies: 1, expect: None })
+}
+
+fn step(line: u32, task: Task) -> Step {
+    Step {
+        shown: history::Step { text: format!("step {line}"), file: None, line },
+        span: 0..0,
+        when: scenario::When::InTurn,
+        task,
+        lasting: None,
+        deadline: STEP_DEADLINE,
+    }
 }

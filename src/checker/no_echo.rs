@@ -13,7 +13,7 @@ use crate::history::Fact;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     // Looked up, never walked.
-    let mut learned: HashMap<(ServerId, VersionId), (ServerId, usize)> = HashMap::new();
+    let mut learned: HashMap<(ServerId, VersionId), (ServerId, usize)> = HashMap::with_capacity(run.changes.len());
     let mut up_since = vec![0; run.ways.len()];
     let mut sent = false;
     for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {
@@ -29,10 +29,10 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
             Fact::Saw(Event::Sent { way, .. }) => {
                 sent = true;
                 let version = run.subject(index).expect("a report");
-                let back = learned.get(&(way.from, version)).filter(|(from, _)| *from == way.to);
-                let ways = [way, way.back()].into_iter().filter_map(|way| run.way(way));
-                let came_up = ways.map(|place| up_since[place]).max().unwrap_or(0);
-                if let Some(&(_, at)) = back.filter(|(_, at)| *at >= came_up && span.has(index)) {
+                let back = learned.get(&(way.from, version)).filter(|(from, _)| *from == way.to && span.has(index));
+                let came_up =
+                    || [way, way.back()].into_iter().filter_map(|way| run.way(way)).map(|place| up_since[place]).max();
+                if let Some(&(_, at)) = back.filter(|&&(_, at)| at >= came_up().unwrap_or(0)) {
                     return violated(run, way, version, at, index);
                 }
             }

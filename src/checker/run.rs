@@ -80,6 +80,8 @@ pub(crate) struct Asked {
     pub(crate) line: Vec<u8>,
     /// Where its reply was read, when it has one.
     pub(crate) reply: Option<usize>,
+    /// Whether it is a `WHATSAT`.
+    is_read: bool,
 }
 
 /// A `WHATSAT` that was answered.
@@ -294,8 +296,8 @@ impl<'h> Run<'h> {
     }
 
     fn read(&self, asked: &Asked) -> Option<Read> {
+        let replied = asked.reply.filter(|_| asked.is_read)?;
         let Command::Whatsat { client, .. } = parse(&asked.line) else { return None };
-        let replied = asked.reply?;
         let line = first_line(self.reply(replied)?);
         let Command::At(line) = parse(line) else { return None };
         let version = self.find(line).filter(|_| line.client() == client)?;
@@ -350,9 +352,11 @@ impl Conversation {
         self.partial = rest.split_off(end);
         for line in rest.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if wants_reply(line) {
+            let command = parse(line);
+            if wants_reply(command) {
                 self.asked.push(asked.len());
-                asked.push(Asked { entry, session, server, line: line.to_vec(), reply: None });
+                let is_read = matches!(command, Command::Whatsat { .. });
+                asked.push(Asked { entry, session, server, line: line.to_vec(), reply: None, is_read });
             }
         }
     }
@@ -365,9 +369,9 @@ impl Conversation {
     }
 }
 
-/// Whether the protocol answers this line at all.
-fn wants_reply(line: &[u8]) -> bool {
-    !matches!(parse(line), Command::Blank | Command::Refusal | Command::At(_))
+/// Whether the protocol answers this at all.
+fn wants_reply(command: Command<'_>) -> bool {
+    !matches!(command, Command::Blank | Command::Refusal | Command::At(_))
 }
 
 /// The report an entry is about.

@@ -104,6 +104,11 @@ impl Path {
         Self { base: self.base, faults: None, lines: 0, last_arrival: Timestamp::from_nanoseconds(i64::MIN), draws }
     }
 
+    /// Lines sent since the start.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
     /// Whether dials are refused.
     pub fn is_cut(&self) -> bool {
         self.faults.as_ref().is_some_and(|faults| faults.cut)

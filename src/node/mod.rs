@@ -102,13 +102,14 @@ pub enum Output {
     Refuse,
 }
 
-/// One server.
+/// One server. What every line looks at stands first: in big herds, fetching it is most of the work.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Node {
-    config: NodeConfig,
-    links: Vec<Link>,
     records: Records,
+    links: Box<[Link]>,
     deadline: Option<Timestamp>,
+    config: NodeConfig,
 }
 
 impl Node {
@@ -116,7 +117,7 @@ impl Node {
     pub fn new(mut config: NodeConfig) -> Self {
         let modes = std::mem::take(&mut config.links);
         let links = modes.into_iter().map(|mode| Link::new(mode, &config.redial)).collect();
-        Self { config, links, records: Records::default(), deadline: None }
+        Self { records: Records::default(), links, deadline: None, config }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -187,6 +188,12 @@ impl Node {
         self.records.get(id)
     }
 
+    /// Whether it holds this very report; if so, [`Input::Shared`] with it does nothing.
+    #[inline]
+    pub(crate) fn holds(&self, report: &Arc<Report>) -> bool {
+        self.records.find_shared(report).is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, report))
+    }
+
     /// Everything it knows, in the order in which the clients were first heard of.
     pub fn records(&self) -> impl ExactSizeIterator<Item = &Record> {
         self.records.iter()
@@ -244,8 +251,11 @@ impl Node {
         from: Option<LinkId>,
         outputs: &mut Vec<Output>,
     ) {
-        let known = self.records.find(line.client());
-        if !self.is_newer(line, known) || (known.is_none() && self.is_full()) {
+        let known = match shared {
+            Some(report) => self.records.find_shared(report),
+            None => self.records.find(line.client()),
+        };
+        if !self.is_news(line, shared, known) || (known.is_none() && self.is_full()) {
             return;
         }
         let report = shared.map_or_else(|| Arc::new(line.to_report()), Arc::clone);
@@ -272,6 +282,13 @@ impl Node {
         known.is_none_or(|id| line.version_cmp(self.records.get(id).report.at()).is_gt())
     }
 
+    /// As [`Self::is_newer`]; the very report that is known already is not looked into.
+    fn is_news(&self, line: AtLine<'_>, shared: Option<&Arc<Report>>, known: Option<RecordId>) -> bool {
+        let held = known.map(|id| &self.records.get(id).report);
+        let is_held = held.zip(shared).is_some_and(|(held, shared)| Arc::ptr_eq(held, shared));
+        !is_held && self.is_newer(line, known)
+    }
+
     fn store(&mut self, known: Option<RecordId>, record: Record) -> RecordId {
         let Some(id) = known else { return self.records.insert(record) };
         self.records.replace(id, record);
@@ -280,7 +297,7 @@ impl Node {
 
     /// Owes a record on every link but the one it came by.
     fn spread(&mut self, record: RecordId, from: Option<LinkId>, outputs: &mut Vec<Output>) {
-        for (id, link) in (0..).map(LinkId).zip(&mut self.links) {
+        for (id, link) in (0..).map(LinkId).zip(self.links.iter_mut()) {
             if from == Some(id) {
                 continue;
             }
@@ -353,7 +370,7 @@ impl Node {
     }
 
     fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
-        for (id, link) in (0..).map(LinkId).zip(&mut self.links) {
+        for (id, link) in (0..).map(LinkId).zip(self.links.iter_mut()) {
             if matches!(link.state, LinkState::Waiting(until) if until <= now) {
                 link.state = LinkState::Dialing;
                 outputs.push(Output::Dial(id));

@@ -13,11 +13,19 @@ use super::records::RecordId;
 /// more than twice the records of its node, and two full pipes that face each other cannot dead-lock.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// The fresh record that leaves first, which is mostly the only one: it takes no more memory than this.
+    first: Option<RecordId>,
+    /// Everything behind it. There are many links, and most of them never owe two records.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
     fresh: VecDeque<RecordId>,
+    /// What is in `fresh`.
     queued: BitSet,
-    /// Taken from the end. In a box, because it is rarely there and there are many links.
-    #[expect(clippy::box_collection, reason = "an empty one takes 8 bytes instead of 24")]
-    replay: Option<Box<Vec<RecordId>>>,
+    /// Taken from the end.
+    replay: Vec<RecordId>,
 }
 
 /// A record taken from an [`Outbox`].
@@ -31,18 +39,25 @@ pub(crate) enum Owed {
 
 impl Outbox {
     /// Owes a record that got newer; keeps its place when it waits already.
+    #[inline]
     pub(crate) fn push(&mut self, record: RecordId) {
-        if self.queued.insert(record.index()) {
-            self.fresh.push_back(record);
+        match self.first {
+            None => self.first = Some(record),
+            Some(first) if first == record => {}
+            Some(_) => self.rest.get_or_insert_default().push(record),
         }
     }
 
     /// Owes `records`, behind everything fresh and before what is replayed already; the last one leaves first.
     pub(crate) fn replay(&mut self, mut records: Vec<RecordId>) {
-        let Some(replay) = &mut self.replay else {
-            self.replay = (!records.is_empty()).then(|| Box::new(records));
+        if records.is_empty() {
             return;
-        };
+        }
+        let replay = &mut self.rest.get_or_insert_default().replay;
+        if replay.is_empty() {
+            *replay = records;
+            return;
+        }
         let mut waiting = BitSet::default();
         for record in replay.iter() {
             waiting.insert(record.index());
@@ -52,34 +67,44 @@ impl Outbox {
     }
 
     /// Takes the next record.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Owed> {
-        if let Some(record) = self.fresh.pop_front() {
-            self.queued.remove(record.index());
-            return Some(Owed::Fresh(record));
+        let rest = self.rest.as_mut();
+        if let Some(first) = self.first.take() {
+            self.first = rest.and_then(|rest| rest.pop());
+            return Some(Owed::Fresh(first));
         }
-        let replay = self.replay.as_mut()?;
-        let owed = replay.pop().map(Owed::Replayed);
-        if replay.is_empty() {
-            self.replay = None;
-        }
-        owed
+        rest?.replay.pop().map(Owed::Replayed)
     }
 
     /// Whether nothing is owed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.replay.is_none()
+        self.len() == 0
     }
 
     /// How many records wait.
     pub(crate) fn len(&self) -> usize {
-        self.fresh.len() + self.replay.as_ref().map_or(0, |replay| replay.len())
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.fresh.len() + rest.replay.len());
+        usize::from(self.first.is_some()) + rest
     }
 
     /// Owes nothing any more.
     pub(crate) fn clear(&mut self) {
-        self.fresh.clear();
-        self.queued = BitSet::default();
-        self.replay = None;
+        *self = Self::default();
+    }
+}
+
+impl Rest {
+    fn push(&mut self, record: RecordId) {
+        if self.queued.insert(record.index()) {
+            self.fresh.push_back(record);
+        }
+    }
+
+    fn pop(&mut self) -> Option<RecordId> {
+        let record = self.fresh.pop_front()?;
+        self.queued.remove(record.index());
+        Some(record)
     }
 }
 

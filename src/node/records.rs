@@ -1,13 +1,12 @@
 //! What one server knows: the newest report of each client, since when and by which way.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::Source;
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::{Report, client_hash};
 
 /// A record of one node, by the order in which its clients were first heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,28 +29,34 @@ pub struct Record {
     pub source: Source,
 }
 
-/// Up to so many records are looked through one by one, which is faster than a table and needs none.
-const FEW: usize = 8;
+/// Up to so many records are looked for among their tags, which is faster than a table and needs none.
+const FEW: usize = 64;
 
 /// All records of one node.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Records {
     records: Vec<Record>,
+    /// A part of the hash of each record's client. 16 of them lie in one cache line.
+    tags: Vec<u32>,
     /// Where the records of clients are, once there are more than a few; looked up, never walked.
-    by_client: HashTable<Entry>,
-    hashes: DefaultHashBuilder,
+    by_client: Option<Box<HashTable<Entry>>>,
 }
 
-/// Where a client's record is. Keeps the hash of its client, so that neither growing nor most lookups read the record.
+/// Where a client's record is. Keeps its tag, so that neither growing nor most lookups read the record.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    hash: u32,
+    tag: u32,
     id: u32,
 }
 
-/// A hash as the table wants it: it looks at the highest bits and the lowest.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
+fn tag(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// A tag as the table wants a hash: it looks at the highest bits and the lowest.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(tag)
 }
 
 impl Records {
@@ -60,13 +65,34 @@ impl Records {
     }
 
     pub(super) fn find(&self, client: &str) -> Option<RecordId> {
-        if self.records.len() <= FEW {
-            let place = self.records.iter().position(|record| record.report.client() == client)?;
-            return Some(RecordId(place as u32));
+        self.find_hashed(client_hash(client), |record| record.report.client() == client)
+    }
+
+    /// The record of the client that a report is about.
+    #[inline]
+    pub(super) fn find_shared(&self, report: &Arc<Report>) -> Option<RecordId> {
+        // Most reports come more than once: looking at where they lie spares looking into them.
+        let same = |record: &Record| Arc::ptr_eq(&record.report, report) || record.report.client() == report.client();
+        self.find_hashed(report.client_hash(), same)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, same: impl Fn(&Record) -> bool) -> Option<RecordId> {
+        let tag = tag(hash);
+        if let Some(by_client) = self.by_client.as_ref().filter(|_| self.records.len() > FEW) {
+            let is_it = |entry: &Entry| entry.tag == tag && same(&self.records[entry.id as usize]);
+            return by_client.find(spread(tag), is_it).map(|entry| RecordId(entry.id));
         }
-        let hash = self.hash(client);
-        let same = |entry: &Entry| entry.hash == hash && self.records[entry.id as usize].report.client() == client;
-        self.by_client.find(spread(hash), same).map(|entry| RecordId(entry.id))
+        let mut passed = 0;
+        // Two clients with one tag are rare, so the inner search mostly runs once.
+        while let Some(place) = self.tags[passed..].iter().position(|&other| other == tag) {
+            let place = passed + place;
+            if same(&self.records[place]) {
+                return Some(RecordId(place as u32));
+            }
+            passed = place + 1;
+        }
+        None
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {
@@ -81,6 +107,9 @@ impl Records {
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
         let id = self.records.len() as u32;
+        if self.records.len() < FEW {
+            self.tags.push(tag(record.report.client_hash()));
+        }
         self.records.push(record);
         match self.records.len() {
             few if few <= FEW => {}
@@ -92,18 +121,18 @@ impl Records {
 
     /// Enters a record into the table.
     fn index(&mut self, id: u32) {
-        let entry = Entry { hash: self.hash(self.records[id as usize].report.client()), id };
-        self.by_client.insert_unique(spread(entry.hash), entry, |other| spread(other.hash));
-    }
-
-    fn hash(&self, client: &str) -> u32 {
-        self.hashes.hash_one(client) as u32
+        let entry = Entry { tag: tag(self.records[id as usize].report.client_hash()), id };
+        let by_client = self.by_client.get_or_insert_default();
+        by_client.insert_unique(spread(entry.tag), entry, |other| spread(other.tag));
     }
 
     /// Forgets every client, and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.records.clear();
-        self.by_client.clear();
+        self.tags.clear();
+        if let Some(by_client) = &mut self.by_client {
+            by_client.clear();
+        }
     }
 
     /// Every record, by number.

@@ -8,6 +8,7 @@ mod report;
 
 pub use parse::{Command, FieldError, Invalid, parse};
 pub use reply::{Reply, write_line};
+pub(crate) use report::client_hash;
 pub use report::{AtLine, PosixTime, Report};
 
 /// The largest radius of a `WHATSAT`, in kilometres.

@@ -93,7 +93,7 @@ pub fn parse(line: &[u8]) -> Command<'_> {
 }
 
 fn iamat([client, location, stated]: [&str; 3]) -> Result<Command<'_>, Invalid> {
-    is_location(location).then_some(()).ok_or(FieldError::Location)?;
+    halves(location).ok_or(FieldError::Location)?;
     Ok(Command::Iamat { client, location, stated, time: PosixTime::parse(stated)? })
 }
 
@@ -107,7 +107,7 @@ fn at<'a>(line: &'a str, [_origin, skew, client, location, stated]: [&'a str; 5]
     if !is_decimal(skew) {
         return Err(FieldError::Skew.into());
     }
-    is_location(location).then_some(()).ok_or(FieldError::Location)?;
+    halves(location).ok_or(FieldError::Location)?;
     let start = (client.as_ptr() as usize - line.as_ptr() as usize) as u32;
     let client = (start, start + client.len() as u32);
     Ok(Command::At(AtLine::new(line, client, PosixTime::parse(stated)?)))
@@ -128,33 +128,49 @@ fn at_most(text: &str, limit: u8) -> Option<u8> {
     text.parse().ok().filter(|&number| digits && number <= limit)
 }
 
-/// Whether `location` is of ISO 6709 with both signs written, and in range. Compares digits: it is asked of every update,
-/// and making floats took a tenth of that.
-fn is_location(location: &str) -> bool {
-    split_location(location).is_some_and(|(latitude, longitude)| is_degree(latitude, 90) && is_degree(longitude, 180))
-}
-
-/// Latitude and longitude in degrees of a location that [`is_location`].
+/// Latitude and longitude in degrees of an ISO 6709 location with both signs written; `None` when it is not of that form
+/// or out of range.
 pub(super) fn degrees(location: &str) -> Option<(f64, f64)> {
-    let (latitude, longitude) = split_location(location)?;
+    let (latitude, longitude) = halves(location)?;
     Some((latitude.parse().ok()?, longitude.parse().ok()?))
 }
 
-fn split_location(location: &str) -> Option<(&str, &str)> {
-    let second_sign = 1 + location.get(1..)?.find(['+', '-'])?;
-    Some(location.split_at(second_sign))
+/// Latitude and longitude as they are written, in range. Compares digits: it is asked of every update, and making floats
+/// took a tenth of that.
+fn halves(location: &str) -> Option<(&str, &str)> {
+    let second_sign = location.bytes().skip(1).position(|byte| matches!(byte, b'+' | b'-'))? + 1;
+    let (latitude, longitude) = location.split_at_checked(second_sign)?;
+    (is_degree(latitude, 90) && is_degree(longitude, 180)).then_some((latitude, longitude))
 }
 
 /// `+` or `-`, digits, and perhaps a point and more digits; at most `limit` from zero.
-fn is_degree(text: &str, limit: u32) -> bool {
+fn is_degree(text: &str, limit: u64) -> bool {
     let Some(magnitude) = text.strip_prefix(['+', '-']) else { return false };
-    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
-        return false;
-    }
+    let (whole, fraction) = decimal_parts(magnitude);
+    let Some(degrees) = digits(whole) else { return false };
+    let is_decimal = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
     let is_zero = || fraction.bytes().all(|byte| byte == b'0');
-    whole.parse().is_ok_and(|whole: u32| whole < limit || (whole == limit && is_zero()))
+    is_decimal && (degrees < limit || (degrees == limit && is_zero()))
+}
+
+/// What stands before and after the point, when there is one; `0` for what is not there.
+pub(super) fn decimal_parts(number: &str) -> (&str, &str) {
+    match number.bytes().position(|byte| byte == b'.') {
+        None => (number, "0"),
+        Some(point) => (&number[..point], &number[point + 1..]),
+    }
+}
+
+/// A whole number without sign.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.bytes().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// Any decimal number. Other people's servers print a skew without sign or, near zero, with an exponent.
@@ -188,5 +204,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+    // One test instead of six: this looks at every byte of every line.
+    const SPACES: u64 = 1 << b' ' | 1 << b'\t' | 1 << b'\r' | 1 << b'\n' | 1 << 0x0b | 1 << 0x0c;
+    byte <= b' ' && SPACES >> byte & 1 == 1
 }

@@ -33,6 +33,7 @@ impl Reply<'_> {
 
 /// Appends a line and its end.
 pub fn write_line(buffer: &mut Vec<u8>, line: &[u8]) {
+    buffer.reserve(line.len() + 1);
     buffer.extend_from_slice(line);
     buffer.push(b'\n');
 }

@@ -2,8 +2,12 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
-use super::parse::{FieldError, Fields, degrees};
+use hashbrown::DefaultHashBuilder;
+
+use super::parse::{FieldError, Fields, decimal_parts, degrees, digits};
 use crate::time::Timestamp;
 
 /// What a client's clock showed: whole seconds since the Unix epoch, and nanoseconds below one second.
@@ -20,14 +24,10 @@ pub struct PosixTime {
 impl PosixTime {
     /// Reads `SECONDS` or `SECONDS.FRACTION` with one to nine digits of fraction and no sign.
     pub fn parse(text: &str) -> Result<Self, FieldError> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-            return Err(FieldError::Time);
-        }
-        let seconds = whole.parse().map_err(|_| FieldError::Time)?;
-        let scale = 10_u32.pow(9 - fraction.len() as u32);
-        let nanoseconds = fraction.parse::<u32>().map_err(|_| FieldError::Time)? * scale;
+        let (whole, fraction) = decimal_parts(text);
+        let seconds = digits(whole).and_then(|seconds| i64::try_from(seconds).ok()).ok_or(FieldError::Time)?;
+        let fraction_digits = digits(fraction).filter(|_| fraction.len() <= 9).ok_or(FieldError::Time)?;
+        let nanoseconds = fraction_digits as u32 * 10_u32.pow(9 - fraction.len() as u32);
         Ok(Self { seconds, nanoseconds })
     }
 
@@ -105,7 +105,7 @@ impl<'a> AtLine<'a> {
 
     /// A copy of its own.
     pub fn to_report(self) -> Report {
-        Report { line: self.line.into(), client: self.client, time: self.time }
+        Report { line: self.line.into(), client: self.client, time: self.time, client_hash: client_hash(self.client()) }
     }
 
     fn field(self, index: usize) -> &'a str {
@@ -144,6 +144,14 @@ pub struct Report {
     line: Box<str>,
     client: (u32, u32),
     time: PosixTime,
+    client_hash: u64,
+}
+
+/// A hash of a client's name for tables that are looked up and never walked: another one in every process, so that nobody
+/// can choose names that collide.
+pub(crate) fn client_hash(client: &str) -> u64 {
+    static HASHES: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+    HASHES.hash_one(client)
 }
 
 impl Report {
@@ -157,17 +165,21 @@ impl Report {
         stated: &str,
         time: PosixTime,
     ) -> Self {
-        use fmt::Write as _;
-
         let skew = time.skew_at(received);
         let sign = if skew < 0 { '-' } else { '+' };
-        let (seconds, nanoseconds) = (skew.unsigned_abs() / 1_000_000_000, skew.unsigned_abs() % 1_000_000_000);
-        let digits = seconds.checked_ilog10().unwrap_or(0) as usize + 1;
-        let fixed = "AT  +.123456789   ".len();
+        let mut digits = [b'0'; 40];
+        let skew = decimal(&mut digits, skew.unsigned_abs());
+        let fixed = "AT  +.   ".len();
         let mut line =
-            String::with_capacity(fixed + digits + origin.len() + client.len() + location.len() + stated.len());
-        let infallible = write!(line, "AT {origin} {sign}{seconds}.{nanoseconds:09} ");
-        debug_assert!(infallible.is_ok(), "a String takes every write");
+            String::with_capacity(fixed + skew.len() + origin.len() + client.len() + location.len() + stated.len());
+        line.push_str("AT ");
+        line.push_str(origin);
+        line.push(' ');
+        line.push(sign);
+        line.push_str(&skew[..skew.len() - 9]);
+        line.push('.');
+        line.push_str(&skew[skew.len() - 9..]);
+        line.push(' ');
         let start = line.len();
         line.push_str(client);
         let end = line.len();
@@ -176,7 +188,7 @@ impl Report {
             line.push_str(field);
         }
         debug_assert_eq!(line.len(), line.capacity(), "the line is not copied to fit");
-        Self { line: line.into_boxed_str(), client: (start as u32, end as u32), time }
+        Self { line: line.into_boxed_str(), client: (start as u32, end as u32), time, client_hash: client_hash(client) }
     }
 
     /// The report as a line to look into.
@@ -193,6 +205,38 @@ impl Report {
     pub fn client(&self) -> &str {
         self.at().client()
     }
+
+    /// The hash of [`Self::client`], the same as that of every other report about it in this process.
+    pub(crate) fn client_hash(&self) -> u64 {
+        self.client_hash
+    }
+}
+
+/// A number of nanoseconds with at least the digits of one second, written from the end of `digits`, which are zeros. The
+/// skew of an `IAMAT` is written so often that the formatting of the standard library would be half of the work.
+fn decimal(digits: &mut [u8; 40], number: u128) -> &str {
+    let mut start = digits.len();
+    let mut write = |digit: u8| {
+        start -= 1;
+        digits[start] = b'0' + digit;
+    };
+    match u64::try_from(number) {
+        Ok(mut number) => {
+            while number > 0 {
+                write((number % 10) as u8);
+                number /= 10;
+            }
+        }
+        Err(_) => {
+            let mut number = number;
+            while number > 0 {
+                write((number % 10) as u8);
+                number /= 10;
+            }
+        }
+    }
+    let start = start.min(digits.len() - 10);
+    std::str::from_utf8(&digits[start..]).expect("they are digits")
 }
 
 impl fmt::Debug for Report {

@@ -8,16 +8,17 @@ use crate::node::Node;
 use crate::time::Timestamp;
 use crate::wire::Report;
 
-/// One server.
+/// One server. What a line's arrival looks at stands first, and fits into the first cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Host {
-    pub(super) node: Node,
     /// The pipe of its first link; those of the others follow.
     pub(super) first_pipe: u32,
     /// How many links it has.
     pub(super) links: u32,
     pub(super) up: bool,
     pub(super) paused: bool,
+    pub(super) node: Node,
     /// The earliest [`super::queue::Timer::Wake`] that is queued for it; [`Timestamp::MAX`]: none.
     pub(super) wakes_at: Timestamp,
     /// What has happened to it while it was frozen, in order. Bounded: a pipe brings no more lines than its window and no

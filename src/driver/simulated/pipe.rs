@@ -10,8 +10,10 @@ use crate::driver::path::Path;
 use crate::time::Timestamp;
 use crate::wire::Report;
 
-/// One way of a link.
+/// One way of a link. Two cache lines: the first is what a line's arrival looks at, and in big herds fetching them is most of
+/// the work.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Pipe {
     /// Who writes, by place among the hosts.
     pub(super) from: u32,
@@ -19,27 +21,27 @@ pub(super) struct Pipe {
     pub(super) to: u32,
     /// The other way of the same link, by place among the pipes.
     pub(super) back: u32,
+    /// Grows when everything in flight is lost; lines of earlier epochs do not arrive.
+    pub(super) epoch: u32,
+    /// Lines of this epoch in the queue.
+    pub(super) in_flight: u32,
+    /// Lines of this epoch that have arrived at a frozen server.
+    pub(super) unread: u32,
+    /// Lines of this connection that were written and will not be read.
+    pub(super) lost: u32,
+    /// Ends of connections of this epoch in the queue, each behind the lines of its connection.
+    pub(super) ending: u32,
+    /// Dials made so far.
+    pub(super) dials: u32,
     pub(super) mode: LinkMode,
     /// Whether the writer still owes lines that found the pipe full.
     pub(super) owing: bool,
     /// Whether this pipe counts among those that will dial.
     pub(super) expected: bool,
-    pub(super) connection: Connection,
-    /// Grows when everything in flight is lost; lines of earlier epochs do not arrive.
-    pub(super) epoch: u32,
-    /// Lines of this epoch in the queue.
-    pub(super) in_flight: u32,
-    /// Ends of connections of this epoch in the queue, each behind the lines of its connection.
-    pub(super) ending: u32,
-    /// Lines of this epoch that have arrived at a frozen server.
-    pub(super) unread: u32,
-    /// Lines of this connection that were written and will not be read.
-    pub(super) lost: u32,
-    /// Dials made so far.
-    pub(super) dials: u32,
-    pub(super) path: Path,
     /// Lines that have not left: those of a held pipe, and those of a per-message pipe that still dial.
     pub(super) stage: Option<Box<Stage>>,
+    pub(super) connection: Connection,
+    pub(super) path: Path,
 }
 
 /// A persistent connection, as the writer's side of it stands. Always `Down` on a per-message pipe.

@@ -1,9 +1,12 @@
 //! What will happen, in order of time; what is due at one time in the order in which it was queued.
 //!
-//! Not here: what an entry means to the herd ([`super`]). Two orders give the same sequence: a heap, which wins while few
-//! entries wait, and a timing wheel, which wins in big herds. Unbounded by itself: every entry belongs to a line of a bounded
-//! window, to one connection, one deadline or one command of a client.
+//! Not here: what an entry means to the herd ([`super`]). Two orders give the same sequence: a heap, which is simple, and a
+//! timing wheel, which is fast; its ticks are long in small herds, so that it fits into the nearest cache, and short in big
+//! ones. Unbounded by itself: every entry belongs to a line of a bounded window, to one connection, one deadline or one
+//! command of a client.
 
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::time::Timestamp;
@@ -28,8 +31,6 @@ pub(super) enum Due {
 /// What is due besides lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// Nothing: the place of an entry that was taken.
-    Nothing,
     /// The dial of this pipe ends.
     Dial(u32),
     /// The writer of this pipe learns that the far end is gone.
@@ -52,24 +53,21 @@ pub(super) enum Timer {
 /// How entries are kept in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueueKind {
-    /// By the size of the herd.
+    /// A timing wheel that fits the size of the herd.
     #[default]
     Auto,
-    /// A heap: best for few servers.
+    /// A heap.
     Heap,
-    /// A timing wheel: best for many.
+    /// The timing wheel of big herds.
     Wheel,
 }
 
-/// From this many servers on the wheel is faster.
+/// From this many servers on the wheel of big herds is faster.
 const MANY_SERVERS: usize = 200;
 
 /// Everything that is due.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// Entries by slot; the order refers to them.
-    slab: Vec<Due>,
-    free: Vec<u32>,
     order: Order,
     /// Entries queued so far.
     sequence: u64,
@@ -81,276 +79,279 @@ enum Order {
     Wheel(Box<Wheel>),
 }
 
-/// Time, sequence and slot of an entry, so that keys compare as the entries should come: 64 bits of time, 36 of sequence,
-/// 28 of slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(u128);
-
-const SLOT_BITS: u32 = 28;
-const SEQUENCE_BITS: u32 = 36;
-
-impl Key {
-    /// Wraps after 2^36 entries: an order between two entries of one time that are that far apart is not needed.
-    fn new(at: Timestamp, sequence: u64, slot: u32) -> Self {
-        let sequence = sequence & ((1 << SEQUENCE_BITS) - 1);
-        Self(u128::from(biased(at)) << 64 | u128::from(sequence << SLOT_BITS | u64::from(slot)))
-    }
-
-    fn at(self) -> Timestamp {
-        Timestamp::from_nanoseconds(((self.0 >> 64) as u64 ^ SIGN) as i64)
-    }
-
-    fn slot(self) -> u32 {
-        self.0 as u32 & ((1 << SLOT_BITS) - 1)
-    }
-
-    /// The tick of the wheel that the time is in.
-    fn tick(self) -> u64 {
-        (self.0 >> 64) as u64 >> TICK_BITS
-    }
-}
-
-const SIGN: u64 = 1 << 63;
-
-/// A time as an unsigned number in the same order.
-fn biased(at: Timestamp) -> u64 {
-    at.nanoseconds() as u64 ^ SIGN
-}
-
 impl Queue {
     pub(super) fn new(kind: QueueKind, servers: usize) -> Self {
-        let wheel = match kind {
-            QueueKind::Auto => servers >= MANY_SERVERS,
-            QueueKind::Heap => false,
-            QueueKind::Wheel => true,
+        let order = match kind {
+            QueueKind::Heap => Order::Heap(Heap::default()),
+            QueueKind::Auto if servers < MANY_SERVERS => Order::Wheel(Box::new(Wheel::new(FEW_TICKS))),
+            QueueKind::Auto | QueueKind::Wheel => Order::Wheel(Box::new(Wheel::new(MANY_TICKS))),
         };
-        let order = if wheel { Order::Wheel(Box::default()) } else { Order::Heap(Heap::default()) };
-        Self { slab: Vec::new(), free: Vec::new(), order, sequence: 0 }
+        Self { order, sequence: 0 }
     }
 
     /// Queues `due`, behind everything queued for the same time.
+    #[inline]
     pub(super) fn push(&mut self, at: Timestamp, due: Due) {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slab[slot as usize] = due;
-                slot
-            }
-            None => {
-                assert!(self.slab.len() < 1 << SLOT_BITS, "more entries than a key can number");
-                self.slab.push(due);
-                self.slab.len() as u32 - 1
-            }
-        };
         self.sequence += 1;
-        let key = Key::new(at, self.sequence, slot);
         match &mut self.order {
-            Order::Heap(heap) => heap.push(key),
-            Order::Wheel(wheel) => wheel.push(key),
+            Order::Heap(heap) => heap.push(Ranked { entry: Entry { at, due }, sequence: self.sequence }),
+            Order::Wheel(wheel) => wheel.push(Entry { at, due }, self.sequence),
         }
     }
 
     /// Takes what is due next, if that is at or before `limit`.
     #[inline]
     pub(super) fn pop_until(&mut self, limit: Timestamp) -> Option<(Timestamp, Due)> {
-        let key = match &mut self.order {
+        let Entry { at, due } = match &mut self.order {
             Order::Heap(heap) => heap.pop_until(limit),
             Order::Wheel(wheel) => wheel.pop_until(limit),
         }?;
-        self.free.push(key.slot());
-        let due = std::mem::replace(&mut self.slab[key.slot() as usize], Due::Timer(Timer::Nothing));
-        Some((key.at(), due))
+        Some((at, due))
+    }
+
+    /// The lines among what is due next, and their pipes, as far as that is at hand.
+    pub(super) fn near_lines(&self) -> impl Iterator<Item = (&Arc<Report>, u32)> {
+        let near = match &self.order {
+            Order::Heap(_) => None,
+            Order::Wheel(wheel) => Some(wheel.near.iter()),
+        };
+        near.into_iter().flatten().filter_map(|entry| match &entry.due {
+            Due::Line { report, pipe, .. } => Some((report, *pipe)),
+            Due::Timer(_) => None,
+        })
     }
 
     /// Forgets everything, and keeps its memory.
     pub(super) fn clear(&mut self) {
-        self.slab.clear();
-        self.free.clear();
         self.sequence = 0;
         match &mut self.order {
-            Order::Heap(heap) => heap.keys.clear(),
+            Order::Heap(heap) => heap.ranked.clear(),
             Order::Wheel(wheel) => wheel.clear(),
         }
     }
 }
 
-/// A heap in which every key has four children: half as deep as a binary one, and the four lie in one cache line.
+/// Something that is due, and when.
+#[derive(Debug)]
+struct Entry {
+    at: Timestamp,
+    due: Due,
+}
+
+/// An entry that knows its place among those of its time.
+#[derive(Debug)]
+struct Ranked {
+    entry: Entry,
+    sequence: u64,
+}
+
+impl Ranked {
+    fn comes_before(&self, other: &Self) -> bool {
+        self.entry.at.cmp(&other.entry.at).then(self.sequence.cmp(&other.sequence)) == Ordering::Less
+    }
+}
+
+/// A heap in which every entry has four children: half as deep as a binary one.
 #[derive(Debug, Default)]
 struct Heap {
-    keys: Vec<Key>,
+    ranked: Vec<Ranked>,
 }
 
 impl Heap {
-    fn push(&mut self, key: Key) {
-        let mut hole = self.keys.len();
-        self.keys.push(key);
-        while hole > 0 {
-            let parent = (hole - 1) / 4;
-            if self.keys[parent] <= key {
+    fn push(&mut self, ranked: Ranked) {
+        let mut place = self.ranked.len();
+        self.ranked.push(ranked);
+        while place > 0 {
+            let parent = (place - 1) / 4;
+            if !self.ranked[place].comes_before(&self.ranked[parent]) {
                 break;
             }
-            self.keys[hole] = self.keys[parent];
-            hole = parent;
+            self.ranked.swap(place, parent);
+            place = parent;
         }
-        self.keys[hole] = key;
     }
 
-    fn peek(&self) -> Option<Key> {
-        self.keys.first().copied()
+    fn next_at(&self) -> Option<Timestamp> {
+        self.ranked.first().map(|ranked| ranked.entry.at)
     }
 
-    fn pop_until(&mut self, limit: Timestamp) -> Option<Key> {
-        self.peek().filter(|key| key.at() <= limit)?;
+    fn pop_until(&mut self, limit: Timestamp) -> Option<Entry> {
+        self.next_at().filter(|&at| at <= limit)?;
         self.pop()
     }
 
-    fn pop(&mut self) -> Option<Key> {
-        let last = self.keys.pop()?;
-        let Some(first) = self.peek() else { return Some(last) };
-        let mut hole = 0;
-        while let Some(child) = self.least_child(hole) {
-            if last <= self.keys[child] {
+    fn pop(&mut self) -> Option<Entry> {
+        if self.ranked.is_empty() {
+            return None;
+        }
+        let first = self.ranked.swap_remove(0);
+        let mut place = 0;
+        while let Some(child) = self.least_child(place) {
+            if !self.ranked[child].comes_before(&self.ranked[place]) {
                 break;
             }
-            self.keys[hole] = self.keys[child];
-            hole = child;
+            self.ranked.swap(place, child);
+            place = child;
         }
-        self.keys[hole] = last;
-        Some(first)
+        Some(first.entry)
     }
 
     fn least_child(&self, parent: usize) -> Option<usize> {
         let first = 4 * parent + 1;
-        let children = self.keys.get(first..)?;
-        let least = children.iter().take(4).enumerate().min_by_key(|&(_, key)| *key)?.0;
-        Some(first + least)
+        let last = (first + 4).min(self.ranked.len());
+        (first..last)
+            .reduce(|least, child| if self.ranked[child].comes_before(&self.ranked[least]) { child } else { least })
     }
 }
 
-/// A tick lasts 1,024 ns.
-const TICK_BITS: u32 = 10;
-/// Ticks of the wheel: it turns once in 16.8 ms.
-const TICKS: usize = 16_384;
-/// The end of a chain.
-const NONE: u32 = u32::MAX;
+/// How time is cut into ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    /// A tick lasts two to the power of this many nanoseconds.
+    bits: u32,
+    /// How many ticks the wheel has: a power of two, at least 64.
+    count: usize,
+}
 
-/// A timing wheel: the keys of the coming 16,384 ticks lie in chains, one a tick; what is due in the present tick lies in a
-/// heap, and so does what is further away.
+/// One turn takes 16.8 ms, as in the wheel of big herds, so that links of up to that latency need no heap.
+const FEW_TICKS: Ticks = Ticks { bits: 18, count: 64 };
+const MANY_TICKS: Ticks = Ticks { bits: 12, count: 4_096 };
+
+/// A timing wheel. What is due in one of the ticks of the coming turn lies in the list of that tick, in the order in which it
+/// was queued; sorting by time, stably, is then enough when the tick comes.
 #[derive(Debug)]
 struct Wheel {
-    /// Everything up to the present tick.
-    near: Heap,
+    ticks: Ticks,
     present: u64,
-    /// The first slot of each tick's chain.
-    heads: Vec<u32>,
-    /// By slot: its key.
-    keys: Vec<Key>,
-    /// By slot: the next slot of its chain.
-    nexts: Vec<u32>,
-    /// Which ticks have a chain.
+    /// What is due up to the present tick, in order.
+    near: VecDeque<Entry>,
+    /// What was queued for the present tick too late to go behind all of `near`. Of one time, it comes after that.
+    late: Heap,
+    /// By tick, modulo the turn.
+    lists: Vec<Vec<Entry>>,
+    /// Which lists are not empty.
     used: BitMap,
     /// Everything from one turn after the present tick.
     far: Heap,
 }
 
-impl Default for Wheel {
-    fn default() -> Self {
+impl Wheel {
+    fn new(ticks: Ticks) -> Self {
         Self {
-            near: Heap::default(),
+            ticks,
             present: 0,
-            heads: vec![NONE; TICKS],
-            keys: Vec::new(),
-            nexts: Vec::new(),
-            used: BitMap::default(),
+            near: VecDeque::new(),
+            late: Heap::default(),
+            lists: std::iter::repeat_with(Vec::new).take(ticks.count).collect(),
+            used: BitMap::new(ticks.count),
             far: Heap::default(),
         }
     }
-}
 
-impl Wheel {
+    fn tick(&self, at: Timestamp) -> u64 {
+        // Biased, so that times before the epoch come before those after it.
+        (at.nanoseconds() as u64 ^ 1 << 63) >> self.ticks.bits
+    }
+
+    fn place(&self, tick: u64) -> usize {
+        tick as usize & (self.ticks.count - 1)
+    }
+
     #[inline]
-    fn push(&mut self, key: Key) {
-        let tick = key.tick();
+    fn push(&mut self, entry: Entry, sequence: u64) {
+        let tick = self.tick(entry.at);
         if tick <= self.present {
-            self.near.push(key);
-        } else if tick < self.present + TICKS as u64 {
-            self.chain(key);
+            self.push_near(entry, sequence);
+        } else if tick - self.present < self.ticks.count as u64 {
+            self.enlist(entry, tick);
         } else {
-            self.far.push(key);
+            self.far.push(Ranked { entry, sequence });
         }
     }
 
-    fn chain(&mut self, key: Key) {
-        let (slot, place) = (key.slot() as usize, key.tick() as usize % TICKS);
-        if self.keys.len() <= slot {
-            self.keys.resize(slot + 1, key);
-            self.nexts.resize(slot + 1, NONE);
+    #[inline]
+    fn push_near(&mut self, entry: Entry, sequence: u64) {
+        if self.near.back().is_none_or(|last| last.at <= entry.at) && self.late.ranked.is_empty() {
+            self.near.push_back(entry);
+        } else {
+            self.late.push(Ranked { entry, sequence });
         }
-        self.keys[slot] = key;
-        self.nexts[slot] = self.heads[place];
-        self.heads[place] = key.slot();
+    }
+
+    #[inline]
+    fn enlist(&mut self, entry: Entry, tick: u64) {
+        let place = self.place(tick);
+        self.lists[place].push(entry);
         self.used.insert(place);
     }
 
-    fn pop_until(&mut self, limit: Timestamp) -> Option<Key> {
-        if self.near.keys.is_empty() {
+    #[inline]
+    fn pop_until(&mut self, limit: Timestamp) -> Option<Entry> {
+        if self.near.is_empty() && self.late.ranked.is_empty() {
             self.advance();
         }
-        self.near.pop_until(limit)
+        match (self.near.front(), self.late.next_at()) {
+            (Some(first), late) if late.is_none_or(|late| first.at <= late) => {
+                self.near.pop_front_if(|first| first.at <= limit)
+            }
+            _ => self.late.pop_until(limit),
+        }
     }
 
     /// Goes on to the next tick for which something is queued.
     fn advance(&mut self) {
-        let place = self.present as usize % TICKS;
-        match (self.used.next_after(place), self.far.peek()) {
-            // The far keys come later than a whole turn.
-            (Some(next), _) => self.present += ((next + TICKS - place - 1) % TICKS + 1) as u64,
-            (None, Some(key)) => self.present = key.tick(),
+        let place = self.place(self.present);
+        match (self.used.next_after(place), self.far.next_at()) {
+            // What is far comes later than a whole turn.
+            (Some(next), _) => self.present += self.place((next + self.ticks.count - place - 1) as u64) as u64 + 1,
+            (None, Some(at)) => self.present = self.tick(at),
             (None, None) => return,
         }
-        self.empty_chain();
-        let horizon = self.present + TICKS as u64;
-        while self.far.peek().is_some_and(|key| key.tick() < horizon) {
-            let key = self.far.pop().expect("it was just seen");
-            self.push(key);
+        self.take_list();
+        let end = self.present + self.ticks.count as u64;
+        while self.far.next_at().is_some_and(|at| self.tick(at) < end) {
+            let entry = self.far.pop().expect("it was just seen");
+            let tick = self.tick(entry.at);
+            if tick <= self.present { self.near.push_back(entry) } else { self.enlist(entry, tick) }
         }
     }
 
-    /// Takes the chain of the present tick into the heap.
-    fn empty_chain(&mut self) {
-        let place = self.present as usize % TICKS;
-        let mut slot = std::mem::replace(&mut self.heads[place], NONE);
-        while slot != NONE {
-            self.near.push(self.keys[slot as usize]);
-            slot = self.nexts[slot as usize];
+    /// What is due in the present tick comes near.
+    fn take_list(&mut self) {
+        let place = self.place(self.present);
+        let list = &mut self.lists[place];
+        if list.len() > 1 {
+            list.sort_by_key(|entry| entry.at);
         }
+        self.near.extend(list.drain(..));
         self.used.remove(place);
     }
 
     fn clear(&mut self) {
-        self.near.keys.clear();
-        self.far.keys.clear();
+        self.near.clear();
+        self.late.ranked.clear();
+        self.far.ranked.clear();
         while let Some(place) = self.used.next_after(0) {
-            self.heads[place] = NONE;
+            self.lists[place].clear();
             self.used.remove(place);
         }
         self.present = 0;
     }
 }
 
-/// Which of [`TICKS`] places are used, in two levels: a bit a place, and a bit for 64 of those.
+/// Which places of a wheel are used, in two levels: a bit a place, and a bit for 64 of those.
 #[derive(Debug)]
 struct BitMap {
-    words: [u64; TICKS / 64],
-    summary: [u64; TICKS / 64 / 64],
-}
-
-impl Default for BitMap {
-    fn default() -> Self {
-        Self { words: [0; TICKS / 64], summary: [0; TICKS / 64 / 64] }
-    }
+    words: Vec<u64>,
+    summary: Vec<u64>,
 }
 
 impl BitMap {
+    fn new(places: usize) -> Self {
+        let words = places.div_ceil(64);
+        Self { words: vec![0; words], summary: vec![0; words.div_ceil(64)] }
+    }
+
     fn insert(&mut self, place: usize) {
         self.words[place / 64] |= 1 << (place % 64);
         self.summary[place / 4096] |= 1 << (place / 64 % 64);

@@ -141,3 +141,8 @@ fn replies(events: &[Event]) -> Vec<String> {
     };
     events.iter().filter_map(reply).collect()
 }
+
+#[test]
+fn what_a_big_herd_has_many_of_is_small() {
+    assert_eq!(std::mem::size_of::<Pipe>(), 128);
+}
