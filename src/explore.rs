@@ -64,7 +64,7 @@ impl Script {
     /// Updates and faults at random times of the span; at its end every way is mended, every frozen server goes on, and
     /// some of those that are down are started. Nothing in it makes TCP do what TCP does not do.
     pub fn random(topology: &Topology, mix: &Mix, seed: u64) -> Self {
-        let (draws, ways) = (Draws { seed, key: 0 }, Wiring::of(topology).ways().collect::<Vec<_>>());
+        let (draws, ways) = (Draws::new(seed, 0), Wiring::of(topology).ways().collect::<Vec<_>>());
         let step = |number| random_step(draws, number, mix, topology.servers.len() as u64, &ways);
         let mut script = Self { steps: (0..u64::from(mix.steps)).map(step).collect() };
         script.steps.sort_by_key(|step| step.at);

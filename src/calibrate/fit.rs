@@ -200,7 +200,7 @@ mod tests {
 
     /// Draws as the drivers make them.
     fn drawn(delay: Delay, count: u64) -> Lags {
-        let draws = Draws { seed: 3, key: 5 };
+        let draws = Draws::new(3, 5);
         let spent = |number| delay.latency + delay.jitter.mul_f64(draws.scaled(delay.distribution, number, 0));
         Lags::new((0..count).map(spent).collect())
     }

@@ -8,22 +8,27 @@ use crate::config::Distribution;
 /// Draws by key instead of by turn: taking one event away leaves all other draws alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Draws {
-    /// Of the run.
-    pub seed: u64,
-    /// Of the thing that draws.
-    pub key: u64,
+    /// The seed and the key, mixed: the same for all draws of one thing.
+    prefix: u64,
 }
 
 impl Draws {
+    /// The draws of the thing with this key, in the run with this seed.
+    pub fn new(seed: u64, key: u64) -> Self {
+        Self { prefix: mix(mix(seed) ^ key) }
+    }
+
     /// The draw with this number in this stream: uniform over all 64 bits.
     ///
     /// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014),
     /// applied once per part of the key.
+    #[inline]
     pub fn bits(self, number: u64, stream: u64) -> u64 {
-        [self.key, number, stream].into_iter().fold(mix(self.seed), |hash, part| mix(hash ^ part))
+        mix(mix(self.prefix ^ number) ^ stream)
     }
 
     /// The same draw as a number from 0 up to, not including, 1.
+    #[inline]
     pub fn unit(self, number: u64, stream: u64) -> f64 {
         (self.bits(number, stream) >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -34,6 +39,7 @@ impl Draws {
     }
 
     /// A draw from a distribution whose scale is 1: from 0 upwards, and finite.
+    #[inline]
     pub fn scaled(self, distribution: Distribution, number: u64, stream: u64) -> f64 {
         match distribution {
             Distribution::Uniform => self.unit(number, stream),
@@ -47,7 +53,7 @@ impl Draws {
     /// A draw from the standard normal distribution, by the polar method of Marsaglia and Bray. Of its tries, which are
     /// streams of the stream, 79 % succeed.
     fn normal(self, number: u64, stream: u64) -> f64 {
-        let within = Self { key: self.bits(number, stream), ..self };
+        let within = Self { prefix: self.bits(number, stream) };
         let tries = (0..).map(|attempt| [0, 1].map(|axis| 2.0 * within.unit(attempt, axis) - 1.0));
         let distances = tries.map(|[x, y]| (x, x * x + y * y));
         let mut inside = distances.filter(|&(_, square)| square > 0.0 && square < 1.0);
@@ -91,12 +97,11 @@ fn exp(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const DRAWS: Draws = Draws { seed: 1, key: 2 };
-
     #[test]
     fn the_first_draws_are_the_same_everywhere() {
+        let draws = Draws::new(1, 2);
         assert_eq!(
-            [DRAWS.bits(0, 0), DRAWS.bits(1, 0), DRAWS.bits(0, 1)],
+            [draws.bits(0, 0), draws.bits(1, 0), draws.bits(0, 1)],
             [8_460_352_000_482_166_300, 1_155_881_950_921_884_847, 14_418_179_372_084_732_305]
         );
     }
@@ -113,6 +118,7 @@ mod tests {
 
     #[test]
     fn draws_have_the_quantiles_of_their_distribution() {
+        let draws = Draws::new(1, 2);
         let log_normal = Distribution::LogNormal { sigma_percent: 50 };
         let e = std::f64::consts::E;
         // Value, and the share of draws below it.
@@ -124,16 +130,16 @@ mod tests {
             (log_normal, e.sqrt(), 0.8413),
             (log_normal, 1.0 / e, 0.0228),
         ] {
-            let below = (0..20_000).filter(|&number| DRAWS.scaled(distribution, number, 0) < value).count();
+            let below = (0..20_000).filter(|&number| draws.scaled(distribution, number, 0) < value).count();
             assert!((below as f64 / 20_000.0 - share).abs() < 0.01, "{distribution:?} below {value}: {below}");
         }
     }
 
     #[test]
     fn whole_numbers_stay_below_their_limit_and_reach_all_of_it() {
-        let mut seen = [false; 7];
+        let (draws, mut seen) = (Draws::new(1, 2), [false; 7]);
         for number in 0..200 {
-            seen[DRAWS.below(7, number, 0) as usize] = true;
+            seen[draws.below(7, number, 0) as usize] = true;
         }
         assert_eq!(seen, [true; 7]);
     }

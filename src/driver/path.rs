@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::Slowness;
 pub use super::draws::Draws;
+use super::{Slowness, Way};
 use crate::config::{Delay, Distribution};
 use crate::time::Timestamp;
 
@@ -59,6 +59,7 @@ impl From<Delay> for Span {
 
 impl Span {
     /// The time the line with this number spends.
+    #[inline]
     fn spent(self, draws: Draws, number: u64, stream: u64) -> u64 {
         if self.jitter == 0 {
             return self.latency;
@@ -87,21 +88,19 @@ pub enum Passage {
 }
 
 impl Path {
-    /// A whole way. Draws of its jitter come from `seed` and `key`, which tells this way from all others.
-    pub fn new(base: Delay, seed: u64, key: u64) -> Self {
-        Self {
-            base: base.into(),
-            faults: None,
-            lines: 0,
-            last_arrival: Timestamp::from_nanoseconds(i64::MIN),
-            draws: Draws { seed, key },
-        }
+    /// A whole way, in a run with this seed. The draws of its jitter are the same whatever other links there are.
+    pub fn new(base: Delay, seed: u64, way: Way) -> Self {
+        Self::unused(base.into(), seed, way)
     }
 
     /// The same way as if it had never been used, in a run with this seed.
-    pub fn renewed(&self, seed: u64) -> Self {
-        let draws = Draws { seed, ..self.draws };
-        Self { base: self.base, faults: None, lines: 0, last_arrival: Timestamp::from_nanoseconds(i64::MIN), draws }
+    pub fn renewed(&self, seed: u64, way: Way) -> Self {
+        Self::unused(self.base, seed, way)
+    }
+
+    fn unused(base: Span, seed: u64, way: Way) -> Self {
+        let draws = Draws::new(seed, u64::from(way.from.0) << 32 | u64::from(way.to.0));
+        Self { base, faults: None, lines: 0, last_arrival: Timestamp::from_nanoseconds(i64::MIN), draws }
     }
 
     /// Lines sent since the start.
@@ -185,11 +184,19 @@ impl Path {
 
     /// What becomes of a line sent at `now`. Lines of one connection arrive in the order in which they are sent. A driver
     /// asks when the line leaves, which on a way that is held is after its release.
+    #[inline]
     pub fn send(&mut self, now: Timestamp) -> Passage {
         self.lines += 1;
+        let spent = self.base.spent(self.draws, self.lines, 0);
+        match self.faults {
+            None => Passage::Arrives(self.arrival(now, spent)),
+            Some(_) => self.send_despite_faults(now, spent),
+        }
+    }
+
+    fn send_despite_faults(&mut self, now: Timestamp, spent: u64) -> Passage {
         let (lines, draws) = (self.lines, self.draws);
-        let spent = self.base.spent(draws, lines, 0);
-        let Some(faults) = &mut self.faults else { return Passage::Arrives(self.arrival(now, spent)) };
+        let faults = self.faults();
         let leaves = faults.leaves(now);
         let spent = spent.saturating_add(faults.slow.spent(draws, lines, 1));
         let (half_open, edit) = (faults.half_open, faults.edit(lines));
@@ -285,11 +292,12 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServerId;
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
     fn path(latency: Duration, jitter: Duration) -> Path {
-        Path::new(Delay { latency, jitter, ..Delay::default() }, 1, 2)
+        Path::new(Delay { latency, jitter, ..Delay::default() }, 1, Way { from: ServerId(0), to: ServerId(2) })
     }
 
     fn arrival(path: &mut Path, now: Timestamp) -> Timestamp {

@@ -49,7 +49,7 @@ pub enum Source {
 }
 
 /// What happens to a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Input<'a> {
     /// It runs from now on. Once, before everything else.
     Started,
@@ -63,7 +63,7 @@ pub enum Input<'a> {
     /// An `AT` line that another node of this process sent: as [`Input::Command`], but its bytes are shared, not copied.
     Shared {
         /// The line.
-        report: &'a Arc<Report>,
+        report: Arc<Report>,
         /// Whose connection it came by.
         from: Option<LinkId>,
     },
@@ -127,7 +127,7 @@ impl Node {
         match input {
             Input::Started => self.on_started(now, outputs),
             Input::Command { command, from } => self.on_command(now, command, from, outputs),
-            Input::Shared { report, from } => self.on_report(now, report.at(), Some(report), from, outputs),
+            Input::Shared { report, from } => self.on_shared(now, report, from, outputs),
             Input::LinkOpened(link) => self.on_opened(now, link, outputs),
             Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link),
             Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
@@ -223,7 +223,7 @@ impl Node {
                 self.on_iamat(now, Arc::new(report), outputs);
             }
             Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
-            Command::At(line) => self.on_report(now, line, None, from, outputs),
+            Command::At(line) => self.on_at(now, line, from, outputs),
             Command::Blank | Command::Refusal => {}
             Command::Invalid(_) => outputs.push(Output::Refuse),
         }
@@ -243,22 +243,32 @@ impl Node {
         outputs.push(Output::Reply(report));
     }
 
-    fn on_report(
+    fn on_at(&mut self, now: Timestamp, line: AtLine<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        let known = self.records.find(line.client());
+        if self.is_news(line, known) {
+            self.learn(now, known, Arc::new(line.to_report()), from, outputs);
+        }
+    }
+
+    #[inline]
+    fn on_shared(&mut self, now: Timestamp, report: Arc<Report>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        let known = self.records.find_shared(&report);
+        // What floods comes by every link, so most reports are this very one, and need not be looked into.
+        let is_held = known.is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, &report));
+        if !is_held && self.is_news(report.at(), known) {
+            self.learn(now, known, report, from, outputs);
+        }
+    }
+
+    /// Takes in a report that [`Self::is_news`].
+    fn learn(
         &mut self,
         now: Timestamp,
-        line: AtLine<'_>,
-        shared: Option<&Arc<Report>>,
+        known: Option<RecordId>,
+        report: Arc<Report>,
         from: Option<LinkId>,
         outputs: &mut Vec<Output>,
     ) {
-        let known = match shared {
-            Some(report) => self.records.find_shared(report),
-            None => self.records.find(line.client()),
-        };
-        if !self.is_news(line, shared, known) || (known.is_none() && self.is_full()) {
-            return;
-        }
-        let report = shared.map_or_else(|| Arc::new(line.to_report()), Arc::clone);
         let source = from.map_or(Source::Stranger, Source::Link);
         let id = self.store(known, Record { report, learned_at: now, source });
         outputs.push(Output::Stored(id));
@@ -282,11 +292,9 @@ impl Node {
         known.is_none_or(|id| line.version_cmp(self.records.get(id).report.at()).is_gt())
     }
 
-    /// As [`Self::is_newer`]; the very report that is known already is not looked into.
-    fn is_news(&self, line: AtLine<'_>, shared: Option<&Arc<Report>>, known: Option<RecordId>) -> bool {
-        let held = known.map(|id| &self.records.get(id).report);
-        let is_held = held.zip(shared).is_some_and(|(held, shared)| Arc::ptr_eq(held, shared));
-        !is_held && self.is_newer(line, known)
+    /// Whether a line is newer than what is known, and there is room for it.
+    fn is_news(&self, line: AtLine<'_>, known: Option<RecordId>) -> bool {
+        self.is_newer(line, known) && (known.is_some() || !self.is_full())
     }
 
     fn store(&mut self, known: Option<RecordId>, record: Record) -> RecordId {

@@ -29,34 +29,43 @@ pub struct Record {
     pub source: Source,
 }
 
-/// Up to so many records are looked for among their tags, which is faster than a table and needs none.
-const FEW: usize = 64;
+/// Up to so many records are looked for among their tags, all at once, which is faster than a table and needs none.
+const FEW: usize = 16;
 
 /// All records of one node.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// A part of the hash of each record's client. 16 of them lie in one cache line.
-    tags: Vec<u32>,
+    /// A byte of the hash of each of the first records' clients.
+    tags: [u8; FEW],
     /// Where the records of clients are, once there are more than a few; looked up, never walked.
     by_client: Option<Box<HashTable<Entry>>>,
 }
 
-/// Where a client's record is. Keeps its tag, so that neither growing nor most lookups read the record.
+/// Where a client's record is. Keeps half of its hash, so that neither growing nor most lookups read the record.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    tag: u32,
+    half: u32,
     id: u32,
 }
 
-fn tag(hash: u64) -> u32 {
-    hash as u32
+/// Half of a hash as the table wants a hash: it looks at the highest bits and the lowest.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
-/// A tag as the table wants a hash: it looks at the highest bits and the lowest.
-fn spread(tag: u32) -> u64 {
-    u64::from(tag) << 32 | u64::from(tag)
+/// The places of `tag` among `tags`, from the first to the last, and perhaps others behind the first.
+fn places(tags: &[u8; FEW], tag: u8) -> impl Iterator<Item = usize> {
+    const EACH: u128 = u128::from_ne_bytes([1; FEW]);
+    let differences = u128::from_le_bytes(*tags) ^ (EACH * u128::from(tag));
+    // The high bit of every byte that is zero, as in "Hacker's Delight", 6-1.
+    let mut found = differences.wrapping_sub(EACH) & !differences & (EACH << 7);
+    std::iter::from_fn(move || {
+        let place = (found != 0).then(|| found.trailing_zeros() as usize / 8)?;
+        found &= found - 1;
+        Some(place)
+    })
 }
 
 impl Records {
@@ -78,21 +87,13 @@ impl Records {
 
     #[inline]
     fn find_hashed(&self, hash: u64, same: impl Fn(&Record) -> bool) -> Option<RecordId> {
-        let tag = tag(hash);
         if let Some(by_client) = self.by_client.as_ref().filter(|_| self.records.len() > FEW) {
-            let is_it = |entry: &Entry| entry.tag == tag && same(&self.records[entry.id as usize]);
-            return by_client.find(spread(tag), is_it).map(|entry| RecordId(entry.id));
+            let half = hash as u32;
+            let is_it = |entry: &Entry| entry.half == half && same(&self.records[entry.id as usize]);
+            return by_client.find(spread(half), is_it).map(|entry| RecordId(entry.id));
         }
-        let mut passed = 0;
-        // Two clients with one tag are rare, so the inner search mostly runs once.
-        while let Some(place) = self.tags[passed..].iter().position(|&other| other == tag) {
-            let place = passed + place;
-            if same(&self.records[place]) {
-                return Some(RecordId(place as u32));
-            }
-            passed = place + 1;
-        }
-        None
+        let is_it = |&place: &usize| self.records.get(place).is_some_and(&same);
+        places(&self.tags, hash as u8).find(is_it).map(|place| RecordId(place as u32))
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {
@@ -107,8 +108,8 @@ impl Records {
     /// Adds a client that [`Self::find`] does not know.
     pub(super) fn insert(&mut self, record: Record) -> RecordId {
         let id = self.records.len() as u32;
-        if self.records.len() < FEW {
-            self.tags.push(tag(record.report.client_hash()));
+        if let Some(tag) = self.tags.get_mut(self.records.len()) {
+            *tag = record.report.client_hash() as u8;
         }
         self.records.push(record);
         match self.records.len() {
@@ -121,15 +122,14 @@ impl Records {
 
     /// Enters a record into the table.
     fn index(&mut self, id: u32) {
-        let entry = Entry { tag: tag(self.records[id as usize].report.client_hash()), id };
+        let entry = Entry { half: self.records[id as usize].report.client_hash() as u32, id };
         let by_client = self.by_client.get_or_insert_default();
-        by_client.insert_unique(spread(entry.tag), entry, |other| spread(other.tag));
+        by_client.insert_unique(spread(entry.half), entry, |other| spread(other.half));
     }
 
     /// Forgets every client, and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.records.clear();
-        self.tags.clear();
         if let Some(by_client) = &mut self.by_client {
             by_client.clear();
         }

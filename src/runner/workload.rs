@@ -55,7 +55,7 @@ impl Running {
             Some(*sum)
         });
         Self {
-            draws: Draws { seed, key: u64::from(step.0) << 32 | 0x1057 },
+            draws: Draws::new(seed, u64::from(step.0) << 32 | 0x1057),
             begun,
             said: 0,
             places: (0..workload.clients).map(|client| client % workload.via.len() as u32).collect(),

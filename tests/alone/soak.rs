@@ -118,7 +118,7 @@ async fn soak() {
     println!("HERDSIM_SOAK_SECONDS={seconds} HERDSIM_SOAK_SEED={seed}");
     let mut herd = Herd::start(five_servers()).await;
     let ways: Vec<_> = herd.driver.wiring().ways().collect();
-    let mut choices = Choices { draws: Draws { seed, key: 0x50a4 }, made: 0 };
+    let mut choices = Choices { draws: Draws::new(seed, 0x50a4), made: 0 };
     let mut newest = std::collections::BTreeMap::new();
     let before = held();
     let end = herd.driver.now() + Duration::from_secs(seconds);

@@ -333,15 +333,24 @@ impl Connection {
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> Option<(Arc<Report>, Search)> {
-        let (from, known) = (self.from, known.as_ref());
-        let command = known.map_or_else(|| parse(line), |report| Command::At(report.at()));
-        self.is_server |= matches!(command, Command::At(_));
-        let input = known.map_or(Input::Command { command, from }, |report| Input::Shared { report, from });
+        let (from, observed) = (self.from, self.shared.sink.wants_traffic());
+        let (input, heard) = match known {
+            Some(report) => {
+                let heard = observed.then(|| report.clone());
+                (Input::Shared { report, from }, heard)
+            }
+            None => {
+                let command = parse(line);
+                let heard = if let (Command::At(at), true) = (command, observed) { Some(at.to_report()) } else { None };
+                (Input::Command { command, from }, heard.map(Arc::new))
+            }
+        };
+        self.is_server |= matches!(input, Input::Shared { .. } | Input::Command { command: Command::At(_), .. });
         node.handle(now, input, outputs);
         let (stored, outcome) = self.life.carry_out(&self.shared, node, outputs);
         self.spreads |= stored.is_some();
-        if self.shared.sink.wants_traffic() {
-            self.observe(node, line, command, stored.is_some(), &outcome);
+        if observed {
+            self.observe(line, heard, stored.is_some(), &outcome);
         }
         match outcome {
             Outcome::Nothing => None,
@@ -363,19 +372,17 @@ impl Connection {
         }
     }
 
-    fn observe(&self, node: &Node, line: &[u8], command: Command<'_>, newer: bool, outcome: &Outcome) {
+    fn observe(&self, line: &[u8], heard: Option<Arc<Report>>, newer: bool, outcome: &Outcome) {
         let (server, session) = (self.life.server, self.session());
-        let event = match (outcome, command) {
+        let event = match (outcome, heard) {
             (Outcome::Reply(report), _) => Event::Accepted { server, session, report: report.clone(), newer },
             (Outcome::Search(report, _), _) => Event::Answered { server, session, report: report.clone() },
             (Outcome::Refuse, _) => Event::Refused { server, session, command: Bytes::copy_from_slice(line) },
-            (Outcome::Nothing, Command::At(at)) => {
-                let known = node.find(at.client()).filter(|known| known.report.line() == at.line());
-                let report = known.map_or_else(|| Arc::new(at.to_report()), |known| known.report.clone());
+            (Outcome::Nothing, Some(report)) => {
                 let from = self.from.map(|link| self.shared.wiring.neighbour(server, link).server);
                 Event::Heard { server, from, report, newer }
             }
-            (Outcome::Nothing, _) => return,
+            (Outcome::Nothing, None) => return,
         };
         self.shared.sink.push(&self.shared.clock, event);
     }

@@ -489,9 +489,9 @@ impl Driver for LoopbackDriver {
 
 impl Slot {
     async fn new(topology: &Topology, wiring: &Wiring, server: ServerId) -> Result<Self, DriverError> {
-        let path = |(link, neighbour): (u64, &super::Neighbour)| {
-            let key = u64::from(server.0) << 32 | link;
-            Mutex::new(Path::new(neighbour.delay, topology.seed, key))
+        let path = |neighbour: &super::Neighbour| {
+            let way = Way { from: server, to: neighbour.server };
+            Mutex::new(Path::new(neighbour.delay, topology.seed, way))
         };
         Ok(Self {
             address: Mutex::new(resolve(topology, server).await?),
@@ -500,7 +500,7 @@ impl Slot {
             departed: Mutex::default(),
             crash: Mutex::new(None),
             clock_offset: AtomicI64::new(topology.servers[server.index()].clock_offset),
-            paths: (0..).zip(wiring.neighbours(server)).map(path).collect(),
+            paths: wiring.neighbours(server).iter().map(path).collect(),
         })
     }
 

@@ -294,7 +294,7 @@ impl SimulatedDriver {
             _ => None,
         };
         if let Some(report) = at {
-            return self.hear(server, &report, None);
+            return self.hear(server, report, None);
         }
         let mut outputs = self.handle(server, Input::Command { command, from: None });
         let newer = matches!(outputs.first(), Some(Output::Stored(_)));

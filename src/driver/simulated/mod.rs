@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait, Wiring};
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait, Way, Wiring};
 use crate::config::{ServerId, Topology};
 use crate::node::{Input, LinkId, Node, Output, Source};
 use crate::places::{Answer, Search};
@@ -227,7 +227,7 @@ impl SimulatedDriver {
         for server in self.topology.ids() {
             for neighbour in wiring.neighbours(server) {
                 let back = self.host(neighbour.server).first_pipe + neighbour.back.0;
-                let path = Path::new(neighbour.delay, 0, way_key(server, neighbour.server));
+                let path = Path::new(neighbour.delay, 0, Way { from: server, to: neighbour.server });
                 self.pipes.push(Pipe::new(server.0, neighbour.server.0, back, neighbour.mode, path));
             }
         }
@@ -331,11 +331,6 @@ impl SimulatedDriver {
             Source::Client | Source::Stranger => None,
         }
     }
-}
-
-/// Tells the draws of a way from those of all others, whatever other links there are.
-fn way_key(from: ServerId, to: ServerId) -> u64 {
-    u64::from(from.0) << 32 | u64::from(to.0)
 }
 
 impl Driver for SimulatedDriver {

@@ -34,11 +34,11 @@ impl SimulatedDriver {
             state.unread += 1;
             return reader.inbox.push(Deferred::Line { report, pipe, epoch });
         }
-        self.read(&report, pipe);
+        self.read(report, pipe);
     }
 
     /// A server reads a line from a neighbour, and room for another one is on the pipe.
-    fn read(&mut self, report: &Arc<Report>, pipe: u32) {
+    fn read(&mut self, report: Arc<Report>, pipe: u32) {
         self.hear(ServerId(self.pipes[pipe as usize].to), report, Some(pipe));
         if self.pipes[pipe as usize].owing {
             self.pull(pipe);
@@ -46,41 +46,37 @@ impl SimulatedDriver {
     }
 
     /// A server reads an `AT` line.
-    pub(super) fn hear(&mut self, server: ServerId, report: &Arc<Report>, by: Option<u32>) {
-        self.counts.heard += 1;
-        // What floods comes by every link, so most lines are this: known already, and of no consequence.
-        if self.host(server).node.holds(report) {
-            return self.observe_heard(server, report, by, false);
-        }
+    pub(super) fn hear(&mut self, server: ServerId, report: Arc<Report>, by: Option<u32>) {
         let first = self.host(server).first_pipe;
         let from = by.map(|pipe| LinkId(self.pipes[pipe as usize].back - first));
+        let seen = self.is_observed().then(|| report.clone());
         let mut outputs = self.handle(server, Input::Shared { report, from });
-        let newer = matches!(outputs.first(), Some(Output::Stored(_)));
+        let newer = !outputs.is_empty();
+        self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
-        self.observe_heard(server, report, by, newer);
-        let mut stored = None;
-        for output in outputs.drain(..) {
-            self.carry_out(server, output, &mut stored);
+        if let Some(report) = seen {
+            let from = by.map(|pipe| ServerId(self.pipes[pipe as usize].from));
+            self.observe(|| Event::Heard { server, from, report, newer });
+        }
+        if newer {
+            self.carry_out_all(server, &mut outputs);
         }
         self.give_back(outputs);
-    }
-
-    fn observe_heard(&mut self, server: ServerId, report: &Arc<Report>, by: Option<u32>, newer: bool) {
-        if self.is_observed() {
-            let from = by.map(|pipe| ServerId(self.pipes[pipe as usize].from));
-            self.observe(|| Event::Heard { server, from, report: report.clone(), newer });
-        }
     }
 
     /// Gives a node an input about one of its links, or its start, or its deadline.
     pub(super) fn tell(&mut self, server: ServerId, input: Input<'_>) {
         let mut outputs = self.handle(server, input);
+        self.carry_out_all(server, &mut outputs);
+        self.give_back(outputs);
+        self.queue_wake(server);
+    }
+
+    fn carry_out_all(&mut self, server: ServerId, outputs: &mut Vec<Output>) {
         let mut stored = None;
         for output in outputs.drain(..) {
             self.carry_out(server, output, &mut stored);
         }
-        self.give_back(outputs);
-        self.queue_wake(server);
     }
 
     /// Does what a node wants done. `stored` is the record of the last [`Output::Stored`].
@@ -101,37 +97,32 @@ impl SimulatedDriver {
 
     /// Takes from a node what one of its links owes, as long as the pipe has room.
     pub(super) fn pull(&mut self, pipe: u32) {
-        while let Some(report) = self.next_owed(pipe) {
+        loop {
+            let state = &mut self.pipes[pipe as usize];
+            let writer = &mut self.hosts[state.from as usize];
+            let link = LinkId(pipe - writer.first_pipe);
+            state.owing = writer.paused || state.load() >= self.settings.window;
+            if state.owing {
+                return;
+            }
+            let Some(report) = writer.node.next_line(link).cloned() else { return };
+            let owes_more = writer.node.owed(link) > 0;
             self.write(pipe, report);
-            if !self.owes(pipe) {
-                break;
+            if !owes_more {
+                return;
             }
         }
     }
 
-    fn owes(&self, pipe: u32) -> bool {
-        let writer = &self.hosts[self.pipes[pipe as usize].from as usize];
-        writer.node.owed(LinkId(pipe - writer.first_pipe)) > 0
-    }
-
-    fn next_owed(&mut self, pipe: u32) -> Option<Arc<Report>> {
-        let state = &mut self.pipes[pipe as usize];
-        let writer = &mut self.hosts[state.from as usize];
-        state.owing = writer.paused || state.load() >= self.settings.window;
-        if state.owing {
-            return None;
-        }
-        writer.node.next_line(LinkId(pipe - writer.first_pipe)).cloned()
-    }
-
     /// A server writes a line.
+    #[inline]
     pub(super) fn write(&mut self, pipe: u32, report: Arc<Report>) {
         let state = &mut self.pipes[pipe as usize];
         if state.mode == LinkMode::PerMessage {
             return self.dial_message(pipe, report);
         }
-        let (is_up, is_held) = (state.connection == Connection::Up, state.path.is_held());
-        self.observe_sent(pipe, &report);
+        let (way, is_up, is_held) = (state.way(), state.connection == Connection::Up, state.path.is_held());
+        self.observe_sent(way, &report);
         let state = &mut self.pipes[pipe as usize];
         if !is_up {
             state.lost += 1;
@@ -143,12 +134,9 @@ impl SimulatedDriver {
         }
     }
 
-    fn observe_sent(&mut self, pipe: u32, report: &Arc<Report>) {
+    fn observe_sent(&mut self, way: Way, report: &Arc<Report>) {
         self.counts.sent += 1;
-        if self.is_observed() {
-            let way = self.way(pipe);
-            self.observe(|| Event::Sent { way, report: report.clone() });
-        }
+        self.observe(|| Event::Sent { way, report: report.clone() });
     }
 
     fn miss(&mut self, pipe: u32, report: Arc<Report>) {
@@ -158,31 +146,29 @@ impl SimulatedDriver {
     }
 
     /// A line goes out on the network.
+    #[inline]
     pub(super) fn leave(&mut self, pipe: u32, report: Arc<Report>) {
-        let path = &mut self.pipes[pipe as usize].path;
-        let passage = path.send(self.now);
-        let resets = path.resets_now();
-        match passage {
-            Passage::Arrives(at) => self.fly(pipe, at, report),
-            Passage::Twice(at) => {
-                self.fly(pipe, at, report.clone());
-                self.fly(pipe, at, report);
-            }
-            Passage::Lost => {
-                self.pipes[pipe as usize].lost += 1;
-                self.counts.lost += 1;
-            }
+        let state = &mut self.pipes[pipe as usize];
+        let (arrivals, at) = match state.path.send(self.now) {
+            Passage::Arrives(at) => (1, at),
+            Passage::Twice(at) => (2, at),
+            Passage::Lost => (0, self.now),
+        };
+        let epoch = state.epoch;
+        state.in_flight += arrivals;
+        self.busy += u64::from(arrivals);
+        if arrivals == 2 {
+            self.queue.push(at, Due::Line { report: report.clone(), pipe, epoch });
         }
-        if resets && self.pipes[pipe as usize].is_connected() {
+        if arrivals > 0 {
+            self.queue.push(at, Due::Line { report, pipe, epoch });
+        } else {
+            state.lost += 1;
+            self.counts.lost += 1;
+        }
+        if state.path.resets_now() && state.is_connected() {
             self.hang_up(pipe);
         }
-    }
-
-    fn fly(&mut self, pipe: u32, at: Timestamp, report: Arc<Report>) {
-        let state = &mut self.pipes[pipe as usize];
-        state.in_flight += 1;
-        self.busy += 1;
-        self.queue.push(at, Due::Line { report, pipe, epoch: state.epoch });
     }
 
     /// Begins a dial.
@@ -305,7 +291,7 @@ impl SimulatedDriver {
             Deferred::Line { report, pipe, epoch } => {
                 if self.pipes[pipe as usize].epoch == epoch {
                     self.pipes[pipe as usize].unread -= 1;
-                    self.read(&report, pipe);
+                    self.read(report, pipe);
                 }
             }
             Deferred::Opened(pipe) => {
@@ -496,7 +482,7 @@ impl SimulatedDriver {
             return self.miss(pipe, report);
         }
         self.pipes[pipe as usize].path.connected();
-        self.observe_sent(pipe, &report);
+        self.observe_sent(self.way(pipe), &report);
         self.leave(pipe, report);
     }
 
@@ -553,7 +539,6 @@ impl SimulatedDriver {
 
     /// The way that a pipe is.
     pub(super) fn way(&self, pipe: u32) -> Way {
-        let state = &self.pipes[pipe as usize];
-        Way { from: ServerId(state.from), to: ServerId(state.to) }
+        self.pipes[pipe as usize].way()
     }
 }

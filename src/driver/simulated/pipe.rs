@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::config::LinkMode;
+use crate::config::{LinkMode, ServerId};
+use crate::driver::Way;
 use crate::driver::path::Path;
 use crate::time::Timestamp;
 use crate::wire::Report;
@@ -104,8 +105,12 @@ impl Pipe {
 
     /// Whole and unused again, in a run with this seed.
     pub(super) fn reset(&mut self, seed: u64) {
-        let path = self.path.renewed(seed);
+        let path = self.path.renewed(seed, self.way());
         *self = Self::new(self.from, self.to, self.back, self.mode, path);
+    }
+
+    pub(super) fn way(&self) -> Way {
+        Way { from: ServerId(self.from), to: ServerId(self.to) }
     }
 
     /// Lines on the pipe, in whatever place.

@@ -14,7 +14,7 @@ use crate::explore::{Mix, Script};
 
 /// A connected graph: every server is linked to an earlier one, and there are more links at random.
 fn connected(servers: u32, more: u32, seed: u64) -> Vec<(u32, u32, u64)> {
-    let draws = Draws { seed, key: 0 };
+    let draws = Draws::new(seed, 0);
     let below = |limit: u32, number: u32, stream| draws.below(u64::from(limit), u64::from(number), stream) as u32;
     let tree = (1..servers).map(|server| (below(server, server, 0), server));
     let others = (0..more).map(|link| (below(servers, link, 1), below(servers, link, 2)));
