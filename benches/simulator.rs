@@ -2,7 +2,8 @@
 //!
 //! Floods over random 4-regular graphs whose links take 1 to 10 ms; medians of several repeats. Seconds are those that the
 //! processor worked, so that other programs lengthen them little; only the gain of a second core is by the clock on the wall.
-//! Run with `cargo bench --bench simulator`, or with the number of servers behind that for one row only.
+//! Run with `cargo bench --bench simulator`, or with the number of servers behind that for one row only, or
+//! with `memory` or `scenarios`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -28,15 +29,16 @@ use tokio_util::sync::CancellationToken;
 const REPEATS: usize = 7;
 
 fn main() {
-    let only: Option<u32> = std::env::args().nth(1).and_then(|servers| servers.parse().ok());
-    if only.is_none() {
+    let only = std::env::args().nth(1).filter(|only| only != "--bench");
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if wanted("memory") {
         // First, so that nothing that was freed before is counted as there.
         println!("bytes a server at 100,000, without its topology: {}\n", memory());
     }
     println!("deliveries a second of one core, in millions (median of {REPEATS}; least, most)");
     println!("{:>8}  {:>20}  {:>20}  {:>20}", "servers", "heap", "wheel", "all observed");
     for (servers, updates) in [(5, 40_000), (1_000, 300), (10_000, 20), (100_000, 3)] {
-        if only.is_some_and(|only| only != servers) {
+        if !wanted(&servers.to_string()) {
             continue;
         }
         let topology = Arc::new(herd(servers));
@@ -48,14 +50,13 @@ fn main() {
         .map(|(queue, interest)| deliveries(&topology, Settings { queue, interest, ..Settings::default() }, updates));
         println!("{servers:>8}  {:>20}  {:>20}  {:>20}", spread(heap), spread(wheel), spread(observed));
     }
-    if only.is_some() {
-        return;
+    if wanted("scenarios") {
+        println!("\nfive-server partition-and-heal scenarios a second of one core (median of {REPEATS}; least, most)");
+        println!("simulator, all observed                      {}", spread(scenarios()));
+        let (one, two) = whole_program();
+        println!("whole program, with its checks               {}", spread(one));
+        println!("two cores over one, by the clock on the wall {}", spread(two));
     }
-    println!("\nfive-server partition-and-heal scenarios a second of one core (median of {REPEATS}; least, most)");
-    println!("simulator, all observed                      {}", spread(scenarios()));
-    let (one, two) = whole_program();
-    println!("whole program, with its checks               {}", spread(one));
-    println!("two cores over one, by the clock on the wall {}", spread(two));
 }
 
 /// Median, least and most.

@@ -22,17 +22,17 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 }
 
 fn wrong(run: &Run<'_>, asked: &Asked, span: Span) -> Option<Outcome> {
-    let command = String::from_utf8_lossy(&asked.line);
+    let command = || String::from_utf8_lossy(&asked.line);
     let Some(replied) = asked.reply else {
         return owed(run, asked, span).then(|| {
-            let expected = format!("a reply to `{command}`");
+            let expected = format!("a reply to `{}`", command());
             violated(run, asked.entry, expected, format!("none from {}", run.name(asked.server)))
         });
     };
     let reply = run.reply(replied)?;
     let form = form(run, asked, replied, reply).err()?;
     let actual = format!("`{}`", String::from_utf8_lossy(first_line(reply)));
-    Some(violated(run, replied, format!("the reply to `{command}` to be {form}"), actual))
+    Some(violated(run, replied, format!("the reply to `{}` to be {form}", command()), actual))
 }
 
 /// Whether nothing excuses that a command has no reply before the span ends in quiescence.

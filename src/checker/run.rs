@@ -2,6 +2,7 @@
 //!
 //! Not here: what any of it is worth.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -116,6 +117,7 @@ pub(crate) struct Run<'h> {
     /// Both ways of every link, in order.
     pub(crate) ways: Vec<Way>,
     talkers: BTreeMap<SessionId, Arc<str>>,
+    end: OnceCell<State>,
 }
 
 impl<'h> Run<'h> {
@@ -137,6 +139,7 @@ impl<'h> Run<'h> {
             turns: turns(history),
             ways: ways(history),
             talkers: BTreeMap::new(),
+            end: OnceCell::new(),
         };
         run.follow_records();
         run.follow_sessions();
@@ -160,8 +163,13 @@ impl<'h> Run<'h> {
         (0..self.history.origin.servers.len() as u32).map(ServerId)
     }
 
-    pub(crate) fn clients(&self) -> impl Iterator<Item = ClientId> + use<> {
+    pub(crate) fn clients(&self) -> impl ExactSizeIterator<Item = ClientId> + use<> {
         (0..self.by_rank.len() as u32).map(ClientId)
+    }
+
+    /// The herd after the last entry.
+    pub(super) fn end_state(&self) -> &State {
+        self.end.get_or_init(|| State::worked_out(self, self.len()))
     }
 
     pub(crate) fn name(&self, server: ServerId) -> &'h str {
@@ -230,7 +238,9 @@ impl<'h> Run<'h> {
     }
 
     fn follow_records(&mut self) {
-        let mut held: Vec<Vec<u32>> = vec![Vec::new(); self.history.origin.servers.len()];
+        // Ranks, by server and then by client.
+        let clients = self.by_rank.len();
+        let mut held = vec![0; self.history.origin.servers.len() * clients];
         for (index, entry) in self.history.entries.iter().enumerate() {
             let Fact::Saw(event) = &entry.fact else { continue };
             match event {
@@ -247,25 +257,23 @@ impl<'h> Run<'h> {
                     self.hold(&mut held, index, *server, version);
                 }
                 Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. } => {
-                    self.forget(&mut held[server.index()], index, *server);
+                    self.forget(&mut held[server.index() * clients..][..clients], index, *server);
                 }
                 _ => {}
             }
         }
     }
 
-    fn hold(&mut self, held: &mut [Vec<u32>], entry: usize, server: ServerId, version: VersionId) {
+    fn hold(&mut self, held: &mut [u32], entry: usize, server: ServerId, version: VersionId) {
         let Version { client, rank, .. } = self.version(version);
-        let held = &mut held[server.index()];
-        if held.len() <= client.index() {
-            held.resize(client.index() + 1, 0);
-        }
-        let before = std::mem::replace(&mut held[client.index()], rank);
+        let place = server.index() * self.by_rank.len() + client.index();
+        let before = std::mem::replace(&mut held[place], rank);
         self.changes.push(Change { entry, server, client, before, after: rank });
     }
 
-    fn forget(&mut self, held: &mut Vec<u32>, entry: usize, server: ServerId) {
-        for (client, before) in (0..).map(ClientId).zip(held.drain(..)) {
+    fn forget(&mut self, held: &mut [u32], entry: usize, server: ServerId) {
+        for (client, held) in (0..).map(ClientId).zip(held) {
+            let before = std::mem::take(held);
             if before > 0 {
                 self.changes.push(Change { entry, server, client, before, after: 0 });
             }

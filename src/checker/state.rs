@@ -30,18 +30,25 @@ pub(crate) struct State {
     pub(crate) life: Vec<Life>,
     /// By place in [`Run::ways`].
     pub(crate) broken: Vec<Broken>,
-    /// Ranks by server and client; shorter lists end in zeros.
-    held: Vec<Vec<u32>>,
+    /// Ranks, by server and then by client.
+    held: Vec<u32>,
+    clients: usize,
 }
 
 impl State {
     /// The herd before entry `until`.
     pub(crate) fn at(run: &Run<'_>, until: usize) -> Self {
-        let servers = run.history.origin.servers.len();
+        if until >= run.len() { run.end_state().clone() } else { Self::worked_out(run, until) }
+    }
+
+    /// What [`Self::at`] gives, which remembers the end.
+    pub(super) fn worked_out(run: &Run<'_>, until: usize) -> Self {
+        let (servers, clients) = (run.history.origin.servers.len(), run.clients().len());
         let mut state = Self {
             life: vec![Life::default(); servers],
             broken: vec![Broken::default(); run.ways.len()],
-            held: vec![Vec::new(); servers],
+            held: vec![0; servers * clients],
+            clients,
         };
         for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
             state.follow(run, &run.entry(turn).fact);
@@ -105,21 +112,18 @@ impl State {
     }
 
     pub(crate) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) {
-        let held = &mut self.held[server.index()];
-        if held.len() <= client.index() {
-            held.resize(client.index() + 1, 0);
-        }
-        held[client.index()] = rank;
+        self.held[server.index() * self.clients + client.index()] = rank;
     }
 
     /// The rank of what a server holds; 0: nothing.
     pub(crate) fn held(&self, server: ServerId, client: ClientId) -> u32 {
-        self.held[server.index()].get(client.index()).copied().unwrap_or(0)
+        self.held[server.index() * self.clients + client.index()]
     }
 
     /// How many clients a server knows.
     pub(crate) fn clients_of(&self, server: ServerId) -> usize {
-        self.held[server.index()].iter().filter(|&&rank| rank > 0).count()
+        let held = &self.held[server.index() * self.clients..][..self.clients];
+        held.iter().filter(|&&rank| rank > 0).count()
     }
 
     pub(crate) fn runs(&self, server: ServerId) -> bool {
@@ -132,8 +136,8 @@ impl State {
 
     /// The newest that a server which is not down holds.
     pub(crate) fn newest(&self, client: ClientId) -> u32 {
-        let up = self.life.iter().zip(&self.held).filter(|(life, _)| **life != Life::Down);
-        up.map(|(_, held)| held.get(client.index()).copied().unwrap_or(0)).max().unwrap_or(0)
+        let up = (0..).map(ServerId).zip(&self.life).filter(|(_, life)| **life != Life::Down);
+        up.map(|(server, _)| self.held(server, client)).max().unwrap_or(0)
     }
 
     /// The servers of a scope, in order.

@@ -294,6 +294,14 @@ pub enum Wait {
     Quiescent(Timestamp),
 }
 
+impl Wait {
+    /// The time that is not passed.
+    pub fn limit(self) -> Timestamp {
+        let (Self::Until(limit) | Self::Quiescent(limit)) = self;
+        limit
+    }
+}
+
 /// What one server knows about one client, as [`Driver::records`] tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {

@@ -18,7 +18,7 @@ use crate::checker::Verdict;
 use crate::checker::words::short;
 use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait, Wiring};
 use crate::herd::Verb;
-use crate::history::{Comparison, Fact, History, Origin, StepId};
+use crate::history::{Comparison, Fact, History, StepId};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use agenda::{Agenda, Planned};
@@ -88,9 +88,8 @@ enum Goal {
 }
 
 impl<'a, D: Driver> Runner<'a, D> {
-    /// A run that has not begun.
-    pub fn new(script: &'a Script, seed: u64, origin: Arc<Origin>, wiring: Arc<Wiring>, driver: &'a mut D) -> Self {
-        let history = History::new(origin, seed, driver.now());
+    /// A run that has not begun; `history` is empty, and has the seed of its random draws.
+    pub fn new(script: &'a Script, history: History, wiring: Arc<Wiring>, driver: &'a mut D) -> Self {
         let follows_records = script.steps.iter().any(milestone::asks_for_records);
         Self {
             script,
@@ -237,8 +236,9 @@ impl<'a, D: Driver> Runner<'a, D> {
             Goal::Milestone(watch) => Some(watch.clone()),
             _ => None,
         };
-        for looks in 0_u64.. {
-            if looks.is_multiple_of(BETWEEN_LOOKS) && progress.is_over() {
+        let mut seen = 0_u64;
+        loop {
+            if seen.is_multiple_of(BETWEEN_LOOKS) && progress.is_over() {
                 return Err(RunError::Interrupted);
             }
             self.do_what_is_due().await?;
@@ -247,14 +247,29 @@ impl<'a, D: Driver> Runner<'a, D> {
             }
             let from = if let Goal::Done = goal { self.agenda.horizon().max(begun) } else { begun };
             let deadline = (from + allowed).min(self.end);
-            match self.driver.next(self.wait(goal, deadline)).await {
-                Some(observation) => self.see(observation, watch.as_mut()),
-                None if self.is_at_rest(goal) => return Ok(matches!(goal, Goal::Quiescent | Goal::Done)),
-                None if self.driver.now() >= deadline => return Ok(false),
-                None => {}
+            let wait = self.wait(goal, deadline);
+            // Most of what is seen brings no goal nearer, and need not be asked about one by one.
+            loop {
+                seen += 1;
+                match self.driver.next(wait).await {
+                    Some(observation) => {
+                        let matters = watch.is_some() || self.may_matter(&observation.event);
+                        self.see(observation, watch.as_mut());
+                        if matters || self.driver.now() >= wait.limit() || seen.is_multiple_of(BETWEEN_LOOKS) {
+                            break;
+                        }
+                    }
+                    None if self.is_at_rest(goal) => return Ok(matches!(goal, Goal::Quiescent | Goal::Done)),
+                    None if self.driver.now() >= deadline => return Ok(false),
+                    None => break,
+                }
             }
         }
-        unreachable!("the deadline comes first")
+    }
+
+    /// Whether seeing this can reach a goal, or put something on the agenda.
+    fn may_matter(&self, event: &Event) -> bool {
+        !self.watches.is_empty() || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
     }
 
     fn is_reached(&self, goal: &Goal, watch: Option<&Watch>) -> bool {

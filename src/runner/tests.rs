@@ -32,7 +32,8 @@ fn replay(steps: &str, progress: &impl Progress) -> (History, Result<(), RunErro
     let mut driver = SimulatedDriver::new(script.topology.clone(), Settings::default(), answer);
     let origin = Arc::new(script.origin(DriverKind::Simulated));
     let wiring = Arc::new(Wiring::of(&script.topology));
-    let mut runner = Runner::new(&script, script.topology.seed, origin, wiring, &mut driver);
+    let history = History::new(origin, script.topology.seed, driver.now());
+    let mut runner = Runner::new(&script, history, wiring, &mut driver);
     let ended = runner.run(progress).now_or_never().expect("virtual time waits for nobody");
     (runner.into_history(), ended)
 }

@@ -19,7 +19,7 @@ use crate::config::{ServerId, Threads, Topology};
 use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::driver::{Driver, Known, Wiring};
-use crate::history::{DriverKind, History, Origin, StepId, json};
+use crate::history::{DriverKind, Entry, History, Origin, StepId, json};
 use crate::places::Service;
 use crate::report::{CaseResult, Status};
 use crate::runner::{Progress, RunError, Runner};
@@ -37,6 +37,8 @@ pub(super) struct Worker<'a, W> {
     simulator: Option<SimulatedDriver>,
     /// What the cases of one script share.
     prepared: Option<Prepared>,
+    /// Empty, but for the memory of the last history.
+    spare: Vec<Entry>,
 }
 
 /// What follows from a script alone.
@@ -79,7 +81,16 @@ impl<W: Watcher> Progress for Steps<'_, W> {
 
 impl<'a, W: Watcher> Worker<'a, W> {
     pub(super) fn new(options: &'a Options, watcher: &'a W, stop: &'a CancellationToken, cases: usize) -> Self {
-        Self { options, watcher, stop, cases, clock: RealClock::start(), simulator: None, prepared: None }
+        Self {
+            options,
+            watcher,
+            stop,
+            cases,
+            clock: RealClock::start(),
+            simulator: None,
+            prepared: None,
+            spare: Vec::new(),
+        }
     }
 
     pub(super) fn run(&mut self, number: usize, case: &Case) -> CaseResult {
@@ -102,16 +113,22 @@ impl<'a, W: Watcher> Worker<'a, W> {
 
     fn attempt(&mut self, number: usize, case: &Case) -> CaseResult {
         match case.driver {
-            CaseDriver::One(driver) => self.attempt_on(number, case, driver).0,
+            CaseDriver::One(driver) => {
+                let attempt = self.attempt_on(number, case, driver);
+                self.result(case, driver, attempt)
+            }
             CaseDriver::Both => {
-                let [loopback, simulated] =
-                    [DriverKind::Loopback, DriverKind::Simulated].map(|driver| self.attempt_on(number, case, driver));
+                let [loopback, simulated] = [DriverKind::Loopback, DriverKind::Simulated].map(|driver| {
+                    let attempt = self.attempt_on(number, case, driver);
+                    let ending = Ending::of(&case.script.topology, &attempt.records);
+                    (self.result(case, driver, attempt), ending)
+                });
                 compare(loopback, simulated)
             }
         }
     }
 
-    fn attempt_on(&mut self, number: usize, case: &Case, driver: DriverKind) -> (CaseResult, Ending) {
+    fn attempt_on(&mut self, number: usize, case: &Case, driver: DriverKind) -> Attempt {
         let mut attempt = self.run_on(number, case, driver);
         if self.options.check_determinism && driver == DriverKind::Simulated {
             let again = self.run_on(number, case, driver);
@@ -120,8 +137,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         if let Some(history) = &attempt.history {
             attempt.error = attempt.error.or_else(|| self.save(number, driver, history));
         }
-        let ending = Ending::of(&case.script.topology, &attempt.records);
-        (self.result(case, driver, attempt), ending)
+        attempt
     }
 
     fn run_on(&mut self, number: usize, case: &Case, driver: DriverKind) -> Attempt {
@@ -136,8 +152,8 @@ impl<'a, W: Watcher> Worker<'a, W> {
         match &mut self.simulator {
             Some(simulator) => simulator.reset(&topology, case.seed),
             None => {
-                let places = Service::offline();
-                let answer = move |search: &_| places.immediate(search).expect("the offline places answer at once");
+                // Unpacked when the first `WHATSAT` asks for them.
+                let answer = |search: &_| Service::offline().immediate(search).expect("they answer at once");
                 let mut simulator =
                     SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::new(answer));
                 simulator.reset(&topology, case.seed);
@@ -148,7 +164,9 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let simulator = self.simulator.as_mut().expect("it was just made");
         let (origin, wiring) = (prepared.origins[1].clone(), prepared.wiring.clone());
-        let mut runner = Runner::new(&case.script, case.seed, origin, wiring, simulator);
+        let mut history = History::new(origin, case.seed, simulator.now());
+        history.entries = std::mem::take(&mut self.spare);
+        let mut runner = Runner::new(&case.script, history, wiring, simulator);
         let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
         let history = runner.into_history();
         let records = all_records(simulator, &topology);
@@ -201,7 +219,8 @@ impl<'a, W: Watcher> Worker<'a, W> {
         };
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let (origin, wiring) = (prepared.origins[0].clone(), prepared.wiring.clone());
-        let mut runner = Runner::new(&case.script, case.seed, origin, wiring, &mut driver);
+        let history = History::new(origin, case.seed, driver.now());
+        let mut runner = Runner::new(&case.script, history, wiring, &mut driver);
         let steps = self.watched(number, case);
         let ended = tokio::select! {
             ended = runner.run(&steps) => ended,
@@ -236,12 +255,16 @@ impl<'a, W: Watcher> Worker<'a, W> {
         self.prepared = Some(Prepared { script: script.clone(), wiring, origins });
     }
 
-    fn result(&self, case: &Case, driver: DriverKind, attempt: Attempt) -> CaseResult {
+    fn result(&mut self, case: &Case, driver: DriverKind, mut attempt: Attempt) -> CaseResult {
         let judgement = attempt.history.as_ref().map(judge);
         let status = match (&attempt.error, &judgement) {
             (None, Some(judgement)) => judgement.verdict.into(),
             _ => Status::Error,
         };
+        if let Some(history) = &mut attempt.history {
+            history.entries.clear();
+            self.spare = std::mem::take(&mut history.entries);
+        }
         let troubled = judgement.as_ref().filter(|judgement| judgement.verdict != Verdict::Passed);
         CaseResult {
             name: case.name(),
