@@ -7,6 +7,7 @@ mod links;
 mod outbox;
 mod records;
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 pub use links::{LinkId, LinkState};
@@ -19,6 +20,9 @@ use crate::wire::{AtLine, Command, Report};
 use links::Link;
 use outbox::Owed;
 use records::Records;
+
+/// From this many records on their table is outside the nearest cache.
+const MANY_RECORDS: usize = 4_096;
 
 /// What a node is told once.
 #[derive(Debug, Clone)]
@@ -192,6 +196,14 @@ impl Node {
     #[inline]
     pub(crate) fn holds(&self, report: &Arc<Report>) -> bool {
         self.records.find_shared(report).is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, report))
+    }
+
+    /// Reads the memory that these reports are going to need as [`Input::Shared`], and changes nothing. In a node that knows
+    /// many clients the fetches are a third of the work; here they do not wait for each other.
+    pub(crate) fn look_ahead<'a>(&self, reports: impl Iterator<Item = &'a Arc<Report>>) {
+        if self.records.len() >= MANY_RECORDS {
+            black_box(reports.map(|report| self.records.touch(report)).fold(0, u64::wrapping_add));
+        }
     }
 
     /// Everything it knows, in the order in which the clients were first heard of.

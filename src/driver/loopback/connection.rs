@@ -33,6 +33,9 @@ use crate::wire::{Command, Reply, Report, parse};
 /// Bytes read at once at most.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Lines between two looks ahead: as many fetches from memory as a core has under way at once, about.
+const AHEAD: u64 = 16;
+
 /// How long a client that is being hung up on may go on sending, or not reading why, before its connection is reset.
 const HANG_UP: Duration = Duration::from_secs(1);
 
@@ -310,6 +313,9 @@ impl Connection {
                 return (start, lines, Turn::TooLong);
             }
             start = end + 1;
+            if lines % AHEAD == 0 {
+                node.look_ahead(in_flight.iter().take(AHEAD as usize));
+            }
             lines += 1;
             // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
             let known = in_flight.pop_front().filter(|report| report.line().as_bytes() == line);
