@@ -65,7 +65,7 @@ impl Guess {
             Shape::LogNormal => Distribution::LogNormal { sigma_percent: self.sigma.round().clamp(1.0, 300.0) as u16 },
         };
         let [latency, jitter] = [self.latency, self.jitter].map(|span| Duration::from_nanos(span.round() as u64));
-        Delay { latency, jitter, distribution }
+        Delay { latency, jitter, distribution, bandwidth: None }
     }
 
     fn fit(self, sample: &Sample) -> Fit {
@@ -206,7 +206,12 @@ mod tests {
     }
 
     fn delay(latency: u64, jitter: u64, distribution: Distribution) -> Delay {
-        Delay { latency: Duration::from_micros(latency), jitter: Duration::from_micros(jitter), distribution }
+        Delay {
+            latency: Duration::from_micros(latency),
+            jitter: Duration::from_micros(jitter),
+            distribution,
+            bandwidth: None,
+        }
     }
 
     fn is_near(fitted: Duration, drawn: Duration, tolerance: Duration) -> bool {

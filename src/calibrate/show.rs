@@ -76,7 +76,7 @@ fn row(bar: usize, mark: usize) -> String {
 }
 
 fn candidate(f: &mut fmt::Formatter<'_>, fit: &Fit, chosen: bool) -> fmt::Result {
-    let Delay { latency, jitter, distribution } = fit.delay;
+    let Delay { latency, jitter, distribution, .. } = fit.delay;
     let told = match distribution {
         Distribution::Uniform if jitter.is_zero() => format!("always {}", short(latency)),
         Distribution::Uniform => format!("{} and up to {} more", short(latency), short(jitter)),

@@ -50,7 +50,7 @@ fn what_is_pasted_into_a_herd_file_is_the_model() {
         (jitter, Distribution::LogNormal { sigma_percent: 7 }),
         (jitter, Distribution::LogNormal { sigma_percent: 129 }),
     ] {
-        let delay = Delay { latency, jitter, distribution };
+        let delay = Delay { latency, jitter, distribution, bandwidth: None };
         let text = format!("{}[generate]\nshape = 'ring'\nn = 3\n", show::toml(delay));
         let topology = parse("herd.toml", &text).unwrap_or_else(|problems| panic!("{problems}")).topology;
         assert!(topology.links.iter().all(|link| link.delay == delay), "{text}{topology:?}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Preset, Strategy};
+use crate::config::{Bandwidth, Delay, Preset, Strategy};
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
 use crate::suite::Slice;
@@ -284,7 +284,11 @@ pub(super) struct LinkOrAll {
 
 /// `slow`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms")]
+#[command(after_help = "\
+Examples:
+  herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms
+  herdsim slow Clark Bona --bandwidth 64kB/s
+  herdsim heal Clark Bona")]
 pub(super) struct Slow {
     /// Where.
     #[command(flatten)]
@@ -292,9 +296,12 @@ pub(super) struct Slow {
     /// What every line waits, on top of the link's own latency
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub(super) latency: Duration,
-    /// At most this much more, drawn uniformly for each line; their order is kept
+    /// The scale of what is added to the latency, drawn for each line; their order is kept
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub(super) jitter: Duration,
+    /// How many bytes go out in a second, one line after the other: `64kB/s`, `1.5MB/s`, `10Mbit/s`
+    #[arg(long, value_name = "BANDWIDTH")]
+    pub(super) bandwidth: Option<Bandwidth>,
     /// At most this many lines a second
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
@@ -595,6 +602,13 @@ impl LinkOrAll {
     /// The ways it names.
     pub(super) fn ways(&self) -> Result<NamedWays, String> {
         if self.all { Ok(NamedWays::All) } else { named_ways(&self.ends) }
+    }
+}
+
+impl Slow {
+    /// What it adds to every line, but for the rate.
+    pub(super) fn delay(&self) -> Delay {
+        Delay { latency: self.latency, jitter: self.jitter, bandwidth: self.bandwidth, ..Delay::default() }
     }
 }
 

@@ -100,6 +100,18 @@ fn one_way_can_be_cut_alone() {
 }
 
 #[test]
+fn a_thin_link_stands_in_ps_until_it_is_healed() {
+    let place = Place::herd();
+    assert_eq!(place.out("slow Clark->Bona --bandwidth 64kB/s"), "slowed Clark->Bona\n");
+    assert_eq!(place.json("ps --format json")["faults"][0]["faults"], serde_json::json!(["slow"]));
+    place.out("heal Clark Bona");
+    assert_eq!(place.json("ps --format json")["faults"], serde_json::json!([]));
+    let said = place.run("slow Clark Bona --bandwidth 64");
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("needs a unit, such as B/s"), "{}", said.err);
+}
+
+#[test]
 fn lines_that_are_held_arrive_when_they_are_released() {
     let place = Place::herd();
     place.out("partition Clark,Jaquez --mode hold");

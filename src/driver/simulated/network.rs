@@ -160,7 +160,7 @@ impl SimulatedDriver {
     /// A line goes out on the network.
     pub(super) fn leave(&mut self, pipe: u32, report: Arc<Report>) {
         let path = &mut self.pipes[pipe as usize].path;
-        let passage = path.send(self.now);
+        let passage = path.send(self.now, || report.written_len());
         let resets = path.resets_now();
         match passage {
             Passage::Arrives(at) => self.fly(pipe, at, report),
@@ -430,7 +430,7 @@ impl SimulatedDriver {
         let ended = std::mem::take(&mut state.ending);
         self.busy -= u64::from(state.in_flight) + u64::from(ended);
         (state.in_flight, state.unread) = (0, 0);
-        state.path.connected();
+        state.path.emptied(self.now);
         state.epoch = state.epoch.wrapping_add(1);
         state.lost += lost;
         let is_persistent = state.mode == LinkMode::Persistent;
