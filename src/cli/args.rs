@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Bandwidth, Delay, Preset, Strategy};
+use crate::config::{Bandwidth, Delay, Distribution, Preset, Strategy};
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
 use crate::suite::Slice;
@@ -287,6 +287,7 @@ pub(super) struct LinkOrAll {
 #[command(after_help = "\
 Examples:
   herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms
+  herdsim slow Clark Bona --jitter 20ms --distribution log-normal=0.5
   herdsim slow Clark Bona --bandwidth 64kB/s
   herdsim heal Clark Bona")]
 pub(super) struct Slow {
@@ -299,6 +300,10 @@ pub(super) struct Slow {
     /// The scale of what is added to the latency, drawn for each line; their order is kept
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub(super) jitter: Duration,
+    /// How what is added is distributed: `uniform` (from 0 to the jitter), `exponential` (the jitter is the mean) or
+    /// `log-normal=SIGMA` (the jitter is the median) [default: uniform]
+    #[arg(long, value_name = "HOW", requires = "jitter")]
+    pub(super) distribution: Option<Distribution>,
     /// How many bytes go out in a second, one line after the other: `64kB/s`, `1.5MB/s`, `10Mbit/s`
     #[arg(long, value_name = "BANDWIDTH")]
     pub(super) bandwidth: Option<Bandwidth>,
@@ -608,7 +613,12 @@ impl LinkOrAll {
 impl Slow {
     /// What it adds to every line, but for the rate.
     pub(super) fn delay(&self) -> Delay {
-        Delay { latency: self.latency, jitter: self.jitter, bandwidth: self.bandwidth, ..Delay::default() }
+        Delay {
+            latency: self.latency,
+            jitter: self.jitter,
+            distribution: self.distribution.unwrap_or_default(),
+            bandwidth: self.bandwidth,
+        }
     }
 }
 
@@ -740,6 +750,35 @@ mod tests {
         assert_eq!(ways(&["a", "b"]), Ok(NamedWays::Both("a".into(), "b".into())));
         assert_eq!(ways(&["a->b"]), Ok(NamedWays::One("a".into(), "b".into())));
         assert!(ways(&["a"]).is_err() && ways(&["a->b", "c"]).is_err());
+    }
+
+    #[test]
+    fn a_way_is_slowed_in_any_way_that_a_link_can_be_slow() {
+        let slow = |words: &str| {
+            let words = "herdsim slow Clark Bona".split(' ').chain(words.split(' '));
+            match Cli::try_parse_from(words).map_err(|error| error.to_string())?.verb {
+                Verb::Slow(slow) => Ok(slow.delay()),
+                verb => Err(format!("{verb:?}")),
+            }
+        };
+        let delay = Delay {
+            latency: Duration::from_millis(1),
+            jitter: Duration::from_millis(2),
+            distribution: Distribution::LogNormal { sigma_percent: 50 },
+            bandwidth: Bandwidth::from_bytes_a_second(64_000),
+        };
+        let all = "--latency 1ms --jitter 2ms --distribution log-normal=0.5 --bandwidth 64kB/s";
+        assert_eq!(slow(all), Ok(delay));
+        for (wrong, told) in [
+            ("--distribution exponential", "--jitter <DURATION>"),
+            ("--jitter 2ms --distribution log-normal", "needs its width, as in log-normal=0.5"),
+            ("--jitter 2ms --distribution normal", "it is uniform, exponential or log-normal=SIGMA"),
+            ("--bandwidth 64", "needs a unit"),
+            ("--bandwidth 0B/s", "must be from 1 B/s to 1000 GB/s"),
+        ] {
+            let said = slow(wrong).expect_err("it is wrong");
+            assert!(said.contains(told), "{wrong}: {said}");
+        }
     }
 
     #[test]

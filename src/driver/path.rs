@@ -372,6 +372,24 @@ mod tests {
     }
 
     #[test]
+    fn what_slows_a_way_is_distributed_as_it_says_and_not_as_the_links_own_jitter() {
+        let longest = |distribution| {
+            let mut path = path(Duration::ZERO, Duration::ZERO);
+            let delay = Delay { jitter: MILLISECOND, distribution, ..Delay::default() };
+            path.slow(Slowness { delay, rate: None });
+            let spent = (0..1000).map(|second| {
+                let sent = Timestamp::EPOCH + Duration::from_secs(second);
+                arrival(&mut path, sent).since(sent)
+            });
+            spent.max().expect("lines were sent")
+        };
+        assert!(longest(Distribution::Uniform) <= MILLISECOND);
+        // Of 1000 draws the longest is about ln 1000 = 6.9 times the mean.
+        assert!(longest(Distribution::Exponential) > 3 * MILLISECOND);
+        assert!(longest(Distribution::LogNormal { sigma_percent: 100 }) > 3 * MILLISECOND);
+    }
+
+    #[test]
     fn a_rate_spaces_lines_evenly() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
         path.slow(Slowness { delay: Delay::default(), rate: Some(1000) });
