@@ -15,9 +15,10 @@ const TOLERANCE: f64 = 0.01;
 const ROUNDS: usize = 50;
 
 /// A delay, and how far it is from what was measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Fit {
     /// The delay.
+    #[serde(flatten)]
     pub delay: Delay,
     /// The Kolmogorov-Smirnov distance: the widest gap between the share of times up to a limit that were measured and the share
     /// that the delay gives, over all limits. From 0, the same, to 1.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::calibrate::Options;
 use crate::config::{Bandwidth, Delay, Distribution, Preset, Strategy};
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
@@ -148,6 +149,11 @@ pub(super) enum Verb {
     Check(Check),
     /// Print the JSON Schema of herd files or scenario files
     Schema(Schema),
+    /// Measure this machine's loopback, and say which links of the simulator are like it
+    ///
+    /// Sends updates through a herd on real sockets, one after the other, and restarts its servers; then does the same on virtual
+    /// time with links that are fitted to what was measured, and shows both.
+    Calibrate(Calibrate),
     /// Run scenarios, judge them, and say why
     Run(Run),
     /// Judge a saved history again
@@ -454,6 +460,41 @@ pub(super) enum SchemaKind {
     Herd,
     /// Files for `run`
     Scenario,
+}
+
+/// `calibrate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsim calibrate                  tables, a picture of both, and the lines for a herd file
+  herdsim calibrate --format toml    only those lines
+
+The herd's links stay open and have no delay of their own while they are measured, and the system chooses the ports.")]
+pub(super) struct Calibrate {
+    /// The herd's file [default: herd.toml, and without one the herd that `init` writes]
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Updates that are measured; up to 200 go before them to warm up
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT.updates, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) updates: u32,
+    /// Restarts of a server, whose dials are measured
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT.restarts)]
+    pub(super) restarts: u32,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: CalibrateFormat,
+}
+
+/// How a calibration is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum CalibrateFormat {
+    /// Tables and a picture
+    #[default]
+    Table,
+    /// Only the lines for a herd file
+    Toml,
+    /// JSON, times in nanoseconds
+    Json,
 }
 
 /// `run`.

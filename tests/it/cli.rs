@@ -342,6 +342,54 @@ fn init_check_and_up_work_one_after_another() {
 }
 
 #[test]
+fn a_calibration_gives_lines_that_a_herd_file_takes() {
+    let place = Place::new();
+    let lines = place.out("calibrate --updates 20 --restarts 0 --format toml");
+    assert!(lines.starts_with("latency = \""), "{lines}");
+    let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
+    place.write("like-this-machine.toml", &format!("{lines}{herd}"));
+    place.out("check like-this-machine.toml");
+
+    let said = place.run("calibrate --updates 20 --restarts 5");
+    assert!(said.out.starts_with("20 lone updates of a herd of 5 servers"), "{}", said.out);
+    assert!(said.out.contains("for a herd file, above its first [heading]:\n\nlatency = \""), "{}", said.out);
+    assert_eq!(
+        said.err,
+        "measuring 20 updates and 5 restarts of 5 servers on real sockets, and then on virtual time\n"
+    );
+    assert_eq!(place.run("--quiet calibrate --updates 1 --restarts 0").err, "");
+
+    let json = place.json("calibrate --updates 20 --restarts 5 --format json");
+    for which in ["measured", "simulated"] {
+        // Eight lines an update; each of the five servers dials its neighbours.
+        let counts = ["hop", "farthest", "dial"].map(|what| json[which][what]["count"].clone());
+        assert_eq!(counts, [160, 20, 12].map(serde_json::Value::from), "{which}: {json}");
+    }
+    assert!(json["model"]["latency"].is_u64() && json["candidates"].as_array().unwrap().len() == 4, "{json}");
+}
+
+#[test]
+fn a_herd_that_cannot_be_calibrated_is_told_why() {
+    let place = Place::new();
+    std::fs::remove_file(place.path().join("herd.toml")).unwrap();
+    // The one that `init` writes, but on ports that the system chooses.
+    assert_eq!(place.json("calibrate --updates 5 --restarts 0 --format json")["servers"], 5);
+    place.write("alone.toml", "server = [{ name = \"A\", port = 0 }]");
+    let servers = "server = [{ name = \"A\", port = 0 }, { name = \"B\", port = 0 }, { name = \"C\", port = 0 }]";
+    place.write("split.toml", &format!("links = [[\"A\", \"B\"]]\n{servers}"));
+    for (words, code, told) in [
+        ("calibrate nothing.toml", 2, "there is no file nothing.toml"),
+        ("calibrate alone.toml", 2, "a herd without links has nothing to measure"),
+        ("calibrate split.toml", 3, "an update at A reached 2 of 3 servers"),
+        ("calibrate --updates 0", 2, "--updates"),
+    ] {
+        let said = place.run(words);
+        assert_eq!(said.code, Some(code), "{words}: {said:?}");
+        assert!(said.err.contains(told), "{words}: {}", said.err);
+    }
+}
+
+#[test]
 fn a_wrong_file_is_told_with_all_that_is_wrong() {
     let place = Place::new();
     place.write("bad.toml", "links = [[\"A\", \"C\"]]\nserver = [{ name = \"A\", port = 70000 }]\n");
