@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Delay, ServerId, Topology};
+use crate::config::{Bandwidth, Delay, ServerId, Topology};
 use crate::driver::draws::Draws;
 use crate::driver::simulated::{EPOCH, SimulatedDriver};
 use crate::driver::{Action, DriverError, Observation, SessionId, Slowness, Wait, Way, Wiring};
@@ -221,7 +221,9 @@ fn update(server: ServerId, client: u64, at: Duration, number: u64) -> Action {
 
 fn fault(kind: u64, server: ServerId, way: Way, amount: u64) -> Action {
     let milliseconds = Duration::from_millis(amount);
-    let delay = Delay { latency: milliseconds / 4, jitter: milliseconds / 4, ..Delay::default() };
+    // About 15 ms for a line.
+    let bandwidth = Bandwidth::from_bytes_a_second(4000).filter(|_| amount.is_multiple_of(3));
+    let delay = Delay { latency: milliseconds / 4, jitter: milliseconds / 4, bandwidth, ..Delay::default() };
     match kind {
         0 => Action::Kill(server),
         1 => Action::Stop(server),

@@ -15,9 +15,10 @@ const TOLERANCE: f64 = 0.01;
 const ROUNDS: usize = 50;
 
 /// A delay, and how far it is from what was measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Fit {
     /// The delay.
+    #[serde(flatten)]
     pub delay: Delay,
     /// The Kolmogorov-Smirnov distance: the widest gap between the share of times up to a limit that were measured and the share
     /// that the delay gives, over all limits. From 0, the same, to 1.
@@ -65,7 +66,7 @@ impl Guess {
             Shape::LogNormal => Distribution::LogNormal { sigma_percent: self.sigma.round().clamp(1.0, 300.0) as u16 },
         };
         let [latency, jitter] = [self.latency, self.jitter].map(|span| Duration::from_nanos(span.round() as u64));
-        Delay { latency, jitter, distribution }
+        Delay { latency, jitter, distribution, bandwidth: None }
     }
 
     fn fit(self, sample: &Sample) -> Fit {
@@ -206,7 +207,12 @@ mod tests {
     }
 
     fn delay(latency: u64, jitter: u64, distribution: Distribution) -> Delay {
-        Delay { latency: Duration::from_micros(latency), jitter: Duration::from_micros(jitter), distribution }
+        Delay {
+            latency: Duration::from_micros(latency),
+            jitter: Duration::from_micros(jitter),
+            distribution,
+            bandwidth: None,
+        }
     }
 
     fn is_near(fitted: Duration, drawn: Duration, tolerance: Duration) -> bool {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
 use super::{Calibration, Fit, Lags};
-use crate::checker::words::short;
+use crate::checker::words::{percent, short};
 use crate::config::{Delay, Distribution};
 
 const QUANTILES: [f64; 6] = [0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
@@ -21,25 +23,52 @@ impl fmt::Display for Calibration {
             "{updates} lone updates of a herd of {servers} servers, on this machine's loopback and simulated\n"
         )?;
         write!(f, "{:<38}", "")?;
-        QUANTILES.iter().try_for_each(|part| write!(f, "{:>9}", format!("p{}", part * 100.0)))?;
-        writeln!(f)?;
+        QUANTILES.iter().try_for_each(|part| write!(f, "{:>9}", name(*part)))?;
+        writeln!(f, "{:>7}", "gap")?;
         for (what, measured, simulated) in [
             ("one hop", &measured.hop, &simulated.hop),
             ("to the farthest server", &measured.farthest, &simulated.farthest),
             ("one dial", &measured.dial, &simulated.dial),
         ] {
             quantiles(f, what, "measured", measured)?;
+            writeln!(f)?;
             quantiles(f, "", "simulated", simulated)?;
+            let gap = measured.distance(simulated);
+            writeln!(f, "{:>7}", gap.map_or_else(|| "-".into(), |gap| format!("{gap:.2}")))?;
         }
+        writeln!(
+            f,
+            "gap: the widest between the parts of both that take up to some time, 0 to 1 (Kolmogorov-Smirnov)"
+        )?;
+        writeln!(f, "\none hop: `=` measured, `o` simulated")?;
+        picture(f, &measured.hop, &simulated.hop)?;
         writeln!(f, "\nto the farthest server: `=` measured, `o` simulated")?;
         picture(f, &measured.farthest, &simulated.farthest)?;
         writeln!(
             f,
-            "\nwidest gap between the measured hops and a delay (Kolmogorov-Smirnov; the simplest within 0.01 of the least)"
+            "\ngap between the measured hops and delays of links, of which the simplest within 0.01 of the least is taken"
         )?;
         candidates.iter().try_for_each(|fit| candidate(f, fit, fit.delay == self.model))?;
         write!(f, "\nfor a herd file, above its first [heading]:\n\n{}", self.toml())
     }
+}
+
+/// How many there are, and quantiles in nanoseconds.
+impl Serialize for Lags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("count", &self.len())?;
+        for part in QUANTILES {
+            let nanoseconds = self.quantile(part).map(|lag| lag.as_nanos() as u64);
+            map.serialize_entry(&name(part), &nanoseconds)?;
+        }
+        map.end()
+    }
+}
+
+/// What a quantile is called.
+fn name(part: f64) -> String {
+    format!("p{}", percent(part))
 }
 
 fn quantiles(f: &mut fmt::Formatter<'_>, what: &str, which: &str, lags: &Lags) -> fmt::Result {
@@ -47,7 +76,7 @@ fn quantiles(f: &mut fmt::Formatter<'_>, what: &str, which: &str, lags: &Lags) -
     for part in QUANTILES {
         write!(f, "{:>9}", lags.quantile(part).map_or_else(|| "-".into(), short))?;
     }
-    writeln!(f)
+    Ok(())
 }
 
 /// Both distributions over the same limits: a bar for what was measured, a mark where the bar of what was simulated ends.
@@ -76,7 +105,7 @@ fn row(bar: usize, mark: usize) -> String {
 }
 
 fn candidate(f: &mut fmt::Formatter<'_>, fit: &Fit, chosen: bool) -> fmt::Result {
-    let Delay { latency, jitter, distribution } = fit.delay;
+    let Delay { latency, jitter, distribution, .. } = fit.delay;
     let told = match distribution {
         Distribution::Uniform if jitter.is_zero() => format!("always {}", short(latency)),
         Distribution::Uniform => format!("{} and up to {} more", short(latency), short(jitter)),

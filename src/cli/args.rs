@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Preset, Strategy};
+use crate::calibrate::Options;
+use crate::config::{Bandwidth, Delay, Distribution, Preset, Strategy};
 use crate::control::api::{NamedMode, NamedWays};
 use crate::diagnostic::ErrorFormat;
 use crate::suite::Slice;
@@ -148,6 +149,11 @@ pub(super) enum Verb {
     Check(Check),
     /// Print the JSON Schema of herd files or scenario files
     Schema(Schema),
+    /// Measure this machine's loopback, and say which links of the simulator are like it
+    ///
+    /// Sends updates through a herd on real sockets, one after the other, and restarts its servers; then does the same on virtual
+    /// time with links that are fitted to what was measured, and shows both.
+    Calibrate(Calibrate),
     /// Run scenarios, judge them, and say why
     Run(Run),
     /// Judge a saved history again
@@ -284,7 +290,12 @@ pub(super) struct LinkOrAll {
 
 /// `slow`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms")]
+#[command(after_help = "\
+Examples:
+  herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms
+  herdsim slow Clark Bona --jitter 20ms --distribution log-normal=0.5
+  herdsim slow Clark Bona --bandwidth 64kB/s
+  herdsim heal Clark Bona")]
 pub(super) struct Slow {
     /// Where.
     #[command(flatten)]
@@ -292,9 +303,16 @@ pub(super) struct Slow {
     /// What every line waits, on top of the link's own latency
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub(super) latency: Duration,
-    /// At most this much more, drawn uniformly for each line; their order is kept
+    /// The scale of what is added to the latency, drawn for each line; their order is kept
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub(super) jitter: Duration,
+    /// How what is added is distributed: `uniform` (from 0 to the jitter), `exponential` (the jitter is the mean) or
+    /// `log-normal=SIGMA` (the jitter is the median) [default: uniform]
+    #[arg(long, value_name = "HOW", requires = "jitter")]
+    pub(super) distribution: Option<Distribution>,
+    /// How many bytes go out in a second, one line after the other: `64kB/s`, `1.5MB/s`, `10Mbit/s`
+    #[arg(long, value_name = "BANDWIDTH")]
+    pub(super) bandwidth: Option<Bandwidth>,
     /// At most this many lines a second
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
@@ -442,6 +460,41 @@ pub(super) enum SchemaKind {
     Herd,
     /// Files for `run`
     Scenario,
+}
+
+/// `calibrate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsim calibrate                  tables, a picture of both, and the lines for a herd file
+  herdsim calibrate --format toml    only those lines
+
+The herd's links stay open and have no delay of their own while they are measured, and the system chooses the ports.")]
+pub(super) struct Calibrate {
+    /// The herd's file [default: herd.toml, and without one the herd that `init` writes]
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Updates that are measured; up to 200 go before them to warm up
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT.updates, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) updates: u32,
+    /// Restarts of a server, whose dials are measured
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT.restarts)]
+    pub(super) restarts: u32,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: CalibrateFormat,
+}
+
+/// How a calibration is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum CalibrateFormat {
+    /// Tables and a picture
+    #[default]
+    Table,
+    /// Only the lines for a herd file
+    Toml,
+    /// JSON, times in nanoseconds
+    Json,
 }
 
 /// `run`.
@@ -598,6 +651,18 @@ impl LinkOrAll {
     }
 }
 
+impl Slow {
+    /// What it adds to every line, but for the rate.
+    pub(super) fn delay(&self) -> Delay {
+        Delay {
+            latency: self.latency,
+            jitter: self.jitter,
+            distribution: self.distribution.unwrap_or_default(),
+            bandwidth: self.bandwidth,
+        }
+    }
+}
+
 impl Partition {
     /// The names in every group.
     pub(super) fn groups(&self) -> Vec<Vec<String>> {
@@ -726,6 +791,35 @@ mod tests {
         assert_eq!(ways(&["a", "b"]), Ok(NamedWays::Both("a".into(), "b".into())));
         assert_eq!(ways(&["a->b"]), Ok(NamedWays::One("a".into(), "b".into())));
         assert!(ways(&["a"]).is_err() && ways(&["a->b", "c"]).is_err());
+    }
+
+    #[test]
+    fn a_way_is_slowed_in_any_way_that_a_link_can_be_slow() {
+        let slow = |words: &str| {
+            let words = "herdsim slow Clark Bona".split(' ').chain(words.split(' '));
+            match Cli::try_parse_from(words).map_err(|error| error.to_string())?.verb {
+                Verb::Slow(slow) => Ok(slow.delay()),
+                verb => Err(format!("{verb:?}")),
+            }
+        };
+        let delay = Delay {
+            latency: Duration::from_millis(1),
+            jitter: Duration::from_millis(2),
+            distribution: Distribution::LogNormal { sigma_percent: 50 },
+            bandwidth: Bandwidth::from_bytes_a_second(64_000),
+        };
+        let all = "--latency 1ms --jitter 2ms --distribution log-normal=0.5 --bandwidth 64kB/s";
+        assert_eq!(slow(all), Ok(delay));
+        for (wrong, told) in [
+            ("--distribution exponential", "--jitter <DURATION>"),
+            ("--jitter 2ms --distribution log-normal", "needs its width, as in log-normal=0.5"),
+            ("--jitter 2ms --distribution normal", "it is uniform, exponential or log-normal=SIGMA"),
+            ("--bandwidth 64", "needs a unit"),
+            ("--bandwidth 0B/s", "must be from 1 B/s to 1000 GB/s"),
+        ] {
+            let said = slow(wrong).expect_err("it is wrong");
+            assert!(said.contains(told), "{wrong}: {said}");
+        }
     }
 
     #[test]

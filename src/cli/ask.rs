@@ -64,12 +64,7 @@ fn requests(verb: &Verb) -> Result<Vec<VerbRequest>, String> {
         Verb::Hold(link) => vec![VerbRequest::Hold(link.ways()?)],
         Verb::Release(link) => vec![VerbRequest::Release(link.ways()?)],
         Verb::HalfOpen(link) => vec![VerbRequest::HalfOpen(link.ways()?)],
-        Verb::Slow(slow) => vec![VerbRequest::Slow {
-            ways: slow.link.ways()?,
-            latency: nanoseconds(slow.latency),
-            jitter: nanoseconds(slow.jitter),
-            rate: slow.rate,
-        }],
+        Verb::Slow(slow) => vec![VerbRequest::Slow { ways: slow.link.ways()?, delay: slow.delay(), rate: slow.rate }],
         Verb::Reset(reset) => vec![VerbRequest::Reset { ways: reset.link.ways()?, after: reset.after }],
         Verb::Partition(partition) => {
             vec![VerbRequest::Partition { groups: partition.groups(), mode: partition.mode() }]

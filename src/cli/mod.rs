@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod calibrate;
 mod detach;
 mod documents;
 mod herd_file;
@@ -124,6 +125,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Init(init) => documents::init(init),
         Verb::Check(check) => documents::check(global, check),
         Verb::Schema(schema) => documents::schema(schema),
+        Verb::Calibrate(args) => calibrate::calibrate(global, args),
         Verb::Run(args) => run::run(global, args),
         Verb::Judge(args) => verdicts::judge_files(global, args),
         Verb::Merge(args) => verdicts::merge(global, args),

@@ -200,7 +200,7 @@ pub(super) fn events(global: &Global, events: &Events) -> Outcome {
 }
 
 /// Prints a value for people and programs.
-fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("a response is JSON");
     Ok(writeln!(terminal::out(), "{text}")?)
 }

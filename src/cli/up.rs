@@ -81,7 +81,8 @@ fn live(
     outcome
 }
 
-fn runtime(topology: &Topology) -> Result<Runtime, Failure> {
+/// What a herd runs on.
+pub(super) fn runtime(topology: &Topology) -> Result<Runtime, Failure> {
     let mut builder = match topology.threads {
         Threads::Exactly(1) => Builder::new_current_thread(),
         Threads::Auto if topology.servers.len() < Threads::MANY_SERVERS => Builder::new_current_thread(),

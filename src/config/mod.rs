@@ -2,6 +2,7 @@
 //!
 //! Not here: the text it is read from (`raw`), and anything that runs.
 
+mod delay;
 mod generate;
 mod load;
 mod raw;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use delay::DelayKeys;
+pub use delay::{Bandwidth, BandwidthError, Delay, Distribution};
 pub use load::{LoadError, Loaded, load, parse, schema};
 pub(crate) use raw::Herd as RawHerd;
 pub use template::{Preset, template};
@@ -75,34 +78,6 @@ pub struct Link {
     pub mode: LinkMode,
     /// What every line on it waits.
     pub delay: Delay,
-}
-
-/// The time a line spends on a link: `latency`, and a draw that `jitter` and its distribution describe. The order of lines
-/// is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Delay {
-    /// The least.
-    pub latency: Duration,
-    /// The scale of what is added; zero adds nothing.
-    pub jitter: Duration,
-    /// How what is added is distributed.
-    pub distribution: Distribution,
-}
-
-/// How the jitter of a [`Delay`] is distributed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Distribution {
-    /// Evenly from 0 to the jitter.
-    #[default]
-    Uniform,
-    /// Exponentially with the jitter as mean; never more than 37 times the mean.
-    Exponential,
-    /// Log-normally with the jitter as median.
-    LogNormal {
-        /// The standard deviation of the logarithm, in hundredths: 100 puts two thirds of the draws between 1/e and e times
-        /// the median. At most 300.
-        sigma_percent: u16,
-    },
 }
 
 /// How lines travel between two servers.

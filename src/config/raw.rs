@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
-use super::{LinkMode, Provider, Strategy};
+use super::{DelayKeys, LinkMode, Provider, Strategy};
 use crate::diagnostic::{Choice, DurationText, Located, OneOf, Table, Value};
 
 /// A herd: servers that tell each other where clients are.
@@ -21,14 +21,9 @@ pub(crate) struct Herd {
     pub(super) strategy: Option<Located<Strategy>>,
     /// How lines travel over links that do not say otherwise: `persistent` (the default) or `per-message`.
     pub(super) mode: Option<Located<LinkMode>>,
-    /// What a line waits on links that do not say otherwise; nothing unless given.
-    #[schemars(with = "Option<DurationText>")]
-    pub(super) latency: Option<Duration>,
-    /// The scale of what is added to the latency, on links that do not say otherwise; nothing is added unless given.
-    #[schemars(with = "Option<DurationText>")]
-    pub(super) jitter: Option<Duration>,
-    /// How what is added is distributed, on links that do not say otherwise; `uniform` unless given.
-    pub(super) distribution: Option<Distribution>,
+    /// Of links that do not say otherwise.
+    #[serde(flatten)]
+    pub(super) delay: DelayKeys,
     /// Of every random draw; 1 unless given.
     pub(super) seed: Option<u64>,
     /// Threads that run the herd; chosen by its size unless given.
@@ -76,26 +71,9 @@ pub(super) struct Link {
     pub(super) ends: [Located<String>; 2],
     /// How lines travel.
     pub(super) mode: Option<LinkMode>,
-    /// What a line waits.
-    #[schemars(with = "Option<DurationText>")]
-    pub(super) latency: Option<Duration>,
-    /// The scale of what is added to the latency.
-    #[schemars(with = "Option<DurationText>")]
-    pub(super) jitter: Option<Duration>,
-    /// How what is added is distributed.
-    pub(super) distribution: Option<Distribution>,
-}
-
-/// How jitter is distributed.
-#[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Distribution {
-    /// Evenly from 0 to the jitter.
-    Uniform,
-    /// Exponentially, with the jitter as mean.
-    Exponential,
-    /// Log-normally, with the jitter as median and this as the standard deviation of the logarithm, from 0.01 to 3.
-    LogNormal(#[schemars(range(min = 0.01, max = 3))] f64),
+    /// Its own.
+    #[serde(flatten)]
+    pub(super) delay: DelayKeys,
 }
 
 /// A rule that makes servers `s0001`, `s0002`.. and their links.
@@ -202,15 +180,6 @@ impl Choice for LinkMode {
         &[("persistent", Self::Persistent), ("per-message", Self::PerMessage)];
 }
 
-/// The width of a log-normal distribution is not in the word.
-impl Choice for Option<Distribution> {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("uniform", Some(Distribution::Uniform)),
-        ("exponential", Some(Distribution::Exponential)),
-        ("log-normal", None),
-    ];
-}
-
 impl Choice for Provider {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("offline", Self::Offline),
@@ -239,9 +208,7 @@ impl Herd {
             name: table.optional("name", |value| value.located(owned)),
             strategy: table.optional("strategy", |value| value.located(Value::choice)),
             mode: table.optional("mode", |value| value.located(Value::choice)),
-            latency: table.optional("latency", Value::duration),
-            jitter: table.optional("jitter", Value::duration),
-            distribution: table.optional("distribution", Distribution::read),
+            delay: DelayKeys::read(table),
             seed: table.optional("seed", |value| value.integer(0..=i64::MAX as u64)),
             threads: table.optional("threads", |value| value.integer(1..=256)),
             server: table
@@ -279,7 +246,7 @@ fn nanoseconds(duration: jiff::SignedDuration) -> i64 {
 impl Link {
     fn read(value: Value<'_>) -> Option<Self> {
         if value.is_list() {
-            return Some(Self { ends: ends(value)?, mode: None, latency: None, jitter: None, distribution: None });
+            return Some(Self { ends: ends(value)?, mode: None, delay: DelayKeys::default() });
         }
         if !value.is_table() {
             return value.mismatch("two servers such as [\"Clark\", \"Bona\"], or a table with `ends`");
@@ -287,28 +254,9 @@ impl Link {
         value.table(|table| {
             let ends = table.required("ends", ends);
             let mode = table.optional("mode", Value::choice);
-            let latency = table.optional("latency", Value::duration);
-            let jitter = table.optional("jitter", Value::duration);
-            let distribution = table.optional("distribution", Distribution::read);
-            Some(Self { ends: ends?, mode, latency, jitter, distribution })
+            let delay = DelayKeys::read(table);
+            Some(Self { ends: ends?, mode, delay })
         })
-    }
-}
-
-impl Distribution {
-    fn read(value: Value<'_>) -> Option<Self> {
-        if value.is_table() {
-            let sigma = |table: &mut Table<'_>| table.required("log-normal", |value| value.number(0.01..=3.0));
-            return value.table(sigma).map(Self::LogNormal);
-        }
-        match value.choice()? {
-            Some(distribution) => Some(distribution),
-            None => value.reject(
-                value
-                    .error("a log-normal distribution needs its width")
-                    .help("write { log-normal = 0.5 }, for example"),
-            ),
-        }
     }
 }
 

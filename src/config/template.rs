@@ -112,7 +112,7 @@ strategy = \"flood-sync\"
 mode = {mode}
 
 # Who talks with whom. Instead of a pair, a table gives a link settings of its own:
-#   {{ ends = [\"{a}\", \"{b}\"], mode = \"per-message\", latency = \"20ms\", jitter = \"5ms\" }}
+#   {{ ends = [\"{a}\", \"{b}\"], mode = \"per-message\", latency = \"20ms\", jitter = \"5ms\", bandwidth = \"64kB/s\" }}
 links = [
 {links}]
 

@@ -57,9 +57,10 @@ strategy = 'flood'
 mode = 'per-message'
 latency = '1ms'
 jitter = '2ms'
+bandwidth = '64kB/s'
 seed = 7
 threads = 2
-links = [['A', 'B'], { ends = ['B', 'C'], mode = 'persistent', latency = '3ms', jitter = '0s' }]
+links = [['A', 'B'], { ends = ['B', 'C'], mode = 'persistent', latency = '3ms', jitter = '0s', bandwidth = 1000 }]
 server = [{ name = 'A', port = 1, host = '::1', clock = '-1.5s' }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]
 [redial]
 first = '1s'
@@ -83,8 +84,10 @@ records = 5
     assert_eq!(topology.threads, Threads::Exactly(2));
     assert_eq!((topology.servers[0].host.as_str(), topology.servers[0].clock_offset), ("::1", -1_500_000_000));
     let millis = Duration::from_millis;
-    assert_eq!(topology.links[0].delay, Delay { latency: millis(1), jitter: millis(2), ..Delay::default() });
-    assert_eq!(topology.links[1].delay, Delay { latency: millis(3), ..Delay::default() });
+    let bandwidths = [64_000, 1000].map(Bandwidth::from_bytes_a_second);
+    let delay = |latency, jitter, bandwidth| Delay { latency, jitter, bandwidth, ..Delay::default() };
+    assert_eq!(topology.links[0].delay, delay(millis(1), millis(2), bandwidths[0]));
+    assert_eq!(topology.links[1].delay, delay(millis(3), Duration::ZERO, bandwidths[1]));
     assert_eq!((topology.links[0].mode, topology.links[1].mode), (LinkMode::PerMessage, LinkMode::Persistent));
     assert_eq!(topology.redial, Redial { first: millis(1000), cap: millis(1000), timeout: millis(3000) });
     assert_eq!(topology.places.provider, Provider::Google);
@@ -273,6 +276,64 @@ fn a_distribution_is_a_word_or_a_width() {
     1 | distribution = { log-normal = 4 }
       |                               ^ out of range
     ");
+}
+
+#[test]
+fn a_bandwidth_has_a_unit_and_a_range() {
+    insta::assert_snapshot!(refused(
+        "bandwidth = '64KB/s'
+server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }, { name = 'D', port = 0 }]
+links = [
+    { ends = ['A', 'B'], bandwidth = '64' },
+    { ends = ['B', 'C'], bandwidth = '0.5B/s' },
+    { ends = ['A', 'C'], bandwidth = 0 },
+    { ends = ['A', 'D'], bandwidth = 1.5 },
+    { ends = ['B', 'D'], bandwith = '1MB/s' },
+]"), @r#"
+    error: `bandwidth` is not a bandwidth
+     --> herd.toml:1:13
+      |
+    1 | bandwidth = '64KB/s'
+      |             ^^^^^^^^
+      |
+      = help: write a number and its unit, such as "64kB/s", "1.5MB/s" or "10Mbit/s"
+
+    error: `bandwidth` needs a unit, such as B/s
+     --> herd.toml:4:38
+      |
+    4 |     { ends = ['A', 'B'], bandwidth = '64' },
+      |                                      ^^^^
+      |
+      = help: write a number and its unit, such as "64kB/s", "1.5MB/s" or "10Mbit/s"
+
+    error: `bandwidth` must be from 1 B/s to 1000 GB/s
+     --> herd.toml:5:38
+      |
+    5 |     { ends = ['B', 'C'], bandwidth = '0.5B/s' },
+      |                                      ^^^^^^^^
+      |
+      = help: write a number and its unit, such as "64kB/s", "1.5MB/s" or "10Mbit/s"
+
+    error: `bandwidth` must be a whole number from 1 to 1000000000000
+     --> herd.toml:6:38
+      |
+    6 |     { ends = ['A', 'C'], bandwidth = 0 },
+      |                                      ^ out of range
+
+    error: `bandwidth` must be a bandwidth such as "64kB/s"
+     --> herd.toml:7:38
+      |
+    7 |     { ends = ['A', 'D'], bandwidth = 1.5 },
+      |                                      ^^^ this is a number with decimals
+
+    error: unknown key `bandwith`
+     --> herd.toml:8:26
+      |
+    8 |     { ends = ['B', 'D'], bandwith = '1MB/s' },
+      |                          ^^^^^^^^
+      |
+      = help: did you mean `bandwidth`?
+    "#);
 }
 
 #[test]

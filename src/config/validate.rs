@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::raw::{self, Herd};
 use super::{
-    Delay, Distribution, Limits, Link, LinkMode, Places, Provider, Redial, Repair, Server, ServerId, Strategy, Threads,
-    Topology, generate, sorted,
+    Limits, Link, LinkMode, Places, Provider, Redial, Repair, Server, ServerId, Strategy, Threads, Topology, generate,
+    sorted,
 };
 use crate::diagnostic::{Located, Problem, Problems, quoted};
 
@@ -198,12 +198,9 @@ impl Validator<'_> {
     }
 
     fn link(&self, ends: [ServerId; 2], own: Option<&raw::Link>) -> Link {
-        let latency = own.and_then(|own| own.latency).or(self.raw.latency).unwrap_or_default();
-        let jitter = own.and_then(|own| own.jitter).or(self.raw.jitter).unwrap_or_default();
         let mode = own.and_then(|own| own.mode).or(self.raw.mode.as_ref().map(|mode| mode.value)).unwrap_or_default();
-        let distribution = own.and_then(|own| own.distribution).or(self.raw.distribution);
-        let distribution = distribution.map_or_else(Distribution::default, Distribution::from);
-        Link { ends, mode, delay: Delay { latency, jitter, distribution } }
+        let delay = own.map(|own| own.delay).unwrap_or_default().or(self.raw.delay).delay();
+        Link { ends, mode, delay }
     }
 
     fn warn_of_repair(&self, strategy: Strategy, links: &[Link]) {
@@ -273,17 +270,6 @@ impl Validator<'_> {
             queued_bytes: raw.queued_bytes.unwrap_or(default.queued_bytes),
             idle: raw.idle.or(default.idle),
             records: raw.records.unwrap_or(default.records),
-        }
-    }
-}
-
-impl From<raw::Distribution> for Distribution {
-    fn from(distribution: raw::Distribution) -> Self {
-        match distribution {
-            raw::Distribution::Uniform => Self::Uniform,
-            raw::Distribution::Exponential => Self::Exponential,
-            // At most 3.
-            raw::Distribution::LogNormal(sigma) => Self::LogNormal { sigma_percent: (sigma * 100.0).round() as u16 },
         }
     }
 }

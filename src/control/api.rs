@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Delay;
 use crate::driver::Hit;
 
 /// What a path begins with. Changes when a response loses or renames something.
@@ -49,10 +50,9 @@ pub enum VerbRequest {
     Slow {
         /// Where.
         ways: NamedWays,
-        /// Nanoseconds every line waits.
-        latency: u64,
-        /// Nanoseconds added at most, drawn uniformly.
-        jitter: u64,
+        /// What every line waits, on top of the link's own: keys of this object, in nanoseconds and bytes a second.
+        #[serde(flatten)]
+        delay: Delay,
         /// Lines a second at most.
         rate: Option<u32>,
     },
@@ -308,4 +308,26 @@ pub enum RefusalCode {
     CouldNot,
     /// The herd ends.
     Ending,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Bandwidth, Distribution};
+
+    #[test]
+    fn a_way_is_slowed_in_nanoseconds_and_bytes_a_second() {
+        let read = |text: &str| serde_json::from_str::<VerbRequest>(text).expect("it is a request");
+        let [latency, jitter] = [1, 2].map(std::time::Duration::from_nanos);
+        let slow = |delay| VerbRequest::Slow { ways: NamedWays::All, delay, rate: None };
+        // What need not be said.
+        let short = r#"{"slow":{"ways":"all","latency":1,"jitter":2,"rate":null}}"#;
+        assert_eq!(read(short), slow(Delay { latency, jitter, ..Delay::default() }));
+        let distribution = Distribution::LogNormal { sigma_percent: 50 };
+        let whole = slow(Delay { latency, jitter, distribution, bandwidth: Bandwidth::from_bytes_a_second(64_000) });
+        let text = r#"{"slow":{"ways":"all","latency":1,"jitter":2,"distribution":{"log-normal":50},"bandwidth":64000,"rate":null}}"#;
+        assert_eq!((serde_json::to_string(&whole).expect("it is JSON").as_str(), read(text)), (text, whole));
+        let thinnest = text.replace("64000", "0");
+        assert!(serde_json::from_str::<VerbRequest>(&thinnest).is_err());
+    }
 }

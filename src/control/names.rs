@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::api::{NamedMode, NamedWays, Refusal, RefusalCode, VerbRequest};
-use crate::config::{Delay, ServerId, Topology};
+use crate::config::{ServerId, Topology};
 use crate::diagnostic::{did_you_mean, quoted};
 use crate::driver::{Slowness, Way, Wiring};
 use crate::herd::{Partition, PartitionMode, Verb, Ways};
@@ -44,13 +44,8 @@ impl<'a> Names<'a> {
             VerbRequest::Hold(ways) => Verb::Hold(self.ways(ways)?),
             VerbRequest::Release(ways) => Verb::Release(self.ways(ways)?),
             VerbRequest::HalfOpen(ways) => Verb::HalfOpen(self.ways(ways)?),
-            VerbRequest::Slow { ways, latency, jitter, rate } => {
-                let delay = Delay {
-                    latency: Duration::from_nanos(*latency),
-                    jitter: Duration::from_nanos(*jitter),
-                    ..Delay::default()
-                };
-                Verb::Slow(self.ways(ways)?, Slowness { delay, rate: *rate })
+            VerbRequest::Slow { ways, delay, rate } => {
+                Verb::Slow(self.ways(ways)?, Slowness { delay: *delay, rate: *rate })
             }
             VerbRequest::Reset { ways, after } => Verb::Reset(self.ways(ways)?, *after),
             VerbRequest::Partition { groups, mode } => Verb::Partition(self.partition(groups, *mode)?),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::driver::{Action, Slowness, Way};
+use crate::driver::{Action, Way};
 
 /// The faults that stand.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Standing {
             Action::Release(way) => self.change(way, |faults| faults.held = false),
             Action::HalfOpen(way) => self.change(way, |faults| faults.half_open = true),
             Action::Slow(way, slowness) => {
-                self.change(way, |faults| faults.slow = slowness != Slowness::default());
+                self.change(way, |faults| faults.slow = slowness.slows());
                 true
             }
             Action::Heal(way) => self.change(way, |faults| *faults = Faults { held: faults.held, ..Faults::default() }),

@@ -91,13 +91,21 @@ pub enum Action {
     Close(SessionId),
 }
 
-/// What a way that is slowed adds to every line.
+/// What a way that is slowed adds to every line. Of two bandwidths, this one and the link's own, the lesser counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Slowness {
     /// The time each line waits. The order of lines is kept.
     pub delay: Delay,
     /// Lines a second at most; `None`: as many as come.
     pub rate: Option<u32>,
+}
+
+impl Slowness {
+    /// Whether it does anything to a line.
+    pub fn slows(self) -> bool {
+        let Self { delay, rate } = self;
+        !delay.latency.is_zero() || !delay.jitter.is_zero() || delay.bandwidth.is_some() || rate.is_some()
+    }
 }
 
 /// What an action hit at the moment it was applied. Zeros mean that nothing was there to hit.

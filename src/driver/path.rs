@@ -6,18 +6,18 @@ use std::time::Duration;
 
 pub use super::draws::Draws;
 use super::{Slowness, Way};
-use crate::config::{Delay, Distribution};
+use crate::config::{Bandwidth, Delay, Distribution};
 use crate::time::Timestamp;
 
 /// The conditions on one way.
 ///
-/// Small as long as nothing was ever done to the way, because big herds have many.
+/// Small as long as nothing was ever done to the way and it has no bandwidth, because big herds have many.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// The link's own.
     base: Span,
-    /// What was done to the way; `None`: nothing, ever.
-    faults: Option<Box<Faults>>,
+    /// What few ways have; `None`: nothing of it, ever.
+    particulars: Option<Box<Particulars>>,
     /// Lines sent since the start.
     lines: u64,
     /// When the last line arrives: no later one does before it.
@@ -25,10 +25,16 @@ pub struct Path {
     draws: Draws,
 }
 
-/// What was done to a way.
+/// The link's own bandwidth, and what was done to the way.
 #[derive(Debug, Clone, Default)]
-struct Faults {
+struct Particulars {
+    /// The link's own.
+    bandwidth: Option<Bandwidth>,
+    /// When everything sent has gone out.
+    out_at: Timestamp,
     slow: Span,
+    /// The one that [`Path::slow`] brought. The lesser of both counts.
+    slow_bandwidth: Option<Bandwidth>,
     /// Lines a second at most.
     rate: Option<u32>,
     /// When the rate admits the next line.
@@ -42,7 +48,7 @@ struct Faults {
     edits: Vec<(u64, Edit)>,
 }
 
-/// A [`Delay`] in nanoseconds.
+/// A [`Delay`] in nanoseconds, without its bandwidth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     latency: u64,
@@ -51,7 +57,7 @@ pub struct Span {
 }
 
 impl From<Delay> for Span {
-    fn from(Delay { latency, jitter, distribution }: Delay) -> Self {
+    fn from(Delay { latency, jitter, distribution, bandwidth: _ }: Delay) -> Self {
         let [latency, jitter] = [latency, jitter].map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
         Self { latency, jitter, distribution }
     }
@@ -90,17 +96,23 @@ pub enum Passage {
 impl Path {
     /// A whole way, in a run with this seed. The draws of its jitter are the same whatever other links there are.
     pub fn new(base: Delay, seed: u64, way: Way) -> Self {
-        Self::unused(base.into(), seed, way)
+        Self::unused(base.into(), base.bandwidth, seed, way)
     }
 
     /// The same way as if it had never been used, in a run with this seed.
     pub fn renewed(&self, seed: u64, way: Way) -> Self {
-        Self::unused(self.base, seed, way)
+        let bandwidth = self.particulars.as_ref().and_then(|own| own.bandwidth);
+        Self::unused(self.base, bandwidth, seed, way)
     }
 
-    fn unused(base: Span, seed: u64, way: Way) -> Self {
-        let draws = Draws::new(seed, u64::from(way.from.0) << 32 | u64::from(way.to.0));
-        Self { base, faults: None, lines: 0, last_arrival: Timestamp::from_nanoseconds(i64::MIN), draws }
+    fn unused(base: Span, bandwidth: Option<Bandwidth>, seed: u64, way: Way) -> Self {
+        Self {
+            base,
+            particulars: Particulars::of_link(bandwidth),
+            lines: 0,
+            last_arrival: Timestamp::from_nanoseconds(i64::MIN),
+            draws: Draws::new(seed, u64::from(way.from.0) << 32 | u64::from(way.to.0)),
+        }
     }
 
     /// Lines sent since the start.
@@ -110,71 +122,72 @@ impl Path {
 
     /// Whether dials are refused.
     pub fn is_cut(&self) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.cut)
+        self.particulars.as_ref().is_some_and(|own| own.cut)
     }
 
     /// Whether lines wait for [`Self::release`].
     pub fn is_held(&self) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.held)
+        self.particulars.as_ref().is_some_and(|own| own.held)
     }
 
     /// Whether everything sent is lost in silence.
     pub fn is_half_open(&self) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.half_open)
+        self.particulars.as_ref().is_some_and(|own| own.half_open)
     }
 
     /// Whether a line passes at once and nothing about it needs to be asked or counted.
     pub fn is_clear(&self) -> bool {
-        self.base == Span::default() && self.faults.as_ref().is_none_or(|faults| faults.is_clear())
+        self.base == Span::default() && self.particulars.as_ref().is_none_or(|own| own.is_clear())
     }
 
     /// Refuses dials; whether that is new.
     pub fn cut(&mut self) -> bool {
-        !std::mem::replace(&mut self.faults().cut, true)
+        !std::mem::replace(&mut self.particulars().cut, true)
     }
 
     /// Lets lines wait; whether that is new.
     pub fn hold(&mut self) -> bool {
-        !std::mem::replace(&mut self.faults().held, true)
+        !std::mem::replace(&mut self.particulars().held, true)
     }
 
     /// Lets lines pass again; whether they did not.
     pub fn release(&mut self) -> bool {
-        self.faults.as_mut().is_some_and(|faults| std::mem::take(&mut faults.held))
+        self.particulars.as_mut().is_some_and(|own| std::mem::take(&mut own.held))
     }
 
     /// Loses everything in silence; whether that is new.
     pub fn half_open(&mut self) -> bool {
-        !std::mem::replace(&mut self.faults().half_open, true)
+        !std::mem::replace(&mut self.particulars().half_open, true)
     }
 
     /// Delays every line from now on.
     pub fn slow(&mut self, slowness: Slowness) {
-        let faults = self.faults();
-        faults.slow = slowness.delay.into();
-        faults.rate = slowness.rate;
+        let particulars = self.particulars();
+        particulars.slow = slowness.delay.into();
+        particulars.slow_bandwidth = slowness.delay.bandwidth;
+        particulars.rate = slowness.rate;
     }
 
-    /// Takes back cut, half-open and slow; whether any was there.
+    /// Takes back cut, half-open and slow; whether any was there. The link's own delay stays.
     pub fn heal(&mut self) -> bool {
-        self.faults.as_mut().is_some_and(|faults| faults.heal())
+        self.particulars.as_mut().is_some_and(|own| own.heal())
     }
 
     /// Resets the connection when `lines` further lines have passed; at least 1.
     pub fn reset_after(&mut self, lines: u64) {
-        self.faults().reset_after = Some(lines);
+        self.particulars().reset_after = Some(lines);
     }
 
     /// Loses the `nth` line from now, counted from 1.
     pub fn drop_line(&mut self, nth: u64) {
         let line = self.lines + nth;
-        self.faults().edits.push((line, Edit::Drop));
+        self.particulars().edits.push((line, Edit::Drop));
     }
 
     /// Doubles the `nth` line from now, counted from 1.
     pub fn duplicate_line(&mut self, nth: u64) {
         let line = self.lines + nth;
-        self.faults().edits.push((line, Edit::Duplicate));
+        self.particulars().edits.push((line, Edit::Duplicate));
     }
 
     /// A new connection: its lines need not wait for those of the one before.
@@ -182,24 +195,35 @@ impl Path {
         self.last_arrival = Timestamp::from_nanoseconds(i64::MIN);
     }
 
-    /// What becomes of a line sent at `now`. Lines of one connection arrive in the order in which they are sent. A driver
-    /// asks when the line leaves, which on a way that is held is after its release.
-    #[inline]
-    pub fn send(&mut self, now: Timestamp) -> Passage {
-        self.lines += 1;
-        let spent = self.base.spent(self.draws, self.lines, 0);
-        match self.faults {
-            None => Passage::Arrives(self.arrival(now, spent)),
-            Some(_) => self.send_despite_faults(now, spent),
+    /// What was under way is lost: lines sent from `now` on need not wait for it to go out.
+    pub fn emptied(&mut self, now: Timestamp) {
+        self.connected();
+        if let Some(particulars) = &mut self.particulars {
+            particulars.emptied(now);
         }
     }
 
-    fn send_despite_faults(&mut self, now: Timestamp, spent: u64) -> Passage {
+    /// What becomes of a line sent at `now`, which has so many bytes with its line end. Lines of one connection arrive in the
+    /// order in which they are sent. A driver asks when the line leaves, which on a way that is held is after its release.
+    ///
+    /// The bytes are asked for only on a way with a bandwidth: in big herds a look at the line is a fetch of memory.
+    #[inline]
+    pub fn send(&mut self, now: Timestamp, bytes: impl FnOnce() -> usize) -> Passage {
+        self.lines += 1;
+        let spent = self.base.spent(self.draws, self.lines, 0);
+        match self.particulars {
+            None => Passage::Arrives(self.arrival(now, spent)),
+            Some(_) => self.send_in_particular(now, spent, bytes),
+        }
+    }
+
+    fn send_in_particular(&mut self, now: Timestamp, spent: u64, bytes: impl FnOnce() -> usize) -> Passage {
         let (lines, draws) = (self.lines, self.draws);
-        let faults = self.faults();
-        let leaves = faults.leaves(now);
-        let spent = spent.saturating_add(faults.slow.spent(draws, lines, 1));
-        let (half_open, edit) = (faults.half_open, faults.edit(lines));
+        let particulars = self.particulars();
+        let admitted = particulars.admitted(now);
+        let leaves = particulars.out(admitted, bytes);
+        let spent = spent.saturating_add(particulars.slow.spent(draws, lines, 1));
+        let (half_open, edit) = (particulars.half_open, particulars.edit(lines));
         let arrival = self.arrival(leaves, spent);
         match edit {
             _ if half_open => Passage::Lost,
@@ -211,12 +235,12 @@ impl Path {
 
     /// Whether the connection is to be reset now that another line was sent; ask once after each [`Self::send`].
     pub fn resets_now(&mut self) -> bool {
-        self.faults.as_mut().is_some_and(|faults| faults.resets_now())
+        self.particulars.as_mut().is_some_and(|own| own.resets_now())
     }
 
     /// What a line on this way waits at the moment: the link's own delay and that of [`Self::slow`].
     pub fn spans(&self) -> [Span; 2] {
-        [self.base, self.faults.as_ref().map_or_else(Span::default, |faults| faults.slow)]
+        [self.base, self.particulars.as_ref().map_or_else(Span::default, |own| own.slow)]
     }
 
     /// When everything sent has arrived.
@@ -243,15 +267,21 @@ impl Path {
         self.last_arrival
     }
 
-    fn faults(&mut self) -> &mut Faults {
-        self.faults.get_or_insert_default()
+    fn particulars(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
     }
 }
 
-impl Faults {
+impl Particulars {
+    /// Those of a way to which nothing was done.
+    fn of_link(bandwidth: Option<Bandwidth>) -> Option<Box<Self>> {
+        bandwidth.map(|_| Box::new(Self { bandwidth, ..Self::default() }))
+    }
+
     fn is_clear(&self) -> bool {
         let whole = !(self.cut || self.held || self.half_open);
         whole
+            && self.least_bandwidth().is_none()
             && self.slow == Span::default()
             && self.rate.is_none()
             && self.reset_after.is_none()
@@ -261,15 +291,39 @@ impl Faults {
     fn heal(&mut self) -> bool {
         let was_slow = std::mem::take(&mut self.slow) != Span::default();
         let (had_rate, was_cut) = (self.rate.take().is_some(), std::mem::take(&mut self.cut));
-        std::mem::take(&mut self.half_open) || was_slow || had_rate || was_cut
+        let was_thin = self.slow_bandwidth.take().is_some();
+        std::mem::take(&mut self.half_open) || was_slow || had_rate || was_cut || was_thin
     }
 
     /// When the rate admits a line sent at `now`.
-    fn leaves(&mut self, now: Timestamp) -> Timestamp {
-        let Some(rate) = self.rate else { return now };
-        let leaves = self.free_at.max(now);
-        self.free_at = leaves + Duration::from_secs(1) / rate.max(1);
-        leaves
+    fn admitted(&mut self, now: Timestamp) -> Timestamp {
+        let Some(interval) = self.interval() else { return now };
+        let admitted = self.free_at.max(now);
+        self.free_at = admitted + interval;
+        admitted
+    }
+
+    /// The time between two lines at most so many a second.
+    fn interval(&self) -> Option<Duration> {
+        self.rate.map(|rate| Duration::from_secs(1) / rate.max(1))
+    }
+
+    fn least_bandwidth(&self) -> Option<Bandwidth> {
+        self.bandwidth.into_iter().chain(self.slow_bandwidth).min()
+    }
+
+    /// When a line that may go out from `now` on has gone out, behind all lines before it.
+    fn out(&mut self, now: Timestamp, bytes: impl FnOnce() -> usize) -> Timestamp {
+        let Some(bandwidth) = self.least_bandwidth() else { return now };
+        self.out_at = self.out_at.max(now) + bandwidth.time_of(bytes());
+        self.out_at
+    }
+
+    fn emptied(&mut self, now: Timestamp) {
+        self.out_at = self.out_at.min(now);
+        if let Some(interval) = self.interval() {
+            self.free_at = self.free_at.min(now + interval);
+        }
     }
 
     /// What is done to the line with this number.
@@ -295,13 +349,26 @@ mod tests {
     use crate::config::ServerId;
 
     const MILLISECOND: Duration = Duration::from_millis(1);
+    const WAY: Way = Way { from: ServerId(0), to: ServerId(2) };
+
+    /// Bytes of the lines that are sent here.
+    const LINE: usize = 64;
+
+    /// So fast that a line takes this long to go out.
+    fn a_line_in(time: Duration) -> Option<Bandwidth> {
+        Bandwidth::from_bytes_a_second((LINE as u128 * 1_000_000_000 / time.as_nanos()) as u64)
+    }
+
+    fn thin(latency: Duration, bandwidth: Option<Bandwidth>) -> Path {
+        Path::new(Delay { latency, bandwidth, ..Delay::default() }, 1, WAY)
+    }
 
     fn path(latency: Duration, jitter: Duration) -> Path {
-        Path::new(Delay { latency, jitter, ..Delay::default() }, 1, Way { from: ServerId(0), to: ServerId(2) })
+        Path::new(Delay { latency, jitter, ..Delay::default() }, 1, WAY)
     }
 
     fn arrival(path: &mut Path, now: Timestamp) -> Timestamp {
-        match path.send(now) {
+        match path.send(now, || LINE) {
             Passage::Arrives(at) => at,
             other => panic!("{other:?}"),
         }
@@ -319,6 +386,24 @@ mod tests {
     }
 
     #[test]
+    fn what_slows_a_way_is_distributed_as_it_says_and_not_as_the_links_own_jitter() {
+        let longest = |distribution| {
+            let mut path = path(Duration::ZERO, Duration::ZERO);
+            let delay = Delay { jitter: MILLISECOND, distribution, ..Delay::default() };
+            path.slow(Slowness { delay, rate: None });
+            let spent = (0..1000).map(|second| {
+                let sent = Timestamp::EPOCH + Duration::from_secs(second);
+                arrival(&mut path, sent).since(sent)
+            });
+            spent.max().expect("lines were sent")
+        };
+        assert!(longest(Distribution::Uniform) <= MILLISECOND);
+        // Of 1000 draws the longest is about ln 1000 = 6.9 times the mean.
+        assert!(longest(Distribution::Exponential) > 3 * MILLISECOND);
+        assert!(longest(Distribution::LogNormal { sigma_percent: 100 }) > 3 * MILLISECOND);
+    }
+
+    #[test]
     fn a_rate_spaces_lines_evenly() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
         path.slow(Slowness { delay: Delay::default(), rate: Some(1000) });
@@ -329,14 +414,94 @@ mod tests {
     #[test]
     fn edits_and_resets_count_lines_from_the_moment_they_are_asked_for() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
-        path.send(Timestamp::EPOCH);
+        path.send(Timestamp::EPOCH, || LINE);
         path.drop_line(2);
         path.duplicate_line(1);
         path.reset_after(2);
-        assert_eq!(path.send(Timestamp::EPOCH), Passage::Twice(Timestamp::EPOCH));
+        assert_eq!(path.send(Timestamp::EPOCH, || LINE), Passage::Twice(Timestamp::EPOCH));
         assert!(!path.resets_now());
-        assert_eq!(path.send(Timestamp::EPOCH), Passage::Lost);
+        assert_eq!(path.send(Timestamp::EPOCH, || LINE), Passage::Lost);
         assert!(path.resets_now() && !path.resets_now());
         assert!(path.is_clear());
+    }
+
+    #[test]
+    fn bytes_go_out_one_line_after_the_other_and_then_take_the_latency() {
+        let mut path = thin(5 * MILLISECOND, a_line_in(2 * MILLISECOND));
+        assert!(!path.is_clear());
+        let arrivals = [0, 0, 1, 50].map(|at| arrival(&mut path, Timestamp::EPOCH + at * MILLISECOND));
+        assert_eq!(arrivals, [7, 9, 11, 57].map(|at| Timestamp::EPOCH + at * MILLISECOND));
+        let odd = Bandwidth::from_bytes_a_second(3000);
+        // 7/3 ms, rounded up to the nanosecond.
+        let passage = thin(Duration::ZERO, odd).send(Timestamp::EPOCH, || 7);
+        assert_eq!(passage, Passage::Arrives(Timestamp::from_nanoseconds(2_333_334)));
+    }
+
+    #[test]
+    fn lines_of_a_thin_way_with_jitter_stay_in_order_and_arrive_no_earlier_than_they_are_out() {
+        let bandwidth = a_line_in(MILLISECOND);
+        let mut path = Path::new(Delay { jitter: 3 * MILLISECOND, bandwidth, ..Delay::default() }, 1, WAY);
+        let arrivals: Vec<_> = (0..100).map(|_| arrival(&mut path, Timestamp::EPOCH)).collect();
+        assert!(arrivals.is_sorted());
+        for (out, at) in (1..).zip(arrivals) {
+            let out = Timestamp::EPOCH + out * MILLISECOND;
+            assert!(at >= out && at <= out + 3 * MILLISECOND, "{at}");
+        }
+    }
+
+    #[test]
+    fn the_lesser_of_two_bandwidths_counts_and_healing_takes_back_only_the_fault() {
+        let mut path = thin(Duration::ZERO, a_line_in(2 * MILLISECOND));
+        let slow = |line| Slowness { delay: Delay { bandwidth: a_line_in(line), ..Delay::default() }, rate: None };
+        let takes = |path: &mut Path, at: u32| {
+            let sent = Timestamp::EPOCH + at * Duration::from_secs(1);
+            arrival(path, sent).since(sent)
+        };
+        path.slow(slow(8 * MILLISECOND));
+        assert_eq!(takes(&mut path, 0), 8 * MILLISECOND);
+        path.slow(slow(MILLISECOND));
+        assert_eq!(takes(&mut path, 1), 2 * MILLISECOND);
+        assert!(path.heal() && !path.heal());
+        assert_eq!(takes(&mut path, 2), 2 * MILLISECOND);
+        let mut path = path.renewed(7, WAY);
+        assert_eq!((takes(&mut path, 0), path.is_clear()), (2 * MILLISECOND, false));
+    }
+
+    #[test]
+    fn a_way_whose_bandwidth_was_a_fault_is_clear_once_healed() {
+        let mut path = path(Duration::ZERO, Duration::ZERO);
+        path.slow(Slowness { delay: Delay { bandwidth: a_line_in(MILLISECOND), ..Delay::default() }, rate: None });
+        assert!(!path.is_clear());
+        assert!(path.heal() && path.is_clear());
+    }
+
+    #[test]
+    fn a_rate_lets_lines_in_and_a_bandwidth_lets_them_out() {
+        let mut path = path(Duration::ZERO, Duration::ZERO);
+        let delay = Delay { bandwidth: a_line_in(MILLISECOND), ..Delay::default() };
+        path.slow(Slowness { delay, rate: Some(100) });
+        let arrivals = [0, 0].map(|_| arrival(&mut path, Timestamp::EPOCH));
+        assert_eq!(arrivals, [1, 11].map(|at| Timestamp::EPOCH + at * MILLISECOND));
+    }
+
+    #[test]
+    fn lines_behind_lost_ones_need_not_wait_for_them() {
+        let delay = Delay { bandwidth: a_line_in(Duration::from_secs(1)), ..Delay::default() };
+        for slowness in [Slowness { delay, rate: None }, Slowness { delay: Delay::default(), rate: Some(1) }] {
+            let mut path = path(Duration::ZERO, Duration::ZERO);
+            path.slow(slowness);
+            (0..10).for_each(|_| {
+                assert!(arrival(&mut path, Timestamp::EPOCH) <= Timestamp::EPOCH + 10 * Duration::from_secs(1))
+            });
+            let now = Timestamp::EPOCH + MILLISECOND;
+            path.emptied(now);
+            // As if one line had just gone out.
+            assert_eq!(arrival(&mut path, now), now + Duration::from_secs(1));
+        }
+    }
+
+    #[test]
+    fn a_way_is_small() {
+        assert_eq!(std::mem::size_of::<Path>(), 56);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step, StepId};
 use crate::checker::{Assertion, Check, When, metric};
-use crate::config::{Delay, Distribution, Link, LinkMode, Redial, ServerId, Strategy};
+use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
 use crate::driver::{Action, Event, Hit, SessionId, Slowness, Way};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
@@ -125,25 +125,7 @@ struct LinkLine {
     ends: [String; 2],
     mode: LinkMode,
     #[serde(flatten)]
-    delay: DelayLine,
-}
-
-/// In nanoseconds.
-#[derive(Serialize, Deserialize)]
-struct DelayLine {
-    latency: u64,
-    jitter: u64,
-    #[serde(default)]
-    distribution: DistributionLine,
-}
-
-#[derive(Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case")]
-enum DistributionLine {
-    #[default]
-    Uniform,
-    Exponential,
-    LogNormal(u16),
+    delay: Delay,
 }
 
 /// In nanoseconds.
@@ -227,7 +209,7 @@ enum ActionLine {
     Slow {
         way: WayLine,
         #[serde(flatten)]
-        delay: DelayLine,
+        delay: Delay,
         rate: Option<u32>,
     },
     Reset(WayLine, u64),
@@ -342,34 +324,13 @@ impl ServerLine {
 
 impl LinkLine {
     fn of(link: &Link, name: impl Fn(ServerId) -> String) -> Self {
-        Self { ends: link.ends.map(name), mode: link.mode, delay: DelayLine::of(link.delay) }
+        Self { ends: link.ends.map(name), mode: link.mode, delay: link.delay }
     }
 
     fn link(self, origin: &Origin) -> Result<Link, String> {
         let [a, b] = self.ends;
         let ends = [server(origin, &a)?, server(origin, &b)?];
-        Ok(Link { ends, mode: self.mode, delay: self.delay.delay() })
-    }
-}
-
-impl DelayLine {
-    fn of(delay: Delay) -> Self {
-        let distribution = match delay.distribution {
-            Distribution::Uniform => DistributionLine::Uniform,
-            Distribution::Exponential => DistributionLine::Exponential,
-            Distribution::LogNormal { sigma_percent } => DistributionLine::LogNormal(sigma_percent),
-        };
-        Self { latency: nanoseconds(delay.latency), jitter: nanoseconds(delay.jitter), distribution }
-    }
-
-    fn delay(&self) -> Delay {
-        let distribution = match self.distribution {
-            DistributionLine::Uniform => Distribution::Uniform,
-            DistributionLine::Exponential => Distribution::Exponential,
-            DistributionLine::LogNormal(sigma_percent) => Distribution::LogNormal { sigma_percent },
-        };
-        let [latency, jitter] = [self.latency, self.jitter].map(Duration::from_nanos);
-        Delay { latency, jitter, distribution }
+        Ok(Link { ends, mode: self.mode, delay: self.delay })
     }
 }
 
@@ -467,9 +428,7 @@ impl Writer<'_> {
             Action::Heal(way) => ActionLine::Heal(self.way(way)),
             Action::Hold(way) => ActionLine::Hold(self.way(way)),
             Action::Release(way) => ActionLine::Release(self.way(way)),
-            Action::Slow(way, Slowness { delay, rate }) => {
-                ActionLine::Slow { way: self.way(way), delay: DelayLine::of(delay), rate }
-            }
+            Action::Slow(way, Slowness { delay, rate }) => ActionLine::Slow { way: self.way(way), delay, rate },
             Action::Reset(way, after) => ActionLine::Reset(self.way(way), after),
             Action::HalfOpen(way) => ActionLine::HalfOpen(self.way(way)),
             Action::Drop(way, nth) => ActionLine::Drop(self.way(way), nth),
@@ -591,9 +550,7 @@ impl Reader {
             ActionLine::Heal(way) => Action::Heal(self.way(&way)?),
             ActionLine::Hold(way) => Action::Hold(self.way(&way)?),
             ActionLine::Release(way) => Action::Release(self.way(&way)?),
-            ActionLine::Slow { way, delay, rate } => {
-                Action::Slow(self.way(&way)?, Slowness { delay: delay.delay(), rate })
-            }
+            ActionLine::Slow { way, delay, rate } => Action::Slow(self.way(&way)?, Slowness { delay, rate }),
             ActionLine::Reset(way, after) => Action::Reset(self.way(&way)?, after),
             ActionLine::HalfOpen(way) => Action::HalfOpen(self.way(&way)?),
             ActionLine::Drop(way, nth) => Action::Drop(self.way(&way)?, nth),
@@ -657,6 +614,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::checker::{ConvergedMode, Scope, Verdict, VersionBound};
+    use crate::config::{Bandwidth, Distribution};
     use crate::history::build::{Builder, herd, line};
     use crate::wire::PosixTime;
 
@@ -675,7 +633,9 @@ mod tests {
         let session = SessionId(7);
         let not_text = Bytes::from_static(b"WHATSAT \xff\xfe\n");
         let distribution = Distribution::LogNormal { sigma_percent: 50 };
-        let delay = Delay { latency: Duration::from_millis(3), jitter: Duration::from_micros(5), distribution };
+        let bandwidth = Bandwidth::from_bytes_a_second(64_000);
+        let [latency, jitter] = [Duration::from_millis(3), Duration::from_micros(5)];
+        let delay = Delay { latency, jitter, distribution, bandwidth };
         let actions = [
             Action::Kill(a),
             Action::Stop(a),

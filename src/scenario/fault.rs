@@ -1,8 +1,8 @@
 //! Steps in which something is done to the herd.
 
 use super::names::Names;
-use crate::config::{Delay, ServerId};
-use crate::diagnostic::{Choice, Table, Value};
+use crate::config::{DelayKeys, ServerId};
+use crate::diagnostic::{Choice, Problem, Table, Value};
 use crate::driver::Slowness;
 use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
@@ -54,13 +54,21 @@ pub(super) fn verbs(key: &str, value: Value<'_>, names: &Names<'_>) -> Option<Ve
 }
 
 fn slow(table: &mut Table<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
+    let before = table.problems().errors();
     let ways = table.required("link", |value| names.ways(value));
-    let latency = table.optional("latency", Value::duration).unwrap_or_default();
-    let jitter = table.optional("jitter", Value::duration).unwrap_or_default();
+    let keys = DelayKeys::read(table);
     let rate = table.optional("rate", |value| value.integer(1..=u32::MAX));
-    let slowness = Slowness { delay: Delay { latency, jitter, ..Delay::default() }, rate };
-    if slowness == Slowness::default() {
-        table.problems().push(table.error("this slows nothing").help("give `latency`, `jitter` or `rate`"));
+    if table.problems().errors() > before {
+        return None;
+    }
+    let slowness = Slowness { delay: keys.delay(), rate };
+    if let Some(span) = table.key_span("distribution").filter(|_| slowness.delay.jitter.is_zero()) {
+        let problem = Problem::error(span, "there is no jitter that could be distributed");
+        table.problems().push(problem.help("give `jitter`, or remove `distribution`"));
+    }
+    if !slowness.slows() {
+        let problem = table.error("this slows nothing");
+        table.problems().push(problem.help("give `latency`, `jitter`, `bandwidth` or `rate`"));
         return None;
     }
     Some(ways?.into_iter().map(|ways| Verb::Slow(ways, slowness)).collect())

@@ -12,7 +12,7 @@ use schemars::generate::SchemaSettings;
 use super::fault::Mode;
 use super::{Keys, LineKind};
 use crate::checker::ConvergedMode;
-use crate::config::{self, Strategy};
+use crate::config::{self, DelayKeys, Strategy};
 use crate::diagnostic::{DurationText, OneOf};
 use crate::history::DriverKind;
 
@@ -224,12 +224,13 @@ struct Workload {
     background: Option<bool>,
 }
 
+/// What every line waits, on top of the link's own delay.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Slow {
     link: Links,
-    latency: Option<Time>,
-    jitter: Option<Time>,
+    #[serde(flatten)]
+    delay: DelayKeys,
     /// Lines a second at most.
     rate: Option<u32>,
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::LoadError;
+use crate::config::{Bandwidth, Delay, Distribution, LoadError};
+use crate::driver::Slowness;
+use crate::herd::Verb;
 
 const HERD: &str = "herd = { links = [['Clark', 'Bona']], server = [{ name = 'Clark', port = 0 }, { name = 'Bona', port = 0 }, { name = 'Jaquez', port = 0 }] }\n";
 
@@ -334,6 +336,70 @@ fn what_cannot_follow_is_refused_and_what_may_follow_is_not() {
     ] {
         assert!(steps(right).is_ok(), "{right:?}");
     }
+}
+
+#[test]
+fn a_way_is_slowed_in_any_way_that_a_link_can_be_slow() {
+    let keys = "latency = '1ms', jitter = '2ms', distribution = { log-normal = 0.5 }, bandwidth = '64kB/s'";
+    let text = format!("title = 'x'\n{HERD}[[step]]\nslow = {{ link = ['Clark', 'Bona'], {keys} }}");
+    let scripts = cases(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let Task::Herd(verbs) = &scripts[0].steps[0].task else { panic!("{:?}", scripts[0].steps[0].task) };
+    let delay = Delay {
+        latency: Duration::from_millis(1),
+        jitter: Duration::from_millis(2),
+        distribution: Distribution::LogNormal { sigma_percent: 50 },
+        bandwidth: Bandwidth::from_bytes_a_second(64_000),
+    };
+    assert!(matches!(verbs[..], [Verb::Slow(_, slowness)] if slowness == Slowness { delay, rate: None }), "{verbs:?}");
+}
+
+#[test]
+fn a_way_that_is_not_slowed_is_told_so() {
+    let slow = |keys: &str| refused(&format!("title = 'x'\n{HERD}[[step]]\nslow = {{ link = 'all', {keys} }}"));
+    insta::assert_snapshot!(slow("latency = '0s'"), @"
+    error: this slows nothing
+     --> f.toml:4:8
+      |
+    4 | slow = { link = 'all', latency = '0s' }
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: give `latency`, `jitter`, `bandwidth` or `rate`
+    ");
+    insta::assert_snapshot!(slow("latency = '1s', distribution = 'exponential'"), @"
+    error: there is no jitter that could be distributed
+     --> f.toml:4:40
+      |
+    4 | slow = { link = 'all', latency = '1s', distribution = 'exponential' }
+      |                                        ^^^^^^^^^^^^
+      |
+      = help: give `jitter`, or remove `distribution`
+    ");
+    insta::assert_snapshot!(slow("bandwidth = 'thin'"), @r#"
+    error: `bandwidth` is not a bandwidth
+     --> f.toml:4:36
+      |
+    4 | slow = { link = 'all', bandwidth = 'thin' }
+      |                                    ^^^^^^
+      |
+      = help: write a number and its unit, such as "64kB/s", "1.5MB/s" or "10Mbit/s"
+    "#);
+    insta::assert_snapshot!(slow("bandwidth = '0kB/s', distribution = 'norml'"), @r#"
+    error: `bandwidth` must be from 1 B/s to 1000 GB/s
+     --> f.toml:4:36
+      |
+    4 | slow = { link = 'all', bandwidth = '0kB/s', distribution = 'norml' }
+      |                                    ^^^^^^^
+      |
+      = help: write a number and its unit, such as "64kB/s", "1.5MB/s" or "10Mbit/s"
+
+    error: `distribution` cannot be `norml`
+     --> f.toml:4:60
+      |
+    4 | slow = { link = 'all', bandwidth = '0kB/s', distribution = 'norml' }
+      |                                                            ^^^^^^^
+      |
+      = help: use "uniform", "exponential" or "log-normal"
+    "#);
 }
 
 /// The keys that the schema knows are the keys that the reader asks for.

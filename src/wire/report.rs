@@ -201,6 +201,11 @@ impl Report {
         &self.line
     }
 
+    /// How many bytes it is on a link: the line and its end.
+    pub fn written_len(&self) -> usize {
+        self.line.len() + 1
+    }
+
     /// The client the report is about.
     pub fn client(&self) -> &str {
         self.at().client()

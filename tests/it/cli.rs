@@ -100,6 +100,18 @@ fn one_way_can_be_cut_alone() {
 }
 
 #[test]
+fn a_thin_link_stands_in_ps_until_it_is_healed() {
+    let place = Place::herd();
+    assert_eq!(place.out("slow Clark->Bona --bandwidth 64kB/s"), "slowed Clark->Bona\n");
+    assert_eq!(place.json("ps --format json")["faults"][0]["faults"], serde_json::json!(["slow"]));
+    place.out("heal Clark Bona");
+    assert_eq!(place.json("ps --format json")["faults"], serde_json::json!([]));
+    let said = place.run("slow Clark Bona --bandwidth 64");
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("needs a unit, such as B/s"), "{}", said.err);
+}
+
+#[test]
 fn lines_that_are_held_arrive_when_they_are_released() {
     let place = Place::herd();
     place.out("partition Clark,Jaquez --mode hold");
@@ -327,6 +339,54 @@ fn init_check_and_up_work_one_after_another() {
     assert!(place.out("check herd.toml").contains("lines per update   8"));
     assert!(place.out("init - --preset 2016").contains("Welsh"));
     assert!(place.out("schema").contains("draft-07"));
+}
+
+#[test]
+fn a_calibration_gives_lines_that_a_herd_file_takes() {
+    let place = Place::new();
+    let lines = place.out("calibrate --updates 20 --restarts 0 --format toml");
+    assert!(lines.starts_with("latency = \""), "{lines}");
+    let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
+    place.write("like-this-machine.toml", &format!("{lines}{herd}"));
+    place.out("check like-this-machine.toml");
+
+    let said = place.run("calibrate --updates 20 --restarts 5");
+    assert!(said.out.starts_with("20 lone updates of a herd of 5 servers"), "{}", said.out);
+    assert!(said.out.contains("for a herd file, above its first [heading]:\n\nlatency = \""), "{}", said.out);
+    assert_eq!(
+        said.err,
+        "measuring 20 updates and 5 restarts of 5 servers on real sockets, and then on virtual time\n"
+    );
+    assert_eq!(place.run("--quiet calibrate --updates 1 --restarts 0").err, "");
+
+    let json = place.json("calibrate --updates 20 --restarts 5 --format json");
+    for which in ["measured", "simulated"] {
+        // Eight lines an update; each of the five servers dials its neighbours.
+        let counts = ["hop", "farthest", "dial"].map(|what| json[which][what]["count"].clone());
+        assert_eq!(counts, [160, 20, 12].map(serde_json::Value::from), "{which}: {json}");
+    }
+    assert!(json["model"]["latency"].is_u64() && json["candidates"].as_array().unwrap().len() == 4, "{json}");
+}
+
+#[test]
+fn a_herd_that_cannot_be_calibrated_is_told_why() {
+    let place = Place::new();
+    std::fs::remove_file(place.path().join("herd.toml")).unwrap();
+    // The one that `init` writes, but on ports that the system chooses.
+    assert_eq!(place.json("calibrate --updates 5 --restarts 0 --format json")["servers"], 5);
+    place.write("alone.toml", "server = [{ name = \"A\", port = 0 }]");
+    let servers = "server = [{ name = \"A\", port = 0 }, { name = \"B\", port = 0 }, { name = \"C\", port = 0 }]";
+    place.write("split.toml", &format!("links = [[\"A\", \"B\"]]\n{servers}"));
+    for (words, code, told) in [
+        ("calibrate nothing.toml", 2, "there is no file nothing.toml"),
+        ("calibrate alone.toml", 2, "a herd without links has nothing to measure"),
+        ("calibrate split.toml", 3, "an update at A reached 2 of 3 servers"),
+        ("calibrate --updates 0", 2, "--updates"),
+    ] {
+        let said = place.run(words);
+        assert_eq!(said.code, Some(code), "{words}: {said:?}");
+        assert!(said.err.contains(told), "{words}: {}", said.err);
+    }
 }
 
 #[test]

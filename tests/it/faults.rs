@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herdsim::config::{Delay, LinkMode, ServerId, Strategy};
+use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Strategy};
 use herdsim::driver::{Action, Driver as _, Event, Slowness};
 
 use crate::support::*;
@@ -140,6 +140,44 @@ async fn a_slow_way_delays_its_lines() {
     let sent = at(&|event| matches!(event, Event::Sent { way: w, .. } if w.to == CLARK));
     let heard = at(&|event| matches!(event, Event::Heard { server: CLARK, .. }));
     assert!(heard.since(sent) >= Duration::from_millis(50));
+}
+
+/// Lower bounds only: real lines may be late, but never early.
+#[tokio::test]
+async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
+    let thin = Bandwidth::from_bytes_a_second(20_000).expect("it is within the range");
+    let delay = Delay { bandwidth: Some(thin), ..Delay::default() };
+    for (mode, is_fault) in [(LinkMode::Persistent, false), (LinkMode::Persistent, true), (LinkMode::PerMessage, false)]
+    {
+        let topology = with(with_strategy(Strategy::Flood), |topology| {
+            topology.links.iter_mut().filter(|link| link.ends.contains(&CLARK)).for_each(|link| {
+                link.mode = mode;
+                link.delay = if is_fault { Delay::default() } else { delay };
+            });
+        });
+        let mut herd = Herd::start(topology).await;
+        for neighbour in [BONA, JAQUEZ].into_iter().filter(|_| is_fault) {
+            herd.apply(Action::Slow(way(neighbour, CLARK), Slowness { delay, rate: None })).await;
+        }
+        for client in 0..20 {
+            herd.send(BAILEY, &format!("IAMAT client-{client} +1+1 1")).await;
+        }
+        herd.settle().await;
+        for neighbour in [BONA, JAQUEZ] {
+            let is_sent = |event: &Event| matches!(event, Event::Sent { way: w, .. } if *w == way(neighbour, CLARK));
+            let mut out = herd.seen.iter().find(|seen| is_sent(&seen.event)).expect("lines were sent").at;
+            let mut lines = 0;
+            for seen in &herd.seen {
+                let Event::Heard { server: CLARK, from: Some(from), report, .. } = &seen.event else { continue };
+                if *from == neighbour {
+                    out = out + thin.time_of(report.written_len());
+                    lines += 1;
+                    assert!(seen.at >= out, "line {lines} is early: {mode:?}, fault: {is_fault}");
+                }
+            }
+            assert_eq!(lines, 20, "{mode:?}, fault: {is_fault}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ pub(super) struct Lane {
 /// What lines go through once the way is open. A way that was severed has none.
 #[derive(Debug)]
 struct Channel {
+    /// Whether no line has left: what its way still owed to the connection before is lost.
+    new: bool,
     /// Counts lines under way, when the neighbour is in this process.
     lines: Option<Arc<Flow>>,
     /// Lines on a way that is slow or held, in order.
@@ -248,7 +250,7 @@ impl Lane {
 
 impl Channel {
     fn new(lines: Option<Arc<Flow>>) -> Self {
-        Self { lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
+        Self { new: true, lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
     }
 
     /// Counts the lines that leave now.
@@ -264,12 +266,15 @@ impl Channel {
         if path.is_held() || self.stage.back().is_none_or(|staged| staged.due.is_some()) {
             return;
         }
+        if std::mem::take(&mut self.new) {
+            path.emptied(now);
+        }
         for mut staged in std::mem::take(&mut self.stage) {
             if staged.due.is_some() || self.resets {
                 self.stage.push_back(staged);
                 continue;
             }
-            let (copies, due) = match path.send(now) {
+            let (copies, due) = match path.send(now, || staged.report.written_len()) {
                 Passage::Arrives(at) => (1, at),
                 Passage::Twice(at) => (2, at),
                 Passage::Lost => (0, now),
@@ -348,11 +353,10 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Regis
             return None;
         }
     };
-    let mut path = lock(shared.path(lane.way));
+    let path = lock(shared.path(lane.way));
     if path.is_cut() {
         return None;
     }
-    path.connected();
     *lock(&lane.channel) = Some(Channel::new(lines));
     shared.sink.push(&shared.clock, Event::LinkUp(lane.way));
     Some(dialled)

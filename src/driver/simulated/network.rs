@@ -149,7 +149,7 @@ impl SimulatedDriver {
     #[inline]
     pub(super) fn leave(&mut self, pipe: u32, report: Arc<Report>) {
         let state = &mut self.pipes[pipe as usize];
-        let (arrivals, at) = match state.path.send(self.now) {
+        let (arrivals, at) = match state.path.send(self.now, || report.written_len()) {
             Passage::Arrives(at) => (1, at),
             Passage::Twice(at) => (2, at),
             Passage::Lost => (0, self.now),
@@ -416,7 +416,7 @@ impl SimulatedDriver {
         let ended = std::mem::take(&mut state.ending);
         self.busy -= u64::from(state.in_flight) + u64::from(ended);
         (state.in_flight, state.unread) = (0, 0);
-        state.path.connected();
+        state.path.emptied(self.now);
         state.epoch = state.epoch.wrapping_add(1);
         state.lost += lost;
         let is_persistent = state.mode == LinkMode::Persistent;

@@ -1,6 +1,7 @@
 //! What every action does, one test each.
 
 use super::*;
+use crate::config::Bandwidth;
 use crate::driver::Slowness;
 
 /// Two servers, 10 ms apart.
@@ -217,6 +218,72 @@ fn a_rate_spaces_the_lines_of_a_way() {
     (0..5).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     run.settle();
     assert_eq!(run.driver.now().since(start), (10 + 4 * 10) * MILLISECOND);
+}
+
+/// How long these lines take to go out.
+fn bytes_out(events: &[Event], bandwidth: Bandwidth) -> Duration {
+    let lines = events.iter().filter_map(|event| match event {
+        Event::Sent { report, .. } => Some(report.written_len()),
+        _ => None,
+    });
+    lines.map(|bytes| bandwidth.time_of(bytes)).sum()
+}
+
+fn kilobytes(kilobytes: u64) -> Bandwidth {
+    Bandwidth::from_bytes_a_second(kilobytes * 1000).expect("it is within the range")
+}
+
+#[test]
+fn a_burst_takes_as_long_as_its_bytes_need_to_go_out_and_the_latency_once() {
+    let (own, fault) = (kilobytes(10), kilobytes(3));
+    for (mode, dial) in [(LinkMode::Persistent, 0), (LinkMode::PerMessage, 20)] {
+        let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
+        (topology.links[0].mode, topology.links[0].delay.bandwidth) = (mode, Some(own));
+        let mut run = Run::of(topology);
+        let slowness = Slowness { delay: Delay { bandwidth: Some(fault), ..Delay::default() }, rate: None };
+        let burst = |run: &mut Run, time, bandwidth| {
+            let start = run.driver.now();
+            (0..5).for_each(|client| run.iamat(0, &"client".repeat(client + 1), time));
+            let events = run.settle();
+            assert_eq!(heard(&events, way(0, 1)), 5);
+            let latencies = (dial + 10) * MILLISECOND;
+            assert_eq!(run.driver.now().since(start), latencies + bytes_out(&events, bandwidth), "{mode:?}");
+        };
+        burst(&mut run, 1, own);
+        run.act(Action::Slow(way(0, 1), slowness));
+        burst(&mut run, 2, fault);
+        run.act(Action::Heal(way(0, 1)));
+        burst(&mut run, 3, own);
+    }
+}
+
+/// What the far end knows is never older than what fits on the way.
+#[test]
+fn a_thin_way_that_is_full_sends_only_the_newest_version_of_what_waits() {
+    let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
+    topology.links[0].delay.bandwidth = Some(kilobytes(1));
+    let mut run = Run::unsettled(topology, Settings { window: 2, ..Settings::default() });
+    run.settle();
+    let start = run.driver.now();
+    (1..=50).for_each(|time| run.iamat(0, "kiwi", time));
+    let events = run.settle();
+    assert_eq!((sent(&events, way(0, 1)), run.knows(1, "kiwi")), (3, Some(50)));
+    // The third line is taken from the outbox when the first one has arrived, by when the second one is going out.
+    assert_eq!(run.driver.now().since(start), 10 * MILLISECOND + bytes_out(&events, kilobytes(1)));
+}
+
+#[test]
+fn lines_of_a_new_connection_need_not_wait_for_those_that_were_lost_with_the_old_one() {
+    let mut topology = herd(2, &[(0, 1, 10)], Strategy::FloodSync);
+    topology.links[0].delay.bandwidth = Some(kilobytes(1));
+    let mut run = Run::of(topology);
+    (0..20).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
+    assert_eq!(run.act(Action::Reset(way(0, 1), 0)).lines_lost, 20);
+    run.settle();
+    let up = run.seen.iter().rposition(|seen| matches!(seen.event, Event::LinkUp(_))).expect("it is dialled again");
+    let again: Vec<_> = run.seen[up..].iter().map(|seen| seen.event.clone()).collect();
+    assert_eq!(heard(&again, way(0, 1)), 20);
+    assert_eq!(run.driver.now().since(run.seen[up].at), 10 * MILLISECOND + bytes_out(&again, kilobytes(1)));
 }
 
 #[test]
