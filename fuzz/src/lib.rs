@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsim::config::{self, LinkMode, Redial, Strategy, Topology};
-use herdsim::node::{Input, LinkId, Node, NodeConfig};
+use herdsim::node::{Input, LinkId, Node, NodeConfig, Rules};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
 use herdsim::wire::{Command, Report, parse};
@@ -53,17 +53,14 @@ pub fn scenario_file(data: &[u8]) {
 
 /// A node survives any inputs, in any order; what it knows never goes back, and no link owes more than twice that.
 pub fn node(data: &[u8]) {
+    let redial =
+        Redial { first: Duration::from_millis(1), cap: Duration::from_millis(8), timeout: Duration::from_secs(1) };
+    let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % 3)];
     let mut node = Node::new(NodeConfig {
         name: "S".into(),
-        strategy: Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % 3)],
+        rules: Arc::new(Rules { strategy, redial, max_records: 5 }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
-        redial: Redial {
-            first: Duration::from_millis(1),
-            cap: Duration::from_millis(8),
-            timeout: Duration::from_secs(1),
-        },
         clock_offset: 0,
-        max_records: 5,
     });
     let mut now = Timestamp::EPOCH;
     let mut outputs = Vec::new();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Delay, ServerId, Topology};
-use crate::node::{LinkId, NodeConfig, Source};
+use crate::node::{LinkId, NodeConfig, Rules, Source};
 use crate::time::Timestamp;
 use crate::wire::Report;
 
@@ -347,11 +347,14 @@ pub trait Driver {
     fn port(&self, server: ServerId) -> Option<u16>;
 }
 
-/// Who is whose neighbour, seen from every server: the numbering that a node's [`LinkId`] refers to.
+/// Who is whose neighbour, seen from every server: the numbering that a node's [`LinkId`] refers to; and the rules of the herd.
 #[derive(Debug, Clone)]
 pub struct Wiring {
     /// For every server its links, as places in [`Topology::effective_links`], by [`LinkId`].
     neighbours: Vec<Vec<Neighbour>>,
+    /// What lines wait on the links. Links next to each other that are alike share one.
+    delays: Vec<Delay>,
+    rules: Arc<Rules>,
 }
 
 /// One link, seen from one of its ends.
@@ -363,26 +366,33 @@ pub struct Neighbour {
     pub back: LinkId,
     /// How lines travel.
     pub mode: crate::config::LinkMode,
-    /// What every line waits.
-    pub delay: Delay,
+    /// By place in the wiring's delays.
+    delay: u32,
 }
 
 impl Wiring {
     /// The wiring of a topology: the links of a server are numbered in the order of [`Topology::effective_links`].
     pub fn of(topology: &Topology) -> Self {
         let mut neighbours = vec![Vec::new(); topology.servers.len()];
+        let mut delays = Vec::new();
         for link in topology.effective_links() {
+            if delays.last() != Some(&link.delay) {
+                delays.push(link.delay);
+            }
+            let delay = delays.len() as u32 - 1;
             let ids = link.ends.map(|end| LinkId(neighbours[end.index()].len() as u32));
             for (here, there) in [(0, 1), (1, 0)] {
                 neighbours[link.ends[here].index()].push(Neighbour {
                     server: link.ends[there],
                     back: ids[there],
                     mode: link.mode,
-                    delay: link.delay,
+                    delay,
                 });
             }
         }
-        Self { neighbours }
+        let rules =
+            Rules { strategy: topology.strategy, redial: topology.redial, max_records: topology.limits.records };
+        Self { neighbours, delays, rules: Arc::new(rules) }
     }
 
     /// A server's links, by [`LinkId`].
@@ -393,6 +403,11 @@ impl Wiring {
     /// The other end of a link.
     pub fn neighbour(&self, server: ServerId, link: LinkId) -> Neighbour {
         self.neighbours[server.index()][link.index()]
+    }
+
+    /// What every line waits on the way to a neighbour.
+    pub fn delay(&self, neighbour: &Neighbour) -> Delay {
+        self.delays[neighbour.delay as usize]
     }
 
     /// The link of `way.from` that leads to `way.to`.
@@ -425,11 +440,9 @@ impl Wiring {
     pub fn node_config(&self, topology: &Topology, server: ServerId) -> NodeConfig {
         NodeConfig {
             name: topology.name(server).clone(),
-            strategy: topology.strategy,
+            rules: self.rules.clone(),
             links: self.neighbours(server).iter().map(|neighbour| neighbour.mode).collect(),
-            redial: topology.redial,
             clock_offset: topology.servers[server.index()].clock_offset,
-            max_records: topology.limits.records,
         }
     }
 }

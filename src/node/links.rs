@@ -2,8 +2,6 @@
 //!
 //! Not here: connections, which the drivers own; what is sent over a link ([`super::outbox`]).
 
-use std::time::Duration;
-
 use super::outbox::Outbox;
 use crate::config::{LinkMode, Redial};
 use crate::time::Timestamp;
@@ -38,16 +36,16 @@ pub enum LinkState {
 pub(super) struct Link {
     pub(super) mode: LinkMode,
     pub(super) state: LinkState,
-    /// What the next wait lasts.
-    backoff: Duration,
+    /// Waits since it was open last.
+    waits: u8,
     /// Connections by which the neighbour writes to us.
     pub(super) incoming: u32,
     pub(super) outbox: Outbox,
 }
 
 impl Link {
-    pub(super) fn new(mode: LinkMode, redial: &Redial) -> Self {
-        Self { mode, state: LinkState::Dialing, backoff: redial.first, incoming: 0, outbox: Outbox::default() }
+    pub(super) fn new(mode: LinkMode) -> Self {
+        Self { mode, state: LinkState::Dialing, waits: 0, incoming: 0, outbox: Outbox::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -55,23 +53,24 @@ impl Link {
     }
 
     /// As new again.
-    pub(super) fn forget(&mut self, redial: &Redial) {
+    pub(super) fn forget(&mut self) {
         self.state = LinkState::Dialing;
-        self.backoff = redial.first;
+        self.waits = 0;
         self.incoming = 0;
         self.outbox.clear();
     }
 
     /// Waits for the next dial, twice as long as the last time.
     pub(super) fn wait(&mut self, now: Timestamp, redial: &Redial) {
-        self.state = LinkState::Waiting(now + self.backoff);
-        self.backoff = (self.backoff * 2).min(redial.cap);
+        let backoff = redial.first.saturating_mul(1 << self.waits.min(31)).min(redial.cap);
+        self.state = LinkState::Waiting(now + backoff);
+        self.waits = self.waits.saturating_add(1);
         self.outbox.clear();
     }
 
     /// The neighbour can be reached: the next loss waits the shortest time again.
-    pub(super) fn open(&mut self, now: Timestamp, redial: &Redial) {
+    pub(super) fn open(&mut self, now: Timestamp) {
         self.state = LinkState::Up { since: now };
-        self.backoff = redial.first;
+        self.waits = 0;
     }
 }

@@ -29,15 +29,22 @@ const MANY_RECORDS: usize = 4_096;
 pub struct NodeConfig {
     /// Its name, as it stands in `AT` lines.
     pub name: Arc<str>,
-    /// How updates travel.
-    pub strategy: Strategy,
+    /// What it shares with the other nodes of its herd.
+    pub rules: Arc<Rules>,
     /// How lines travel to each neighbour; a [`LinkId`] is a place in this list.
     pub links: Vec<LinkMode>,
-    /// How long it waits before it dials again.
-    pub redial: Redial,
     /// How far its wall clock is ahead of the driver's time, in nanoseconds; negative when behind.
     pub clock_offset: i64,
-    /// Clients it remembers at most.
+}
+
+/// What all nodes of a herd are told alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// How updates travel.
+    pub strategy: Strategy,
+    /// How long a node waits before it dials again.
+    pub redial: Redial,
+    /// Clients a node remembers at most.
     pub max_records: usize,
 }
 
@@ -112,16 +119,19 @@ pub enum Output {
 pub struct Node {
     records: Records,
     links: Box<[Link]>,
+    rules: Arc<Rules>,
     deadline: Option<Timestamp>,
-    config: NodeConfig,
+    name: Arc<str>,
+    /// See [`NodeConfig::clock_offset`].
+    clock_offset: i64,
 }
 
 impl Node {
     /// A node that has not started and knows nothing.
-    pub fn new(mut config: NodeConfig) -> Self {
-        let modes = std::mem::take(&mut config.links);
-        let links = modes.into_iter().map(|mode| Link::new(mode, &config.redial)).collect();
-        Self { records: Records::default(), links, deadline: None, config }
+    pub fn new(config: NodeConfig) -> Self {
+        let NodeConfig { name, rules, links, clock_offset } = config;
+        let links = links.into_iter().map(Link::new).collect();
+        Self { records: Records::default(), links, rules, deadline: None, name, clock_offset }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -137,14 +147,14 @@ impl Node {
             Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
             Input::NeighbourGone(link) => self.on_gone(now, link, outputs),
             Input::Deadline => self.on_deadline(now, outputs),
-            Input::ClockSet(offset) => self.config.clock_offset = offset,
+            Input::ClockSet(offset) => self.clock_offset = offset,
         }
     }
 
     /// As new again: it has not started and knows nothing. Its clock keeps its offset, and it keeps its memory.
     pub fn forget(&mut self) {
         self.records.clear();
-        self.links.iter_mut().for_each(|link| link.forget(&self.config.redial));
+        self.links.iter_mut().for_each(Link::forget);
         self.deadline = None;
     }
 
@@ -213,7 +223,7 @@ impl Node {
 
     /// How far its wall clock is ahead of the driver's time, in nanoseconds.
     pub fn clock_offset(&self) -> i64 {
-        self.config.clock_offset
+        self.clock_offset
     }
 
     fn on_started(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
@@ -222,7 +232,7 @@ impl Node {
             match link.mode {
                 LinkMode::Persistent => outputs.push(Output::Dial(id)),
                 // Has no connection that could be down: every line dials for itself.
-                LinkMode::PerMessage => link.open(now, &self.config.redial),
+                LinkMode::PerMessage => link.open(now),
             }
         }
     }
@@ -230,8 +240,8 @@ impl Node {
     fn on_command(&mut self, now: Timestamp, command: Command<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
         match command {
             Command::Iamat { client, location, stated, time } => {
-                let wall = now.shifted(self.config.clock_offset);
-                let report = Report::of_iamat(&self.config.name, wall, client, location, stated, time);
+                let wall = now.shifted(self.clock_offset);
+                let report = Report::of_iamat(&self.name, wall, client, location, stated, time);
                 self.on_iamat(now, Arc::new(report), outputs);
             }
             Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
@@ -284,7 +294,7 @@ impl Node {
         let source = from.map_or(Source::Stranger, Source::Link);
         let id = self.store(known, Record { report, learned_at: now, source });
         outputs.push(Output::Stored(id));
-        match self.config.strategy.spread() {
+        match self.rules.strategy.spread() {
             Spread::Flood => self.spread(id, from, outputs),
             Spread::Direct => {}
         }
@@ -297,7 +307,7 @@ impl Node {
     }
 
     fn is_full(&self) -> bool {
-        self.records.len() >= self.config.max_records
+        self.records.len() >= self.rules.max_records
     }
 
     fn is_newer(&self, line: AtLine<'_>, known: Option<RecordId>) -> bool {
@@ -334,8 +344,8 @@ impl Node {
 
     fn on_opened(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         let link = &mut self.links[id.index()];
-        link.open(now, &self.config.redial);
-        if self.config.strategy.repair() == Repair::Connect && self.records.len() > 0 {
+        link.open(now);
+        if self.rules.strategy.repair() == Repair::Connect && self.records.len() > 0 {
             link.outbox.replay(self.records.by_age());
             outputs.push(Output::Ready(id));
         }
@@ -343,7 +353,7 @@ impl Node {
     }
 
     fn on_lost(&mut self, now: Timestamp, id: LinkId) {
-        self.links[id.index()].wait(now, &self.config.redial);
+        self.links[id.index()].wait(now, &self.rules.redial);
         self.update_deadline();
     }
 
@@ -372,7 +382,7 @@ impl Node {
     /// it came from its life before. So it is owed now.
     fn owe_back(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         let link = &mut self.links[id.index()];
-        let (Repair::Connect, LinkMode::Persistent) = (self.config.strategy.repair(), link.mode) else { return };
+        let (Repair::Connect, LinkMode::Persistent) = (self.rules.strategy.repair(), link.mode) else { return };
         let LinkState::Up { since } = link.state else { return };
         let mut owed = self.records.by_age();
         owed.retain(|&record| {

@@ -23,11 +23,9 @@ impl Bench {
     fn new(strategy: Strategy, links: usize) -> Self {
         let config = NodeConfig {
             name: "Clark".into(),
-            strategy,
+            rules: Arc::new(Rules { strategy, redial: REDIAL, max_records: 3 }),
             links: vec![LinkMode::Persistent; links],
-            redial: REDIAL,
             clock_offset: 0,
-            max_records: 3,
         };
         Self { node: Node::new(config), now: START }
     }

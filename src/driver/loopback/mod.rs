@@ -491,7 +491,7 @@ impl Slot {
     async fn new(topology: &Topology, wiring: &Wiring, server: ServerId) -> Result<Self, DriverError> {
         let path = |neighbour: &super::Neighbour| {
             let way = Way { from: server, to: neighbour.server };
-            Mutex::new(Path::new(neighbour.delay, topology.seed, way))
+            Mutex::new(Path::new(wiring.delay(neighbour), topology.seed, way))
         };
         Ok(Self {
             address: Mutex::new(resolve(topology, server).await?),

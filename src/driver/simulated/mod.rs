@@ -216,8 +216,8 @@ impl SimulatedDriver {
     /// Servers and pipes of the topology, none of them started.
     fn build(&mut self) {
         let wiring = Wiring::of(&self.topology);
-        self.hosts.clear();
-        self.pipes.clear();
+        let ways = self.topology.ids().map(|server| wiring.neighbours(server).len()).sum();
+        (self.hosts, self.pipes) = (Vec::with_capacity(self.topology.servers.len()), Vec::with_capacity(ways));
         let mut first = 0;
         for server in self.topology.ids() {
             let (node, links) = (wiring.node_config(&self.topology, server), wiring.neighbours(server).len() as u32);
@@ -227,7 +227,7 @@ impl SimulatedDriver {
         for server in self.topology.ids() {
             for neighbour in wiring.neighbours(server) {
                 let back = self.host(neighbour.server).first_pipe + neighbour.back.0;
-                let path = Path::new(neighbour.delay, 0, Way { from: server, to: neighbour.server });
+                let path = Path::new(wiring.delay(neighbour), 0, Way { from: server, to: neighbour.server });
                 self.pipes.push(Pipe::new(server.0, neighbour.server.0, back, neighbour.mode, path));
             }
         }
