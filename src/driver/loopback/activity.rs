@@ -42,9 +42,11 @@ impl Activity {
         self.due.len() - 1
     }
 
+    /// Counts what is about to become possible; called by whoever has a thing to do that is counted until this returns.
     pub(super) fn add(&self, party: Party, things: u64) {
-        self.additions.fetch_add(1, Ordering::SeqCst);
         self.due[party].fetch_add(things as i64, Ordering::SeqCst);
+        // Last: who has read the count too early reads the additions after it, and whoever adds goes on only then.
+        self.additions.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn done(&self, party: Party, things: u64) {
@@ -60,11 +62,15 @@ impl Activity {
         self.settled.notify_one();
     }
 
-    /// Whether nobody has anything to do. `asleep` tells whose work does not count.
-    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool) -> bool {
+    /// Whether nobody has anything to do, and did not all the while that `linked` took to tell that no dial is due. `asleep`
+    /// tells whose work does not count.
+    ///
+    /// The counts are read one after the other, and things move meanwhile. But whoever moves one adds it before the old one is
+    /// done, so without an addition between the first look and the last one nothing moved.
+    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool, linked: impl FnOnce() -> bool) -> bool {
         let additions = self.additions.load(Ordering::SeqCst);
         let idle = |(party, due): (Party, &AtomicI64)| due.load(Ordering::SeqCst) == 0 || asleep(party);
-        self.due.iter().enumerate().all(idle) && self.additions.load(Ordering::SeqCst) == additions
+        self.due.iter().enumerate().all(idle) && linked() && self.additions.load(Ordering::SeqCst) == additions
     }
 
     /// How much everybody has to do.
@@ -138,24 +144,21 @@ impl Flow {
         Some(result)
     }
 
-    /// How much was sent and is neither handled nor lost.
-    pub(super) fn in_flight(&self) -> u64 {
-        lock(&self.state).in_flight
-    }
-
     /// How much has been handled so far.
     pub(super) fn handled(&self) -> u64 {
         lock(&self.state).handled
     }
 
-    /// One thing that was sent will not arrive.
-    pub(super) fn lose_one(&self) {
+    /// One thing that was sent will not arrive; whether that was not known.
+    pub(super) fn lose_one(&self) -> bool {
         let mut state = lock(&self.state);
-        if state.in_flight > 0 {
+        let is_news = state.in_flight > 0;
+        if is_news {
             state.in_flight -= 1;
             state.reports.pop_front();
             self.activity.done(self.reader, 1);
         }
+        is_news
     }
 
     /// Ends the flow; what was in flight is lost, and counted here.
@@ -166,5 +169,78 @@ impl Flow {
         let lost = std::mem::take(&mut state.in_flight);
         self.activity.done(self.reader, lost);
         lost
+    }
+}
+
+/// A connection between two servers of this process, as long as the node that is called has to be told of it: that it is
+/// there, and that it has ended. Each is counted as due from before it is so until what follows from it has been counted.
+#[derive(Debug)]
+pub(super) struct Call {
+    activity: Arc<Activity>,
+    reader: Party,
+    state: Mutex<CallState>,
+}
+
+#[derive(Debug, Default)]
+struct CallState {
+    /// The reader has accepted it, and so it will tell its node.
+    accepted: bool,
+    /// The reader's node knows that it is there.
+    seen: bool,
+    /// The caller has ended it.
+    ended: bool,
+    /// The caller is not known any more: who has not accepted it yet will not learn from whom it is.
+    forgotten: bool,
+    /// The reader has done with it.
+    over: bool,
+}
+
+impl CallState {
+    fn is_due(&self) -> bool {
+        let end_is_due = self.ended || !self.seen;
+        !self.over && if self.accepted { end_is_due } else { !self.forgotten }
+    }
+}
+
+impl Call {
+    /// A call that is about to be made.
+    pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
+        activity.add(reader, 1);
+        Self { activity, reader, state: Mutex::default() }
+    }
+
+    pub(super) fn accept(&self) {
+        self.change(|state| state.accepted = true);
+    }
+
+    pub(super) fn see(&self) {
+        self.change(|state| state.seen = true);
+    }
+
+    pub(super) fn end(&self) {
+        self.change(|state| state.ended = true);
+    }
+
+    pub(super) fn forget(&self) {
+        self.change(|state| (state.ended, state.forgotten) = (true, true));
+    }
+
+    pub(super) fn finish(&self) {
+        self.change(|state| state.over = true);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.state).over
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CallState)) {
+        let mut state = lock(&self.state);
+        let was_due = state.is_due();
+        change(&mut state);
+        match (was_due, state.is_due()) {
+            (false, true) => self.activity.add(self.reader, 1),
+            (true, false) => self.activity.done(self.reader, 1),
+            _ => {}
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use super::activity::Flow;
+use super::activity::{Call, Flow};
 use super::lock;
 use crate::driver::{SessionId, Way};
 
@@ -20,6 +20,8 @@ pub(super) enum Caller {
         way: Way,
         /// Lines on their way to us.
         lines: Arc<Flow>,
+        /// This connection, of which our node is told.
+        call: Arc<Call>,
     },
     /// A client of this driver; counted in bytes.
     Client {
@@ -35,19 +37,35 @@ pub(super) enum Caller {
 /// Callers by the addresses of their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    callers: Mutex<BTreeMap<SocketAddr, Caller>>,
+    callers: Mutex<Callers>,
+}
+
+#[derive(Debug, Default)]
+struct Callers {
+    /// With the number of the registration: an address is free for somebody else before its registration is dropped.
+    by_address: BTreeMap<SocketAddr, (u64, Caller)>,
+    registered: u64,
 }
 
 impl Registry {
     /// Makes a caller known until the result is dropped. Called before the caller connects.
     pub(super) fn register(self: &Arc<Self>, address: SocketAddr, caller: Caller) -> Registration {
-        lock(&self.callers).insert(address, caller);
-        Registration { registry: self.clone(), address }
+        let mut callers = lock(&self.callers);
+        callers.registered += 1;
+        let number = callers.registered;
+        callers.by_address.insert(address, (number, caller.clone()));
+        Registration { registry: self.clone(), address, number, caller }
     }
 
-    /// Who calls from `address`; `None` for anybody outside this process.
-    pub(super) fn caller(&self, address: SocketAddr) -> Option<Caller> {
-        lock(&self.callers).get(&address).cloned()
+    /// Who calls from `address`, whose connection is accepted with that; `None` for anybody outside this process.
+    pub(super) fn accept(&self, address: SocketAddr) -> Option<Caller> {
+        let callers = lock(&self.callers);
+        let (_, caller) = callers.by_address.get(&address)?;
+        // Under the lock: a call is forgotten before it is accepted, or else after.
+        if let Caller::Neighbour { call, .. } = caller {
+            call.accept();
+        }
+        Some(caller.clone())
     }
 }
 
@@ -56,29 +74,41 @@ impl Registry {
 pub(super) struct Registration {
     registry: Arc<Registry>,
     address: SocketAddr,
+    number: u64,
+    caller: Caller,
 }
 
 impl Registration {
-    /// Whether nothing that the caller sent waits to be handled.
-    pub(super) fn is_settled(&self) -> bool {
-        self.lines().is_none_or(|lines| lines.in_flight() == 0)
+    /// The caller has closed its connection in order; what it sent may wait to be handled.
+    pub(super) fn end(&self) {
+        if let Caller::Neighbour { call, .. } = &self.caller {
+            call.end();
+        }
+    }
+
+    /// Whether everything that the caller sent has been handled, and its end too.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(&self.caller, Caller::Neighbour { call, .. } if call.is_over())
     }
 
     /// What the caller sent will not be handled any more; how many lines that were.
     pub(super) fn lose(self) -> u64 {
-        self.lines().map_or(0, |lines| lines.end())
-    }
-
-    fn lines(&self) -> Option<Arc<Flow>> {
-        match self.registry.caller(self.address)? {
-            Caller::Neighbour { lines, .. } => Some(lines),
-            Caller::Client { commands, .. } => Some(commands),
+        match &self.caller {
+            Caller::Neighbour { lines, .. } => lines.end(),
+            Caller::Client { commands, .. } => commands.end(),
         }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.registry.callers).remove(&self.address);
+        let mut callers = lock(&self.registry.callers);
+        if callers.by_address.get(&self.address).is_some_and(|&(number, _)| number == self.number) {
+            callers.by_address.remove(&self.address);
+        }
+        drop(callers);
+        if let Caller::Neighbour { call, .. } = &self.caller {
+            call.forget();
+        }
     }
 }
