@@ -244,3 +244,52 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(activity: &Activity) -> i64 {
+        activity.due().map(|(_, due)| due).sum()
+    }
+
+    #[test]
+    fn what_moves_while_one_looks_is_not_overlooked() {
+        let activity = Activity::new(2);
+        let awake = |_| false;
+        assert!(activity.is_settled(awake, || true) && !activity.is_settled(awake, || false));
+        // Something begins and ends between the look at the counts and the end of the look at the links.
+        let passing = || {
+            activity.add(0, 1);
+            activity.done(0, 1);
+            true
+        };
+        assert!(!activity.is_settled(awake, passing));
+        activity.add(1, 1);
+        assert!(!activity.is_settled(awake, || true) && activity.is_settled(|party| party == 1, || true));
+    }
+
+    #[test]
+    fn a_call_is_due_until_its_reader_has_told_its_node_and_once_more_when_it_ends() {
+        let steps: [(&[fn(&Call)], i64); 9] = [
+            (&[], 1),
+            (&[Call::accept], 1),
+            (&[Call::accept, Call::see], 0),
+            (&[Call::accept, Call::see, Call::end], 1),
+            (&[Call::accept, Call::end, Call::see], 1),
+            (&[Call::accept, Call::see, Call::forget, Call::finish], 0),
+            // Never accepted, and who accepts it will not know it.
+            (&[Call::forget], 0),
+            // Closed in order, and still to be accepted.
+            (&[Call::end], 1),
+            // The reader was killed, and the caller sees it later.
+            (&[Call::accept, Call::finish, Call::forget], 0),
+        ];
+        for (number, (steps, expected)) in steps.iter().enumerate() {
+            let activity = Arc::new(Activity::new(1));
+            let call = Call::new(activity.clone(), 0);
+            steps.iter().for_each(|step| step(&call));
+            assert_eq!(due(&activity), *expected, "case {number}");
+        }
+    }
+}
