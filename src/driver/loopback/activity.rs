@@ -2,6 +2,10 @@
 //!
 //! Everything that is bound to happen without a further action is counted from before it becomes possible until after all
 //! that follows from it has been counted. Not here: dials that are due, which [`super::LoopbackDriver`] reads off the links.
+//!
+//! Tasks of one server may run at the same time, so a count is changed under the lock of what it counts: an outbox under that
+//! of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
+//! commands, node, flow of replies; a writer counts what it took from a node after it has given the node back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -172,6 +176,13 @@ impl Flow {
     }
 }
 
+impl Drop for Flow {
+    /// With its writer and its reader gone, nobody can handle what is in flight.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// A connection between two servers of this process, as long as the node that is called has to be told of it: that it is
 /// there, and that it has ended. Each is counted as due from before it is so until what follows from it has been counted.
 #[derive(Debug)]
@@ -245,6 +256,13 @@ impl Call {
     }
 }
 
+impl Drop for Call {
+    /// Nobody is left who could tell of it.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,8 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_counts_nothing_once_it_has_ended_or_is_gone() {
+        let activity = Arc::new(Activity::new(1));
+        let flow = Flow::new(activity.clone(), 0);
+        flow.sent(3);
+        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (Some(()), 2));
+        assert_eq!((flow.lose_one(), flow.end(), flow.lose_one(), due(&activity)), (true, 1, false, 0));
+        flow.sent(1);
+        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (None, 0));
+        let unread = Flow::new(activity.clone(), 0);
+        unread.sent(2);
+        drop(unread);
+        assert_eq!(due(&activity), 0);
+    }
+
+    #[test]
     fn a_call_is_due_until_its_reader_has_told_its_node_and_once_more_when_it_ends() {
-        let steps: [(&[fn(&Call)], i64); 9] = [
+        type Case = (&'static [fn(&Call)], i64);
+        let cases: [Case; 9] = [
             (&[], 1),
             (&[Call::accept], 1),
             (&[Call::accept, Call::see], 0),
@@ -285,11 +319,13 @@ mod tests {
             // The reader was killed, and the caller sees it later.
             (&[Call::accept, Call::finish, Call::forget], 0),
         ];
-        for (number, (steps, expected)) in steps.iter().enumerate() {
+        for (number, (steps, expected)) in cases.iter().enumerate() {
             let activity = Arc::new(Activity::new(1));
             let call = Call::new(activity.clone(), 0);
             steps.iter().for_each(|step| step(&call));
             assert_eq!(due(&activity), *expected, "case {number}");
+            drop(call);
+            assert_eq!(due(&activity), 0, "case {number}");
         }
     }
 }

@@ -198,7 +198,7 @@ impl Lane {
     /// What counts the lines of a channel whose every line has its own connection. Asked in the turn in which they leave: a
     /// way that is severed counts further ones elsewhere.
     fn message_lines(&self, channel: &Channel) -> Option<Arc<Flow>> {
-        channel.lines.clone().filter(|_| self.mode == LinkMode::PerMessage)
+        channel.lines.as_ref().filter(|_| self.mode == LinkMode::PerMessage).cloned()
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
