@@ -304,3 +304,30 @@ async fn more_lines_than_a_way_holds_all_go_on_once_it_is_released() {
     herd.settle().await;
     assert_eq!(herd.driver.records(JAQUEZ).len(), 6000);
 }
+
+#[tokio::test]
+async fn who_left_before_a_paused_server_accepted_him_is_not_taken_for_somebody_else() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(Action::Pause(BONA)).await;
+    let send = |session, client| Action::Send {
+        session: SessionId(session),
+        server: BONA,
+        bytes: format!("IAMAT {client} +1+1 1\n").into(),
+        finish: false,
+    };
+    for session in 1000..1100 {
+        herd.apply(send(session, "left")).await;
+        herd.apply(send(session + 1000, "stays")).await;
+    }
+    // All are connected: those who have the room have written.
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    for session in 1000..1100 {
+        herd.apply(Action::Close(SessionId(session))).await;
+    }
+    herd.apply(Action::Resume(BONA)).await;
+    herd.settle().await;
+    let replied = |herd: &Herd| herd.seen.iter().filter(|seen| matches!(seen.event, Event::Replied { .. })).count();
+    assert_eq!((replied(&herd), herd.holders("stays", "1"), herd.holders("left", "1")), (100, ALL.into(), vec![]));
+}

@@ -148,6 +148,10 @@ impl Flow {
         Some(result)
     }
 
+    pub(super) fn reader(&self) -> Party {
+        self.reader
+    }
+
     /// How much has been handled so far.
     pub(super) fn handled(&self) -> u64 {
         lock(&self.state).handled

@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::activity::Call;
-use super::registry::Caller;
+use super::registry::{Accepted, Caller};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
@@ -92,13 +92,18 @@ enum Turn {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Self {
-        let caller = shared.registry.accept(peer);
+    /// A connection that was just accepted; `None` when its caller has left already.
+    pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Option<Self> {
+        let caller = match shared.registry.accept(peer) {
+            Accepted::Known(caller) => Some(caller),
+            Accepted::Stranger => None,
+            Accepted::Left => return None,
+        };
         let from = match &caller {
             Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
             Some(Caller::Client { .. }) | None => None,
         };
-        Self {
+        Some(Self {
             shared,
             life,
             socket: Socket::new(stream),
@@ -111,7 +116,7 @@ impl Connection {
             spreads: false,
             ended: false,
             is_server: from.is_some(),
-        }
+        })
     }
 
     /// Serves the connection until it ends. Holds its place until then.
@@ -133,6 +138,7 @@ impl Connection {
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourGone(link));
             self.call().inspect(|call| call.finish());
+            self.shared.let_go(self.life.server);
             self.shared.activity.look();
         }
         drop(place);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Call, Flow};
 use super::gate::Mode;
-use super::registry::{Caller, Registration};
+use super::registry::{Caller, Dialled};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
@@ -149,24 +149,34 @@ impl Lane {
         lock(&self.channel).is_some()
     }
 
+    /// Whether the connection is to be reset as soon as what is due has been written.
+    pub(super) fn is_resetting(&self) -> bool {
+        lock(&self.channel).as_ref().is_some_and(|channel| channel.resets)
+    }
+
     /// Resets the way's connection; the lines that were under way, or `None` without a connection.
     pub(super) fn sever(&self, shared: &Shared) -> Option<u64> {
+        // Counted on its own, because the loss is to be observed before nothing is under way.
+        shared.activity.add(self.way.from.index(), 1);
+        let lost = self.lose_channel(shared);
+        shared.activity.done(self.way.from.index(), 1);
+        lost
+    }
+
+    fn lose_channel(&self, shared: &Shared) -> Option<u64> {
         let channel = match self.mode {
             LinkMode::Persistent => lock(&self.channel).take()?,
             // Every message has its own connection: what waits is lost, and the next message dials.
             LinkMode::PerMessage => lock(&self.channel).replace(self.message_channel(shared))?,
         };
-        // Counted on its own, because the loss is to be observed before nothing is under way.
-        shared.activity.add(self.way.from.index(), 1);
         let held = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
         let lost = held + channel.lines.map_or(0, |lines| lines.end());
         self.wake.notify_one();
-        let is_loss = self.mode == LinkMode::Persistent || lost > 0;
-        if is_loss {
-            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: lost });
+        if self.mode == LinkMode::PerMessage && lost == 0 {
+            return None;
         }
-        shared.activity.done(self.way.from.index(), 1);
-        is_loss.then_some(lost)
+        shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: lost });
+        Some(lost)
     }
 
     /// The connection is closed in order: what is under way arrives.
@@ -354,20 +364,19 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
         }
         let opened = open(shared, lane).await;
         life.gate.pass().await;
-        let Some((mut socket, registration)) = opened else {
+        let Some(mut dialled) = opened else {
             life.input(shared, Input::DialFailed(lane.link));
             shared.activity.look();
             continue;
         };
         life.input(shared, Input::LinkOpened(lane.link));
-        let closed = write_lines(shared, life, lane, &mut socket).await;
-        drop(socket);
+        let closed = write_lines(shared, life, lane, &mut dialled).await;
         if closed {
             lane.disarm(shared, &lock(&life.node));
-            shared.see_off(lane.way.to, registration);
+            shared.see_off(lane.way.to, dialled);
             return;
         }
-        drop(registration);
+        drop(dialled);
         life.gate.pass().await;
         life.input(shared, Input::LinkLost(lane.link));
         shared.activity.look();
@@ -375,7 +384,7 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 }
 
 /// Dials the neighbour and opens the channel.
-async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Registration>)> {
+async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     let lines = shared.flow_to(lane.way.to);
     let called = shared.life(lane.way.to);
     let dialled = match dial(shared, lane.way, lines.clone()).await {
@@ -586,22 +595,22 @@ enum Answer {
 }
 
 async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
-    let (mut socket, registration) = dial(shared, lane.way, lines).await?;
+    let mut dialled = dial(shared, lane.way, lines).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
-    timeout(shared.topology.redial.timeout, socket.write_all(line)).await??;
-    socket.finish().await?;
-    let mut answer = (&mut *socket).take(ANSWER_BYTES);
+    timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
+    dialled.finish().await?;
+    let mut answer = (&mut **dialled).take(ANSWER_BYTES);
     match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
         Ok(read) => read.map(|_| Answer::Complete),
         Err(_) => {
-            shared.see_off(lane.way.to, registration);
+            shared.see_off(lane.way.to, dialled);
             Ok(Answer::Outstanding)
         }
     }
 }
 
 /// Connects to the neighbour. Inside this process it knows who calls.
-async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<(Socket, Option<Registration>)> {
+async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<Dialled> {
     let target = shared.dial_address(way.to);
     if lock(shared.path(way)).is_cut() || target.port() == 0 {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -617,5 +626,5 @@ async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::R
         None => (if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?, None),
     };
     let stream = timeout(shared.topology.redial.timeout, socket.connect(target)).await??;
-    Ok((Socket::new(stream), registration))
+    Ok(Dialled::new(Socket::new(stream), registration))
 }

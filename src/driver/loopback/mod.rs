@@ -35,7 +35,7 @@ use crate::time::{RealClock, Timestamp};
 use activity::{Activity, Flow};
 use feed::Sink;
 use gate::Mode;
-use registry::{Registration, Registry};
+use registry::{Dialled, Registry};
 use server::{Ending, Life};
 use session::Session;
 
@@ -98,10 +98,10 @@ struct Slot {
     /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
     reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
-    /// Callers that closed in order with lines of theirs unread: who accepts their connections must still know them. No more
+    /// Connections that were closed in order with lines of theirs unread: who accepts their connections must still know them. No more
     /// than there are connections that nobody has accepted or read to the end. `None` once nobody will: who departs later has
     /// lost his lines.
-    departed: Mutex<Option<Vec<Registration>>>,
+    departed: Mutex<Option<Vec<Dialled>>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
     /// Its outgoing ways, by link.
@@ -572,17 +572,21 @@ impl Shared {
         life.as_ref().zip(found).is_some_and(|(life, found)| Arc::ptr_eq(life, found))
     }
 
-    /// A caller of a server has closed its connection in order, and may have left lines to be read.
-    fn see_off(&self, server: ServerId, registration: Option<Registration>) {
-        let Some(registration) = registration else { return };
-        registration.end();
+    /// A connection to a server has been closed in order, and lines may have been left to be read.
+    fn see_off(&self, server: ServerId, dialled: Dialled) {
+        dialled.end();
         match &mut *lock(&self.slots[server.index()].departed) {
-            Some(departed) => {
-                departed.push(registration);
-                departed.retain(|registration| !registration.is_over());
-            }
-            None => drop(registration.lose()),
+            // Over already, when it was read to its end meanwhile; if not, who reads it lets go of it then.
+            Some(departed) => departed.extend(Some(dialled).filter(|dialled| !dialled.is_over())),
+            None => drop(dialled.lose()),
         }
+    }
+
+    /// Connections to a server have been read to the end.
+    fn let_go(&self, server: ServerId) {
+        lock(&self.slots[server.index()].departed).iter_mut().for_each(|departed| {
+            departed.retain(|dialled| !dialled.is_over());
+        });
     }
 
     /// Where a server is dialled.
@@ -631,7 +635,7 @@ impl Shared {
         self.activity.look();
     }
 
-    /// Whether every way of a server that can be open is open, and its node knows.
+    /// Whether every way of a server that can be open is open, and is to stay so, and its node knows.
     fn is_linked(&self, server: ServerId) -> bool {
         let Some(life) = self.life(server).filter(|life| !life.gate.is_paused()) else { return true };
         let node = lock(&life.node);
@@ -641,7 +645,9 @@ impl Shared {
             let neighbour = self.wiring.neighbour(server, lane.link);
             let is_up = matches!(state, LinkState::Up { .. });
             let can_be = self.life(neighbour.server).is_some() && !lock(self.path(lane.way)).is_cut();
-            neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be }
+            let is_as_it_can_be =
+                neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be };
+            is_as_it_can_be && !lane.is_resetting()
         })
     }
 }

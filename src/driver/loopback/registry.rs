@@ -1,14 +1,18 @@
 //! Who is at the far end of a connection between two tasks of this process.
 //!
 //! An `AT` line does not say who passed it on, and servers add nothing to the protocol that would. Inside one process the
-//! address of the dialling socket says it.
+//! address of the dialling socket says it. So that no other socket gets this address while the connection waits to be accepted,
+//! a caller that leaves before that does not close its socket: the registry does, once it is accepted or never will be.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use super::activity::{Call, Flow};
 use super::lock;
+use super::socket::Socket;
+use crate::config::ServerId;
 use crate::driver::{SessionId, Way};
 
 /// The far end of an accepted connection.
@@ -34,6 +38,34 @@ pub(super) enum Caller {
     },
 }
 
+impl Caller {
+    /// What it sends.
+    fn sent(&self) -> &Flow {
+        match self {
+            Self::Neighbour { lines, .. } => lines,
+            Self::Client { commands, .. } => commands,
+        }
+    }
+
+    fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Neighbour { call, .. } => Some(call),
+            Self::Client { .. } => None,
+        }
+    }
+}
+
+/// Whose connection has been accepted.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// Somebody of this process.
+    Known(Caller),
+    /// Somebody of this process who has left: what was sent is lost.
+    Left,
+    /// Anybody else.
+    Stranger,
+}
+
 /// Callers by the addresses of their sockets.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -42,9 +74,18 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct Callers {
-    /// With the number of the registration: an address is free for somebody else before its registration is dropped.
-    by_address: BTreeMap<SocketAddr, (u64, Caller)>,
+    by_address: BTreeMap<SocketAddr, Entry>,
     registered: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Which registration it is: an address may be somebody else's before its registration is dropped.
+    number: u64,
+    caller: Caller,
+    accepted: bool,
+    /// Keeps the address of a caller that left before it was accepted.
+    left: Option<Socket>,
 }
 
 impl Registry {
@@ -53,19 +94,29 @@ impl Registry {
         let mut callers = lock(&self.callers);
         callers.registered += 1;
         let number = callers.registered;
-        callers.by_address.insert(address, (number, caller.clone()));
+        let entry = Entry { number, caller: caller.clone(), accepted: false, left: None };
+        callers.by_address.insert(address, entry);
         Registration { registry: self.clone(), address, number, caller }
     }
 
-    /// Who calls from `address`, whose connection is accepted with that; `None` for anybody outside this process.
-    pub(super) fn accept(&self, address: SocketAddr) -> Option<Caller> {
-        let callers = lock(&self.callers);
-        let (_, caller) = callers.by_address.get(&address)?;
-        // Under the lock: a call is forgotten before it is accepted, or else after.
-        if let Caller::Neighbour { call, .. } = caller {
-            call.accept();
+    /// Who calls from `address`, whose connection is accepted with that.
+    pub(super) fn accept(&self, address: SocketAddr) -> Accepted {
+        let mut callers = lock(&self.callers);
+        let Some(entry) = callers.by_address.get_mut(&address) else { return Accepted::Stranger };
+        if entry.left.is_some() {
+            callers.by_address.remove(&address);
+            return Accepted::Left;
         }
-        Some(caller.clone())
+        entry.accepted = true;
+        // Under the lock: a call is forgotten before it is accepted, or else after.
+        entry.caller.call().inspect(|call| call.accept());
+        Accepted::Known(entry.caller.clone())
+    }
+
+    /// A server has closed its listener: it accepts none of those who left before that.
+    pub(super) fn forget_left(&self, server: ServerId) {
+        let waits = |entry: &Entry| entry.left.is_some() && entry.caller.sent().reader() == server.index();
+        lock(&self.callers).by_address.retain(|_, entry| !waits(entry));
     }
 }
 
@@ -79,23 +130,14 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// The caller has closed its connection in order; what it sent may wait to be handled.
-    pub(super) fn end(&self) {
-        if let Caller::Neighbour { call, .. } = &self.caller {
-            call.end();
-        }
-    }
-
-    /// Whether everything that the caller sent has been handled, and its end too.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(&self.caller, Caller::Neighbour { call, .. } if call.is_over())
-    }
-
-    /// What the caller sent will not be handled any more; how many lines that were.
-    pub(super) fn lose(self) -> u64 {
-        match &self.caller {
-            Caller::Neighbour { lines, .. } => lines.end(),
-            Caller::Client { commands, .. } => commands.end(),
+    /// The caller leaves; its socket is closed here, or later when its connection waits to be accepted.
+    fn leave(self, socket: Socket) {
+        let mut callers = lock(&self.registry.callers);
+        let entry = callers.by_address.get_mut(&self.address).filter(|entry| entry.number == self.number);
+        // A listener that was closed has reset the connection. Asked under the lock, which is taken once after that.
+        let waits = |entry: &&mut Entry| !entry.accepted && socket.peer_addr().is_ok();
+        if let Some(entry) = entry.filter(waits) {
+            entry.left = Some(socket);
         }
     }
 }
@@ -103,12 +145,66 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut callers = lock(&self.registry.callers);
-        if callers.by_address.get(&self.address).is_some_and(|&(number, _)| number == self.number) {
+        let is_ours = |entry: &&Entry| entry.number == self.number && entry.left.is_none();
+        if callers.by_address.get(&self.address).filter(is_ours).is_some() {
             callers.by_address.remove(&self.address);
         }
         drop(callers);
-        if let Caller::Neighbour { call, .. } = &self.caller {
-            call.forget();
+        self.caller.call().inspect(|call| call.forget());
+    }
+}
+
+/// A connection that was dialled, to a server of this process if it has a registration.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    /// There until it is dropped.
+    socket: Option<Socket>,
+    registration: Option<Registration>,
+}
+
+impl Dialled {
+    pub(super) fn new(socket: Socket, registration: Option<Registration>) -> Self {
+        Self { socket: Some(socket), registration }
+    }
+
+    /// It has been closed in order; what was sent may wait to be handled.
+    pub(super) fn end(&self) {
+        self.caller().and_then(Caller::call).inspect(|call| call.end());
+    }
+
+    /// Whether everything that was sent has been handled, and the end too; or nobody here knows.
+    pub(super) fn is_over(&self) -> bool {
+        self.caller().and_then(Caller::call).is_none_or(Call::is_over)
+    }
+
+    /// What was sent will not be handled any more; how many lines that were.
+    pub(super) fn lose(self) -> u64 {
+        self.caller().map_or(0, |caller| caller.sent().end())
+    }
+
+    fn caller(&self) -> Option<&Caller> {
+        self.registration.as_ref().map(|registration| &registration.caller)
+    }
+}
+
+impl Deref for Dialled {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        self.socket.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Dialled {
+    fn deref_mut(&mut self) -> &mut Socket {
+        self.socket.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        if let (Some(registration), Some(socket)) = (self.registration.take(), self.socket.take()) {
+            registration.leave(socket);
         }
     }
 }

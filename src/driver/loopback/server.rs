@@ -16,7 +16,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
-use super::registry::Registration;
+use super::registry::Dialled;
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, Way};
@@ -211,7 +211,9 @@ async fn serve(
             () = life.bell.notified() => {}
             accepted = accept(shared, life, listener) => {
                 let Some((stream, peer, place)) = accepted else { continue };
-                tasks.spawn(Connection::new(shared.clone(), life.clone(), stream, peer).run(place));
+                if let Some(connection) = Connection::new(shared.clone(), life.clone(), stream, peer) {
+                    tasks.spawn(connection.run(place));
+                }
             }
             Some(ended) = tasks.join_next() => crash(ended)?,
             () = due(shared, life, deadline) => life.input(shared, Input::Deadline),
@@ -283,12 +285,13 @@ impl Shared {
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
         let departed = lock(&self.slots[life.server.index()].departed).take();
-        let unread: u64 = departed.into_iter().flatten().map(Registration::lose).sum();
+        let unread: u64 = departed.into_iter().flatten().map(Dialled::lose).sum();
         theirs.flatten().fold((own.0, own.1 + unread), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 
     /// Resets a server's own ways; connections reset, and lines lost with them.
     pub(super) fn unlink_own(&self, life: &Life) -> (u64, u64) {
+        self.registry.forget_left(life.server);
         let lanes = life.lanes.iter().filter_map(|lane| {
             lane.disarm(self, &lock(&life.node));
             lane.sever(self)

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::activity::Flow;
-use super::registry::Caller;
-use super::socket::bound_for;
+use super::registry::{Caller, Dialled};
+use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, SessionId};
@@ -110,10 +110,10 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
     let socket = bound_for(target)?;
     let (commands, replies) = (line.commands.clone(), line.replies.clone());
     let caller = Caller::Client { session: line.session, commands, replies };
-    let _registration = shared.registry.register(socket.local_addr()?, caller);
+    let registration = shared.registry.register(socket.local_addr()?, caller);
     let stream = socket.connect(target).await?;
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
+    let mut dialled = Dialled::new(Socket::of_client(stream), Some(registration));
+    let (reader, writer) = dialled.split();
     tokio::select! {
         read = read(shared, line, reader) => read,
         written = write(writer, orders) => match written {
@@ -124,7 +124,7 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteHalf<'_>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> io::Result<std::convert::Infallible> {
     while let Some(order) = orders.recv().await {
@@ -136,7 +136,7 @@ async fn write(
     std::future::pending().await
 }
 
-async fn read(shared: &Shared, line: &Line, mut reader: OwnedReadHalf) -> io::Result<()> {
+async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Result<()> {
     let mut unread = BytesMut::new();
     loop {
         let count = reader.read_buf(&mut unread).await?;
