@@ -6,10 +6,25 @@ mod soak;
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
+use tokio::runtime::Builder;
+
+/// The runtime of a small herd.
+fn one_thread() -> Builder {
+    Builder::new_current_thread()
+}
+
+/// The runtime of a big herd, on which tasks of one server run at the same time; more threads than this machine may have
+/// cores, so that they are also interrupted anywhere.
+fn threads() -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(4);
+    builder
+}
+
 /// Runs a test while no other one runs. Its runtime has ended, and closed what its tasks held, before the next one begins.
-fn alone(test: impl Future<Output = ()>) {
+fn alone(mut runtime: Builder, test: impl Future<Output = ()>) {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    let runtime = runtime.enable_all().build().expect("a runtime starts");
     runtime.block_on(test);
 }

@@ -2,8 +2,8 @@
 
 use tokio::net::TcpSocket;
 
-use crate::alone;
 use crate::support::*;
+use crate::{alone, one_thread};
 
 /// What this process has in memory, in bytes.
 fn resident() -> usize {
@@ -16,7 +16,7 @@ fn resident() -> usize {
 /// `queued-bytes`, the reply to one more command, and one read.
 #[test]
 fn clients_that_never_read_cost_bounded_memory_and_stop_nobody() {
-    alone(never_reading());
+    alone(one_thread(), never_reading());
 }
 
 async fn never_reading() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Strategy};
-use herdsim::driver::{Action, Driver as _, Event, Slowness};
+use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness};
 
 use crate::support::*;
 
@@ -290,4 +290,82 @@ async fn a_thousand_servers_hear_an_update_over_exactly_as_many_lines_as_floodin
         assert_eq!(herd.lines() - before, 2 * 2000 - 1000 + 1);
         assert_eq!(herd.holders("a", &time.to_string()).len(), 1000);
     }
+}
+
+#[tokio::test]
+async fn a_herd_is_at_rest_only_when_its_clients_know_that_their_connections_have_ended() {
+    let lost = |herd: &Herd| herd.seen.iter().filter(|seen| matches!(seen.event, Event::SessionLost { .. })).count();
+    let mut herd = Herd::start(five_servers()).await;
+    let open = |session| Action::Send {
+        session: SessionId(session),
+        server: BONA,
+        bytes: format!("{KIWI}\n").into(),
+        finish: session == 1001,
+    };
+    herd.apply(open(1000)).await;
+    herd.settle().await;
+    assert_eq!(lost(&herd), 0);
+    herd.apply(open(1001)).await;
+    herd.settle().await;
+    assert_eq!(lost(&herd), 1, "what a client has ended");
+    herd.apply(Action::Kill(BONA)).await;
+    herd.settle().await;
+    assert_eq!(lost(&herd), 2, "what a server has ended");
+}
+
+#[tokio::test]
+async fn a_way_that_is_to_be_reset_after_a_line_is_even_when_the_line_is_lost() {
+    let mut herd = Herd::start(five_servers()).await;
+    let way = way(CLARK, JAQUEZ);
+    herd.apply(Action::HalfOpen(way)).await;
+    herd.apply(Action::Reset(way, 1)).await;
+    herd.say(CLARK, KIWI).await;
+    assert!(herd.seen.iter().any(|seen| matches!(seen.event, Event::LinkLost { way: lost, .. } if lost == way)));
+}
+
+/// A way holds fewer lines than this; the others stay with its server.
+#[tokio::test]
+async fn more_lines_than_a_way_holds_all_go_on_once_it_is_released() {
+    let mut herd = Herd::start(five_servers()).await;
+    // The other way to there.
+    herd.apply(Action::Cut(way(CAMPBELL, JAQUEZ))).await;
+    herd.apply(Action::Hold(way(CLARK, JAQUEZ))).await;
+    let bytes: String = (0..6000).map(|client| format!("IAMAT c{client} +1+1 1\n")).collect();
+    herd.apply(Action::Send { session: SessionId(1000), server: CLARK, bytes: bytes.into(), finish: true }).await;
+    herd.settle().await;
+    assert_eq!(herd.driver.records(JAQUEZ).len(), 0);
+    // Frozen while it is released: nothing of it may be forgotten.
+    herd.apply(Action::Pause(CLARK)).await;
+    herd.apply(Action::Release(way(CLARK, JAQUEZ))).await;
+    herd.settle().await;
+    herd.apply(Action::Resume(CLARK)).await;
+    herd.settle().await;
+    assert_eq!(herd.driver.records(JAQUEZ).len(), 6000);
+}
+
+#[tokio::test]
+async fn who_left_before_a_paused_server_accepted_him_is_not_taken_for_somebody_else() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(Action::Pause(BONA)).await;
+    let send = |session, client| Action::Send {
+        session: SessionId(session),
+        server: BONA,
+        bytes: format!("IAMAT {client} +1+1 1\n").into(),
+        finish: false,
+    };
+    for session in 1000..1100 {
+        herd.apply(send(session, "left")).await;
+        herd.apply(send(session + 1000, "stays")).await;
+    }
+    // All are connected: those who have the room have written.
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    for session in 1000..1100 {
+        herd.apply(Action::Close(SessionId(session))).await;
+    }
+    herd.apply(Action::Resume(BONA)).await;
+    herd.settle().await;
+    let replied = |herd: &Herd| herd.seen.iter().filter(|seen| matches!(seen.event, Event::Replied { .. })).count();
+    assert_eq!((replied(&herd), herd.holders("stays", "1"), herd.holders("left", "1")), (100, ALL.into(), vec![]));
 }

@@ -2,6 +2,10 @@
 //!
 //! Everything that is bound to happen without a further action is counted from before it becomes possible until after all
 //! that follows from it has been counted. Not here: dials that are due, which [`super::LoopbackDriver`] reads off the links.
+//!
+//! Tasks of one server may run at the same time, so a count is changed under the lock of what it counts: an outbox under that
+//! of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
+//! commands, node, flow of replies; a writer counts what it took from a node after it has given the node back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -42,9 +46,11 @@ impl Activity {
         self.due.len() - 1
     }
 
+    /// Counts what is about to become possible; called by whoever has a thing to do that is counted until this returns.
     pub(super) fn add(&self, party: Party, things: u64) {
-        self.additions.fetch_add(1, Ordering::SeqCst);
         self.due[party].fetch_add(things as i64, Ordering::SeqCst);
+        // Last: who has read the count too early reads the additions after it, and whoever adds goes on only then.
+        self.additions.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn done(&self, party: Party, things: u64) {
@@ -60,11 +66,15 @@ impl Activity {
         self.settled.notify_one();
     }
 
-    /// Whether nobody has anything to do. `asleep` tells whose work does not count.
-    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool) -> bool {
+    /// Whether nobody has anything to do, and did not all the while that `linked` took to tell that no dial is due. `asleep`
+    /// tells whose work does not count.
+    ///
+    /// The counts are read one after the other, and things move meanwhile. But whoever moves one adds it before the old one is
+    /// done, so without an addition between the first look and the last one nothing moved.
+    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool, linked: impl FnOnce() -> bool) -> bool {
         let additions = self.additions.load(Ordering::SeqCst);
         let idle = |(party, due): (Party, &AtomicI64)| due.load(Ordering::SeqCst) == 0 || asleep(party);
-        self.due.iter().enumerate().all(idle) && self.additions.load(Ordering::SeqCst) == additions
+        self.due.iter().enumerate().all(idle) && linked() && self.additions.load(Ordering::SeqCst) == additions
     }
 
     /// How much everybody has to do.
@@ -138,9 +148,8 @@ impl Flow {
         Some(result)
     }
 
-    /// How much was sent and is neither handled nor lost.
-    pub(super) fn in_flight(&self) -> u64 {
-        lock(&self.state).in_flight
+    pub(super) fn reader(&self) -> Party {
+        self.reader
     }
 
     /// How much has been handled so far.
@@ -148,14 +157,16 @@ impl Flow {
         lock(&self.state).handled
     }
 
-    /// One thing that was sent will not arrive.
-    pub(super) fn lose_one(&self) {
+    /// One thing that was sent will not arrive; whether that was not known.
+    pub(super) fn lose_one(&self) -> bool {
         let mut state = lock(&self.state);
-        if state.in_flight > 0 {
+        let is_news = state.in_flight > 0;
+        if is_news {
             state.in_flight -= 1;
             state.reports.pop_front();
             self.activity.done(self.reader, 1);
         }
+        is_news
     }
 
     /// Ends the flow; what was in flight is lost, and counted here.
@@ -166,5 +177,159 @@ impl Flow {
         let lost = std::mem::take(&mut state.in_flight);
         self.activity.done(self.reader, lost);
         lost
+    }
+}
+
+impl Drop for Flow {
+    /// With its writer and its reader gone, nobody can handle what is in flight.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A connection between two servers of this process, as long as the node that is called has to be told of it: that it is
+/// there, and that it has ended. Each is counted as due from before it is so until what follows from it has been counted.
+#[derive(Debug)]
+pub(super) struct Call {
+    activity: Arc<Activity>,
+    reader: Party,
+    state: Mutex<CallState>,
+}
+
+#[derive(Debug, Default)]
+struct CallState {
+    /// The reader has accepted it, and so it will tell its node.
+    accepted: bool,
+    /// The reader's node knows that it is there.
+    seen: bool,
+    /// The caller has ended it.
+    ended: bool,
+    /// The caller is not known any more: who has not accepted it yet will not learn from whom it is.
+    forgotten: bool,
+    /// The reader has done with it.
+    over: bool,
+}
+
+impl CallState {
+    fn is_due(&self) -> bool {
+        let end_is_due = self.ended || !self.seen;
+        !self.over && if self.accepted { end_is_due } else { !self.forgotten }
+    }
+}
+
+impl Call {
+    /// A call that is about to be made.
+    pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
+        activity.add(reader, 1);
+        Self { activity, reader, state: Mutex::default() }
+    }
+
+    pub(super) fn accept(&self) {
+        self.change(|state| state.accepted = true);
+    }
+
+    pub(super) fn see(&self) {
+        self.change(|state| state.seen = true);
+    }
+
+    pub(super) fn end(&self) {
+        self.change(|state| state.ended = true);
+    }
+
+    pub(super) fn forget(&self) {
+        self.change(|state| (state.ended, state.forgotten) = (true, true));
+    }
+
+    pub(super) fn finish(&self) {
+        self.change(|state| state.over = true);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.state).over
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CallState)) {
+        let mut state = lock(&self.state);
+        let was_due = state.is_due();
+        change(&mut state);
+        match (was_due, state.is_due()) {
+            (false, true) => self.activity.add(self.reader, 1),
+            (true, false) => self.activity.done(self.reader, 1),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Call {
+    /// Nobody is left who could tell of it.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(activity: &Activity) -> i64 {
+        activity.due().map(|(_, due)| due).sum()
+    }
+
+    #[test]
+    fn what_moves_while_one_looks_is_not_overlooked() {
+        let activity = Activity::new(2);
+        let awake = |_| false;
+        assert!(activity.is_settled(awake, || true) && !activity.is_settled(awake, || false));
+        // Something begins and ends between the look at the counts and the end of the look at the links.
+        let passing = || {
+            activity.add(0, 1);
+            activity.done(0, 1);
+            true
+        };
+        assert!(!activity.is_settled(awake, passing));
+        activity.add(1, 1);
+        assert!(!activity.is_settled(awake, || true) && activity.is_settled(|party| party == 1, || true));
+    }
+
+    #[test]
+    fn a_flow_counts_nothing_once_it_has_ended_or_is_gone() {
+        let activity = Arc::new(Activity::new(1));
+        let flow = Flow::new(activity.clone(), 0);
+        flow.sent(3);
+        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (Some(()), 2));
+        assert_eq!((flow.lose_one(), flow.end(), flow.lose_one(), due(&activity)), (true, 1, false, 0));
+        flow.sent(1);
+        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (None, 0));
+        let unread = Flow::new(activity.clone(), 0);
+        unread.sent(2);
+        drop(unread);
+        assert_eq!(due(&activity), 0);
+    }
+
+    #[test]
+    fn a_call_is_due_until_its_reader_has_told_its_node_and_once_more_when_it_ends() {
+        type Case = (&'static [fn(&Call)], i64);
+        let cases: [Case; 9] = [
+            (&[], 1),
+            (&[Call::accept], 1),
+            (&[Call::accept, Call::see], 0),
+            (&[Call::accept, Call::see, Call::end], 1),
+            (&[Call::accept, Call::end, Call::see], 1),
+            (&[Call::accept, Call::see, Call::forget, Call::finish], 0),
+            // Never accepted, and who accepts it will not know it.
+            (&[Call::forget], 0),
+            // Closed in order, and still to be accepted.
+            (&[Call::end], 1),
+            // The reader was killed, and the caller sees it later.
+            (&[Call::accept, Call::finish, Call::forget], 0),
+        ];
+        for (number, (steps, expected)) in cases.iter().enumerate() {
+            let activity = Arc::new(Activity::new(1));
+            let call = Call::new(activity.clone(), 0);
+            steps.iter().for_each(|step| step(&call));
+            assert_eq!(due(&activity), *expected, "case {number}");
+            drop(call);
+            assert_eq!(due(&activity), 0, "case {number}");
+        }
     }
 }

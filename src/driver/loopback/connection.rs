@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::registry::Caller;
+use super::activity::Call;
+use super::registry::{Accepted, Caller};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
@@ -94,13 +95,18 @@ enum Turn {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Self {
-        let caller = shared.registry.caller(peer);
+    /// A connection that was just accepted; `None` when its caller has left already.
+    pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Option<Self> {
+        let caller = match shared.registry.accept(peer) {
+            Accepted::Known(caller) => Some(caller),
+            Accepted::Stranger => None,
+            Accepted::Left => return None,
+        };
         let from = match &caller {
             Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
             Some(Caller::Client { .. }) | None => None,
         };
-        Self {
+        Some(Self {
             shared,
             life,
             socket: Socket::new(stream),
@@ -113,7 +119,7 @@ impl Connection {
             spreads: false,
             ended: false,
             is_server: from.is_some(),
-        }
+        })
     }
 
     /// Serves the connection until it ends. Holds its place until then.
@@ -124,6 +130,7 @@ impl Connection {
         self.life.gate.pass().await;
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourSeen(link));
+            self.call().inspect(|call| call.see());
             self.shared.activity.look();
         }
         // A connection that fails is a client's business.
@@ -133,9 +140,18 @@ impl Connection {
         }
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourGone(link));
+            self.call().inspect(|call| call.finish());
+            self.shared.let_go(self.life.server);
             self.shared.activity.look();
         }
         drop(place);
+    }
+
+    fn call(&self) -> Option<&Call> {
+        match &self.caller {
+            Some(Caller::Neighbour { call, .. }) => Some(call),
+            Some(Caller::Client { .. }) | None => None,
+        }
     }
 
     async fn serve(&mut self) -> io::Result<()> {
@@ -269,7 +285,6 @@ impl Connection {
         };
         let counted = flow.handle(|in_flight| {
             let (taken, lines, turn) = self.take_lines(bytes, in_flight, replies, outputs);
-            self.count_replies(replies);
             (self.handled(lines, &turn), (taken, turn))
         });
         counted.unwrap_or((bytes.len(), Turn::Reset))
@@ -301,6 +316,23 @@ impl Connection {
     ) -> (usize, u64, Turn) {
         let life = self.life.clone();
         let mut node = lock(&life.node);
+        if life.gate.is_paused() {
+            // Since it was read. Asked under the node's lock, which who pauses takes once: nothing is handled after that.
+            return (0, 0, Turn::Full);
+        }
+        let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs);
+        self.count_replies(replies);
+        taken
+    }
+
+    fn take_each(
+        &mut self,
+        node: &mut Node,
+        bytes: &[u8],
+        in_flight: &mut VecDeque<Arc<Report>>,
+        replies: &mut Vec<u8>,
+        outputs: &mut Vec<Output>,
+    ) -> (usize, u64, Turn) {
         let now = self.shared.clock.now();
         let limits = self.shared.topology.limits;
         let (mut start, mut lines) = (0, 0);
@@ -319,7 +351,7 @@ impl Connection {
             lines += 1;
             // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
             let known = in_flight.pop_front().filter(|report| report.line().as_bytes() == line);
-            if let Some((report, search)) = self.take_line(&mut node, now, line, known, replies, outputs) {
+            if let Some((report, search)) = self.take_line(node, now, line, known, replies, outputs) {
                 return (start, lines, Turn::Search(report, search));
             }
             if replies.len() > limits.queued_bytes {
@@ -470,10 +502,16 @@ async fn idle_for(limit: Option<Duration>) {
 }
 
 impl Drop for Connection {
-    /// What this driver's own client sent and will not be answered is not under way any more.
+    /// What this driver's own client sent and will not be answered is not under way any more; but that the connection ends is,
+    /// until the client sees it. No neighbour has to be told of any more.
     fn drop(&mut self) {
-        if let Some(Caller::Client { commands, .. }) = &self.caller {
-            commands.end();
+        match &self.caller {
+            Some(Caller::Client { commands, replies, .. }) => {
+                replies.sent(1);
+                commands.end();
+            }
+            Some(Caller::Neighbour { call, .. }) => call.finish(),
+            None => {}
         }
     }
 }

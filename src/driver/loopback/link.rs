@@ -14,16 +14,16 @@ use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::activity::Flow;
+use super::activity::{Call, Flow};
 use super::gate::Mode;
-use super::registry::{Caller, Registration};
+use super::registry::{Caller, Dialled};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::LinkMode;
 use crate::driver::path::{Passage, Path};
 use crate::driver::{Event, Way};
-use crate::node::{Input, LinkId};
+use crate::node::{Input, LinkId, Node};
 use crate::time::Timestamp;
 use crate::wire::{Report, write_line};
 
@@ -58,7 +58,8 @@ pub(super) struct Lane {
     /// The one bell for everything the task has to look at.
     wake: Notify,
     dial_wanted: AtomicBool,
-    /// Whether the node's outbox is counted as due.
+    /// Whether the node's outbox is counted as due. It is from when it has lines until it has none or the way holds them; so
+    /// it is changed only under the lock of the node, as the outbox is.
     armed: AtomicBool,
     channel: Mutex<Option<Channel>>,
 }
@@ -86,7 +87,7 @@ struct Staged {
 }
 
 /// What a way's task does next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Next {
     /// Writes what is in the buffer, and then waits no longer than until the time.
     Write {
@@ -96,6 +97,8 @@ enum Next {
         direct: bool,
         /// Whether the connection is to be reset after them.
         last: bool,
+        /// Where they are counted, for those that have a connection of their own.
+        lines: Option<Arc<Flow>>,
     },
     /// Waits for the bell, and no longer than until the time.
     Wait(Option<Timestamp>),
@@ -128,16 +131,17 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// The outbox has lines.
-    pub(super) fn arm(&self, shared: &Shared) {
-        if !self.armed.swap(true, Ordering::AcqRel) {
+    /// The outbox of the node, which is locked, has lines.
+    pub(super) fn arm(&self, shared: &Shared, _locked: &Node) {
+        if !self.armed.swap(true, Ordering::Relaxed) {
             shared.activity.add(self.way.from.index(), 1);
         }
         self.wake.notify_one();
     }
 
-    pub(super) fn disarm(&self, shared: &Shared) {
-        if self.armed.swap(false, Ordering::AcqRel) {
+    /// The outbox of the node, which is locked, has no lines, or none that are due.
+    pub(super) fn disarm(&self, shared: &Shared, _locked: &Node) {
+        if self.armed.swap(false, Ordering::Relaxed) {
             shared.activity.done(self.way.from.index(), 1);
         }
     }
@@ -147,8 +151,21 @@ impl Lane {
         lock(&self.channel).is_some()
     }
 
+    /// Whether the connection is to be reset as soon as what is due has been written.
+    pub(super) fn is_resetting(&self) -> bool {
+        lock(&self.channel).as_ref().is_some_and(|channel| channel.resets)
+    }
+
     /// Resets the way's connection; the lines that were under way, or `None` without a connection.
     pub(super) fn sever(&self, shared: &Shared) -> Option<u64> {
+        // Counted on its own, because the loss is to be observed before nothing is under way.
+        shared.activity.add(self.way.from.index(), 1);
+        let lost = self.lose_channel(shared);
+        shared.activity.done(self.way.from.index(), 1);
+        lost
+    }
+
+    fn lose_channel(&self, shared: &Shared) -> Option<u64> {
         let channel = match self.mode {
             LinkMode::Persistent => lock(&self.channel).take()?,
             // Every message has its own connection: what waits is lost, and the next message dials.
@@ -171,14 +188,29 @@ impl Lane {
         }
     }
 
-    /// Lets lines that were held go on; how many.
-    pub(super) fn release(&self, shared: &Shared, path: &mut Path) -> u64 {
+    /// Waits until lines that are just being taken from the outbox have been counted.
+    pub(super) fn settle_turn(&self) {
+        drop(lock(&self.channel));
+    }
+
+    /// Lets lines that were held go on; how many. Those that found no room in the stage are due again.
+    pub(super) fn release(&self, shared: &Shared, life: &Life, path: &mut Path) -> u64 {
         let mut channel = lock(&self.channel);
         let Some(channel) = channel.as_mut() else { return 0 };
         let released = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
         channel.depart(shared.clock.now(), path);
+        let node = lock(&life.node);
+        if node.owed(self.link) > 0 {
+            self.arm(shared, &node);
+        }
         self.wake.notify_one();
         released
+    }
+
+    /// What counts the lines of a channel whose every line has its own connection. Asked in the turn in which they leave: a
+    /// way that is severed counts further ones elsewhere.
+    fn message_lines(&self, channel: &Channel) -> Option<Arc<Flow>> {
+        channel.lines.as_ref().filter(|_| self.mode == LinkMode::PerMessage).cloned()
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
@@ -197,36 +229,50 @@ impl Lane {
         shared.activity.add(self.way.from.index(), 1);
         let mode = life.gate.mode();
         let direct = path.is_clear() && channel.stage.is_empty();
-        let drained = mode == Mode::Paused || self.take(shared, life, channel, direct.then_some(&mut *buffer), limit);
-        if path.is_held() {
-            // What does not fit on a way that is held stays in the outbox and is not due.
-            self.disarm(shared);
-        }
-        channel.depart(shared.clock.now(), &mut path);
+        let drained = match (mode, direct) {
+            (Mode::Paused, _) => true,
+            (_, true) => self.take(shared, life, channel, Some((buffer, limit)), false),
+            (_, false) => self.take_staged(shared, life, channel, &mut path),
+        };
         shared.activity.done(self.way.from.index(), 1);
         channel.land(shared.clock.now(), buffer, limit);
         let then = channel.stage.front().and_then(|staged| staged.due);
         match buffer.is_empty() {
-            false => Next::Write { then, direct, last: channel.resets && then.is_none() },
+            false => {
+                Next::Write { then, direct, last: channel.resets && then.is_none(), lines: self.message_lines(channel) }
+            }
+            true if channel.resets && then.is_none() => Next::GiveUp,
             true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
             true => Next::Wait(then),
         }
     }
 
-    /// Takes lines from the outbox, straight into `direct` or else onto the stage; whether the outbox is empty then.
+    /// Takes lines from the outbox onto the stage and asks the path about them, until the outbox is empty, which it tells, or
+    /// the stage is full: lines that are lost on their way make room for others.
+    fn take_staged(&self, shared: &Shared, life: &Life, channel: &mut Channel, path: &mut Path) -> bool {
+        loop {
+            let drained = self.take(shared, life, channel, None, path.is_held());
+            channel.depart(shared.clock.now(), path);
+            if drained || channel.stage.len() >= STAGE_LINES {
+                return drained;
+            }
+        }
+    }
+
+    /// Takes lines from the outbox, straight into `direct`, up to about so many bytes, or else onto the stage; whether the
+    /// outbox is empty then. What does not fit on a way that is `held` stays in the outbox and is not due.
     fn take(
         &self,
         shared: &Shared,
         life: &Life,
         channel: &mut Channel,
-        mut direct: Option<&mut Vec<u8>>,
-        limit: usize,
+        mut direct: Option<(&mut Vec<u8>, usize)>,
+        held: bool,
     ) -> bool {
         let mut node = lock(&life.node);
         let mut empty = false;
-        while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |buffer| buffer.len() < limit) {
+        while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |(buffer, limit)| buffer.len() < *limit) {
             let Some(report) = node.next_line(self.link) else {
-                self.disarm(shared);
                 empty = true;
                 break;
             };
@@ -234,12 +280,15 @@ impl Lane {
                 shared.sink.push(&shared.clock, Event::Sent { way: self.way, report: report.clone() });
             }
             match &mut direct {
-                Some(buffer) => {
+                Some((buffer, _)) => {
                     write_line(buffer, report.line().as_bytes());
                     channel.leaving.push(report.clone());
                 }
                 None => channel.stage.push_back(Staged { report: report.clone(), due: None }),
             }
+        }
+        if empty || held {
+            self.disarm(shared, &node);
         }
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
@@ -320,31 +369,29 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
         }
         let opened = open(shared, lane).await;
         life.gate.pass().await;
-        let Some((mut socket, registration)) = opened else {
+        let Some(mut dialled) = opened else {
             life.input(shared, Input::DialFailed(lane.link));
             shared.activity.look();
             continue;
         };
         life.input(shared, Input::LinkOpened(lane.link));
-        let closed = write_lines(shared, life, lane, &mut socket).await;
-        drop(socket);
+        let closed = write_lines(shared, life, lane, &mut dialled).await;
         if closed {
-            lane.disarm(shared);
-            shared.see_off(lane.way.to, registration);
+            lane.disarm(shared, &lock(&life.node));
+            shared.see_off(lane.way.to, dialled);
             return;
         }
-        drop(registration);
+        drop(dialled);
         life.gate.pass().await;
         life.input(shared, Input::LinkLost(lane.link));
-        // Only now, when the node owes nothing more on this link: until then it may have armed it again.
-        lane.disarm(shared);
         shared.activity.look();
     }
 }
 
 /// Dials the neighbour and opens the channel.
-async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Registration>)> {
+async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     let lines = shared.flow_to(lane.way.to);
+    let called = shared.life(lane.way.to);
     let dialled = match dial(shared, lane.way, lines.clone()).await {
         Ok(dialled) => dialled,
         Err(error) => {
@@ -354,7 +401,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<(Socket, Option<Regis
         }
     };
     let path = lock(shared.path(lane.way));
-    if path.is_cut() {
+    if path.is_cut() || (lines.is_some() && !shared.is_life_of(lane.way.to, called.as_ref())) {
         return None;
     }
     *lock(&lane.channel) = Some(Channel::new(lines));
@@ -370,11 +417,14 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
         let due = match lane.fill(shared, life, &mut buffer, WRITE_BYTES) {
             Next::GiveUp => break,
             Next::Close => {
+                if socket.finish().await.is_err() {
+                    break;
+                }
                 lane.close(shared);
-                return socket.finish().await.is_ok();
+                return true;
             }
             Next::Wait(due) => due,
-            Next::Write { then, direct, last } => {
+            Next::Write { then, direct, last, .. } => {
                 if !write(lane, socket, &buffer).await {
                     break;
                 }
@@ -503,8 +553,8 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     let mut buffer = Vec::new();
     loop {
         match lane.fill(shared, life, &mut buffer, 1) {
-            Next::Write { .. } => {
-                deliver(shared, lane, &buffer).await;
+            Next::Write { lines, .. } => {
+                deliver(shared, lane, lines, &buffer).await;
                 recycle(&mut buffer);
             }
             Next::Wait(due) => tokio::select! {
@@ -521,8 +571,7 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-async fn deliver(shared: &Arc<Shared>, lane: &Lane, line: &[u8]) {
-    let lines = lock(&lane.channel).as_ref().and_then(|channel| channel.lines.clone());
+async fn deliver(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) {
     let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
     let before = handled(&lines);
     let delivered = deliver_once(shared, lane, lines.clone(), line).await;
@@ -532,8 +581,12 @@ async fn deliver(shared: &Arc<Shared>, lane: &Lane, line: &[u8]) {
         Ok(Answer::Outstanding) => {}
         Ok(Answer::Complete) if !unseen => {}
         _ => {
-            lines.inspect(|lines| lines.lose_one());
-            shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, lines_lost: 1 });
+            shared.activity.add(lane.way.from.index(), 1);
+            // Not once more what was lost with a server that was killed, or when the way was severed.
+            if lines.is_none_or(|lines| lines.lose_one()) {
+                shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, lines_lost: 1 });
+            }
+            shared.activity.done(lane.way.from.index(), 1);
         }
     }
 }
@@ -546,22 +599,22 @@ enum Answer {
 }
 
 async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
-    let (mut socket, registration) = dial(shared, lane.way, lines).await?;
+    let mut dialled = dial(shared, lane.way, lines).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
-    timeout(shared.topology.redial.timeout, socket.write_all(line)).await??;
-    socket.finish().await?;
-    let mut answer = (&mut *socket).take(ANSWER_BYTES);
+    timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
+    dialled.finish().await?;
+    let mut answer = (&mut **dialled).take(ANSWER_BYTES);
     match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
         Ok(read) => read.map(|_| Answer::Complete),
         Err(_) => {
-            shared.see_off(lane.way.to, registration);
+            shared.see_off(lane.way.to, dialled);
             Ok(Answer::Outstanding)
         }
     }
 }
 
 /// Connects to the neighbour. Inside this process it knows who calls.
-async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<(Socket, Option<Registration>)> {
+async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<Dialled> {
     let target = shared.dial_address(way.to);
     if lock(shared.path(way)).is_cut() || target.port() == 0 {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -569,12 +622,13 @@ async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::R
     let (socket, registration) = match lines {
         Some(lines) => {
             let socket = bound_for(target)?;
-            let caller = Caller::Neighbour { way, lines };
+            let call = Arc::new(Call::new(shared.activity.clone(), way.to.index()));
+            let caller = Caller::Neighbour { way, lines, call };
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))
         }
         None => (if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?, None),
     };
     let stream = timeout(shared.topology.redial.timeout, socket.connect(target)).await??;
-    Ok((Socket::new(stream), registration))
+    Ok(Dialled::new(Socket::new(stream), registration))
 }

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
@@ -35,7 +35,7 @@ use crate::time::{RealClock, Timestamp};
 use activity::{Activity, Flow};
 use feed::Sink;
 use gate::Mode;
-use registry::{Registration, Registry};
+use registry::{Dialled, Registry};
 use server::{Ending, Life};
 use session::Session;
 
@@ -98,9 +98,10 @@ struct Slot {
     /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
     reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
-    /// Callers that closed in order with lines of theirs unread: who accepts their connections must still know them. No more
-    /// than there are connections that nobody has accepted.
-    departed: Mutex<Vec<Registration>>,
+    /// Connections that were closed in order with lines of theirs unread: who accepts their connections must still know them. No more
+    /// than there are connections that nobody has accepted or read to the end. `None` once nobody will: who departs later has
+    /// lost his lines.
+    departed: Mutex<Option<Vec<Dialled>>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
     /// Its outgoing ways, by link.
@@ -152,8 +153,11 @@ impl LoopbackDriver {
         let locals: Vec<_> = topology.ids().filter(local).collect();
         let listeners = locals.iter().map(|&server| self.shared.listen(server));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        for (server, listener) in locals.into_iter().zip(listeners) {
-            self.run(server, listener);
+        // All are there before the first dials.
+        let lives: Vec<_> =
+            locals.into_iter().zip(listeners).map(|(server, bound)| self.begin(server, bound)).collect();
+        for (life, listener) in lives {
+            self.run(life, listener);
         }
         Ok(())
     }
@@ -231,12 +235,21 @@ impl LoopbackDriver {
         }
     }
 
-    fn run(&mut self, server: ServerId, (listener, port): (tokio::net::TcpListener, u16)) {
+    /// Makes a server known that listens.
+    fn begin(&self, server: ServerId, (listener, port): (TcpListener, u16)) -> (Arc<Life>, TcpListener) {
         let life = Arc::new(Life::new(&self.shared, server));
         let slot = &self.shared.slots[server.index()];
         *lock(&slot.life) = Some(life.clone());
+        *lock(&slot.departed) = Some(Vec::new());
         *lock(&slot.crash) = None;
         self.shared.sink.push(&self.shared.clock, Event::Started { server, port });
+        (life, listener)
+    }
+
+    fn run(&mut self, life: Arc<Life>, listener: TcpListener) {
+        let server = life.server;
+        // Until it has started.
+        self.shared.activity.add(server.index(), 1);
         let shared = self.shared.clone();
         self.mains[server.index()] = Some(tokio::spawn(async move {
             if let Err(reason) = server::run(shared.clone(), life.clone(), listener).await {
@@ -254,8 +267,9 @@ impl LoopbackDriver {
 
     fn start_server(&mut self, server: ServerId) -> Result<Hit, DriverError> {
         if self.shared.life(server).is_none() {
-            let listening = self.shared.listen(server)?;
-            self.run(server, listening);
+            let bound = self.shared.listen(server)?;
+            let (life, listener) = self.begin(server, bound);
+            self.run(life, listener);
         }
         Ok(Hit::default())
     }
@@ -265,11 +279,13 @@ impl LoopbackDriver {
         let records = lock(&life.node).records().len() as u64;
         let clients = life.client_connections(&self.shared);
         self.shared.sink.push(&self.shared.clock, Event::Killed { server, records });
+        self.shared.forget(server);
         let (links, lines_lost) = self.shared.unlink(&life);
-        self.shared.end(server, Ending::Kill);
+        life.end(Ending::Kill);
         self.join(server).await;
-        // Its tasks may have gone on for a moment.
-        life.lanes.iter().for_each(|lane| lane.disarm(&self.shared));
+        // Until now its tasks may have gone on.
+        let (_, lost_later) = self.shared.unlink_own(&life);
+        let lines_lost = lines_lost + lost_later;
         Hit { connections: links + clients, lines_lost, records_lost: records, ..Hit::default() }
     }
 
@@ -288,11 +304,9 @@ impl LoopbackDriver {
 
     fn pause(&self, server: ServerId, paused: bool) -> Hit {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
-        let mode = if paused { Mode::Paused } else { Mode::Running };
-        if life.gate.set(mode) {
+        if life.pause(paused) {
             let event = if paused { Event::Paused(server) } else { Event::Resumed(server) };
             self.shared.sink.push(&self.shared.clock, event);
-            life.lanes.iter().for_each(|lane| lane.ring());
             self.shared.activity.look();
         }
         Hit::default()
@@ -336,17 +350,18 @@ impl LoopbackDriver {
             path.release();
             let life = self.shared.life(way.from);
             let link = self.shared.wiring.link(way).expect("the way was found");
-            let lane = life.as_ref().map(|life| &life.lanes[link.index()]);
-            let lines_released = lane.map_or(0, |lane| lane.release(&self.shared, path));
+            let release = |life: &Arc<Life>| life.lanes[link.index()].release(&self.shared, life, path);
+            let lines_released = life.as_ref().map_or(0, release);
             Hit { lines_released, ..Hit::default() }
         })
     }
 
     fn send(&mut self, session: SessionId, server: ServerId, bytes: bytes::Bytes, finish: bool) -> Hit {
-        if self.sessions.get(&session).is_none_or(Session::is_over) {
-            self.sessions.insert(session, Session::open(&self.shared, session, server));
+        if self.sessions.get(&session).is_none_or(|session| !session.send(bytes.clone(), finish)) {
+            let opened = Session::open(&self.shared, session, server);
+            opened.send(bytes, finish);
+            self.sessions.insert(session, opened);
         }
-        self.sessions[&session].send(bytes, finish);
         Hit::default()
     }
 
@@ -468,7 +483,7 @@ impl Driver for LoopbackDriver {
 
     fn quiescent(&self) -> bool {
         let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
-        self.shared.activity.is_settled(asleep) && self.shared.topology.ids().all(|id| self.shared.is_linked(id))
+        self.shared.activity.is_settled(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {
@@ -504,7 +519,7 @@ impl Slot {
         })
     }
 
-    fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, tokio::net::TcpListener)> {
+    fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
         let mut reservation = lock(&self.reservation);
         let reserved = match reservation.take() {
             Some(reserved) => reserved,
@@ -551,11 +566,27 @@ impl Shared {
         local.then(|| Arc::new(Flow::new(self.activity.clone(), server.index())))
     }
 
-    /// A caller of a server has closed its connection in order, and may have left lines to be read.
-    fn see_off(&self, server: ServerId, registration: Option<Registration>) {
-        let mut departed = lock(&self.slots[server.index()].departed);
-        departed.retain(|registration| !registration.is_settled());
-        departed.extend(registration.filter(|registration| !registration.is_settled()));
+    /// Whether a server that was found is still the one in its place.
+    fn is_life_of(&self, server: ServerId, found: Option<&Arc<Life>>) -> bool {
+        let life = self.life(server);
+        life.as_ref().zip(found).is_some_and(|(life, found)| Arc::ptr_eq(life, found))
+    }
+
+    /// A connection to a server has been closed in order, and lines may have been left to be read.
+    fn see_off(&self, server: ServerId, dialled: Dialled) {
+        dialled.end();
+        match &mut *lock(&self.slots[server.index()].departed) {
+            // Over already, when it was read to its end meanwhile; if not, who reads it lets go of it then.
+            Some(departed) => departed.extend(Some(dialled).filter(|dialled| !dialled.is_over())),
+            None => drop(dialled.lose()),
+        }
+    }
+
+    /// Connections to a server have been read to the end.
+    fn let_go(&self, server: ServerId) {
+        lock(&self.slots[server.index()].departed).iter_mut().for_each(|departed| {
+            departed.retain(|dialled| !dialled.is_over());
+        });
     }
 
     /// Where a server is dialled.
@@ -570,7 +601,7 @@ impl Shared {
     }
 
     /// Opens a server's listener; it keeps the port it gets for all its lives.
-    fn listen(&self, server: ServerId) -> Result<(tokio::net::TcpListener, u16), DriverError> {
+    fn listen(&self, server: ServerId) -> Result<(TcpListener, u16), DriverError> {
         let slot = &self.slots[server.index()];
         let address = &mut *lock(&slot.address);
         let bound = slot.listen(*address);
@@ -585,9 +616,14 @@ impl Shared {
 
     /// Tells a server to end, and no longer counts it as running.
     fn end(&self, server: ServerId, ending: Ending) {
-        if let Some(life) = lock(&self.slots[server.index()].life).take() {
+        if let Some(life) = self.forget(server) {
             life.end(ending);
         }
+    }
+
+    /// No longer counts a server as running.
+    fn forget(&self, server: ServerId) -> Option<Arc<Life>> {
+        lock(&self.slots[server.index()].life).take()
     }
 
     fn on_crash(&self, life: &Arc<Life>, reason: String) {
@@ -599,7 +635,7 @@ impl Shared {
         self.activity.look();
     }
 
-    /// Whether every way of a server that can be open is open, and its node knows.
+    /// Whether every way of a server that can be open is open, and is to stay so, and its node knows.
     fn is_linked(&self, server: ServerId) -> bool {
         let Some(life) = self.life(server).filter(|life| !life.gate.is_paused()) else { return true };
         let node = lock(&life.node);
@@ -609,7 +645,9 @@ impl Shared {
             let neighbour = self.wiring.neighbour(server, lane.link);
             let is_up = matches!(state, LinkState::Up { .. });
             let can_be = self.life(neighbour.server).is_some() && !lock(self.path(lane.way)).is_cut();
-            neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be }
+            let is_as_it_can_be =
+                neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be };
+            is_as_it_can_be && !lane.is_resetting()
         })
     }
 }

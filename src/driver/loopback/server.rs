@@ -16,7 +16,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
-use super::registry::Registration;
+use super::registry::Dialled;
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, Way};
@@ -103,12 +103,29 @@ impl Life {
         self.bell.notify_one();
     }
 
+    /// Freezes or thaws everything; whether that is new. Once frozen, nothing is handled or sent any more when this returns.
+    pub(super) fn pause(&self, paused: bool) -> bool {
+        let is_new = self.gate.set(if paused { Mode::Paused } else { Mode::Running });
+        // Both turns look at the gate under these locks.
+        drop(lock(&self.node));
+        for lane in &self.lanes {
+            lane.settle_turn();
+            lane.ring();
+        }
+        is_new
+    }
+
     /// Gives the node an input that is no command.
     pub(super) fn input(&self, shared: &Shared, input: Input<'_>) {
         let mut outputs = Vec::new();
         let mut node = lock(&self.node);
+        let lost = if let Input::LinkLost(link) = input { Some(link) } else { None };
         node.handle(shared.clock.now(), input, &mut outputs);
         self.carry_out(shared, &node, &mut outputs);
+        if let Some(link) = lost {
+            // Not before: until now the node could owe it something.
+            self.lane(link).disarm(shared, &node);
+        }
         self.bell.notify_one();
     }
 
@@ -123,7 +140,7 @@ impl Life {
         for output in outputs.drain(..) {
             match output {
                 Output::Dial(link) => self.lane(link).want_dial(),
-                Output::Ready(link) => self.lane(link).arm(shared),
+                Output::Ready(link) => self.lane(link).arm(shared, node),
                 Output::Missed(link) => self.on_missed(shared, node, link, stored),
                 Output::Stored(record) => stored = Some(record),
                 Output::Reply(report) => outcome = Outcome::Reply(report),
@@ -167,6 +184,7 @@ pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, listener: TcpListe
         tasks.spawn(link::run(shared.clone(), life.clone(), lane.link));
     }
     life.input(&shared, Input::Started);
+    shared.activity.done(life.server.index(), 1);
     let ended = serve(&shared, &life, &listener, &mut tasks).await;
     drop(listener);
     if let Ok(Ending::Stop) = ended {
@@ -194,7 +212,9 @@ async fn serve(
             () = life.bell.notified() => {}
             accepted = accept(shared, life, listener) => {
                 let Some((stream, peer, place)) = accepted else { continue };
-                tasks.spawn(Connection::new(shared.clone(), life.clone(), stream, peer).run(place));
+                if let Some(connection) = Connection::new(shared.clone(), life.clone(), stream, peer) {
+                    tasks.spawn(connection.run(place));
+                }
             }
             Some(ended) = tasks.join_next() => crash(ended)?,
             () = due(shared, life, deadline) => life.input(shared, Input::Deadline),
@@ -255,21 +275,28 @@ fn crash(ended: Result<(), JoinError>) -> Ended {
 
 impl Shared {
     /// What a server's end does to its links, both its own and its neighbours'; connections reset, and lines lost with them.
+    /// The server is none that can be dialled any more. While its tasks are still there, [`Self::unlink_own`] is to follow.
     pub(super) fn unlink(&self, life: &Life) -> (u64, u64) {
-        let own = life.lanes.iter().map(|lane| {
-            lane.disarm(self);
-            lane.sever(self)
-        });
-        let own: Vec<_> = own.collect();
+        let own = self.unlink_own(life);
         let theirs = self.wiring.neighbours(life.server).iter().map(|neighbour| {
             let way = Way { from: neighbour.server, to: life.server };
+            // A dial that has just succeeded looks under this lock whether the server is still there: it does not open the
+            // way, or has.
+            let _path = lock(self.path(way));
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
-        let departed = std::mem::take(&mut *lock(&self.slots[life.server.index()].departed));
-        let unread: u64 = departed.into_iter().map(Registration::lose).sum();
-        own.into_iter()
-            .chain(theirs)
-            .flatten()
-            .fold((0, unread), |(connections, lost), lines| (connections + 1, lost + lines))
+        let departed = lock(&self.slots[life.server.index()].departed).take();
+        let unread: u64 = departed.into_iter().flatten().map(Dialled::lose).sum();
+        theirs.flatten().fold((own.0, own.1 + unread), |(connections, lost), lines| (connections + 1, lost + lines))
+    }
+
+    /// Resets a server's own ways; connections reset, and lines lost with them.
+    pub(super) fn unlink_own(&self, life: &Life) -> (u64, u64) {
+        self.registry.forget_left(life.server);
+        let lanes = life.lanes.iter().filter_map(|lane| {
+            lane.disarm(self, &lock(&life.node));
+            lane.sever(self)
+        });
+        lanes.fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 }

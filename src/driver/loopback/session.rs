@@ -4,18 +4,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::activity::Flow;
-use super::registry::Caller;
-use super::socket::bound_for;
+use super::registry::{Caller, Dialled};
+use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, SessionId};
@@ -44,7 +43,6 @@ struct Line {
     commands: Arc<Flow>,
     replies: Arc<Flow>,
     expected: Mutex<Expected>,
-    over: AtomicBool,
 }
 
 impl Session {
@@ -57,7 +55,6 @@ impl Session {
             commands: flow(server.index()),
             replies: flow(shared.activity.clients()),
             expected: Mutex::default(),
-            over: AtomicBool::new(false),
         });
         // Unbounded: what a script writes is bounded by the script, and a write must not wait for a server that does not read.
         let (orders, incoming) = mpsc::unbounded_channel();
@@ -65,17 +62,18 @@ impl Session {
         Self { orders, line, task }
     }
 
-    /// Whether the connection is gone.
-    pub(super) fn is_over(&self) -> bool {
-        self.line.over.load(Ordering::Acquire)
-    }
-
-    /// Writes, after everything written before.
-    pub(super) fn send(&self, bytes: Bytes, finish: bool) {
-        self.line.commands.sent(bytes.len() as u64);
-        lock(&self.line.expected).written(&bytes, finish);
-        // Fails only when the connection is over, which has its own observation.
+    /// Writes, after everything written before; `false`, and nothing is done, when the connection is over.
+    pub(super) fn send(&self, bytes: Bytes, finish: bool) -> bool {
+        let mut expected = lock(&self.line.expected);
+        if expected.over {
+            return false;
+        }
+        // The end counts like a byte, and is handled when the server ends the connection.
+        self.line.commands.sent(bytes.len() as u64 + u64::from(finish));
+        expected.written(&bytes, finish);
+        // Fails only when the connection ends right now, which has its own observation.
         self.orders.send(Order { bytes, finish }).ok();
+        true
     }
 
     /// Closes the connection.
@@ -88,10 +86,12 @@ impl Session {
 impl Line {
     /// Nothing is under way any more; said once.
     fn end(&self, shared: &Shared) {
-        if self.over.swap(true, Ordering::AcqRel) {
+        let mut expected = lock(&self.expected);
+        if std::mem::replace(&mut expected.over, true) {
             return;
         }
-        let unanswered = lock(&self.expected).replies.len() as u64;
+        let unanswered = expected.replies.len() as u64;
+        drop(expected);
         let event = Event::SessionLost { session: self.session, unanswered };
         shared.sink.push(&shared.clock, event);
         self.commands.end();
@@ -110,10 +110,10 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
     let socket = bound_for(target)?;
     let (commands, replies) = (line.commands.clone(), line.replies.clone());
     let caller = Caller::Client { session: line.session, commands, replies };
-    let _registration = shared.registry.register(socket.local_addr()?, caller);
+    let registration = shared.registry.register(socket.local_addr()?, caller);
     let stream = socket.connect(target).await?;
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
+    let mut dialled = Dialled::new(Socket::of_client(stream), Some(registration));
+    let (reader, writer) = dialled.split();
     tokio::select! {
         read = read(shared, line, reader) => read,
         written = write(writer, orders) => match written {
@@ -124,7 +124,7 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteHalf<'_>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> io::Result<std::convert::Infallible> {
     while let Some(order) = orders.recv().await {
@@ -136,7 +136,7 @@ async fn write(
     std::future::pending().await
 }
 
-async fn read(shared: &Shared, line: &Line, mut reader: OwnedReadHalf) -> io::Result<()> {
+async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Result<()> {
     let mut unread = BytesMut::new();
     loop {
         let count = reader.read_buf(&mut unread).await?;
@@ -159,6 +159,8 @@ struct Expected {
     /// A line that was written in part.
     unfinished: BytesMut,
     replies: VecDeque<Shape>,
+    /// The connection is gone: nobody waits any more.
+    over: bool,
 }
 
 /// What a reply looks like.

@@ -25,6 +25,13 @@ impl Socket {
         Self { stream, resets: true }
     }
 
+    /// As a client's: dropped, it is closed as the system does it.
+    pub(super) fn of_client(stream: TcpStream) -> Self {
+        let mut socket = Self::new(stream);
+        socket.resets = false;
+        socket
+    }
+
     /// Ends the writing side; what is then dropped is closed in order.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.resets = false;
