@@ -1,6 +1,5 @@
 //! Tests that look at what the whole process holds, one after another.
 
-mod memory;
 mod soak;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the other tests use the rest")]
