@@ -1,5 +1,6 @@
-//! Tests that look at what the whole process holds, one after another.
+//! Tests of what the whole process holds, one after another.
 
+mod ports;
 mod soak;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the other tests use the rest")]

@@ -252,19 +252,6 @@ async fn four_pairs_of_dead_servers_in_the_ten_do_not_split_more_than_the_graph_
 }
 
 #[tokio::test]
-async fn a_herd_forgets_nothing_of_a_port_when_it_is_restarted_again_and_again() {
-    let mut herd = Herd::start(five_servers()).await;
-    let port = herd.port(CLARK);
-    herd.say(BAILEY, "IAMAT a +1+1 1").await;
-    for _ in 0..50 {
-        herd.apply(Action::Restart(CLARK)).await;
-        assert_eq!(herd.port(CLARK), port);
-    }
-    herd.settle().await;
-    assert_eq!(herd.holders("a", "1"), ALL);
-}
-
-#[tokio::test]
 async fn a_neighbour_that_did_not_read_for_long_gets_everything_once_it_does() {
     let mut herd = Herd::start(five_servers()).await;
     herd.apply(Action::Pause(BONA)).await;
