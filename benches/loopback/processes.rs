@@ -208,7 +208,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 /// The `RssAnon` of a process.
-fn memory(process: u32) -> io::Result<u64> {
+pub(crate) fn memory(process: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::{Action, Driver as _, Event, Wait};
-use herdsim::places::Service;
+use herdsim::places::{Search, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -82,8 +82,13 @@ async fn echo_to(mut stream: TcpStream) {
 }
 
 /// Runs a herd. `settle` waits until nothing is under way; `learned` tells of every client of every server since when it
-/// is known, and ends with an empty line.
+/// is known; `places` tells how many bytes the places take that are built in. Each ends with an empty line.
 async fn herd(servers: usize) {
+    // Otherwise they are unpacked beside what is measured.
+    let before = crate::processes::memory(std::process::id()).expect("this is Linux");
+    let nowhere = Search { latitude: 0.0, longitude: 0.0, radius_km: 1, bound: 1 };
+    Service::offline().immediate(&nowhere).expect("they are at hand");
+    let places = crate::processes::memory(std::process::id()).expect("this is Linux") - before;
     let mut orders = orders();
     let mut driver = start(servers).await;
     settle(&mut driver).await;
@@ -93,6 +98,7 @@ async fn herd(servers: usize) {
     while let Some(order) = orders.recv().await {
         match &*order {
             "settle" => settle(&mut driver).await,
+            "places" => say(&places.to_string()),
             _ => tell_learned(&driver),
         }
         say("");

@@ -8,9 +8,10 @@ mod excerpt;
 mod files;
 mod work;
 
-use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -115,29 +116,26 @@ impl Case {
 /// Runs cases, and gives back what became of those that were begun, in the order of the cases. Ends early when `stop` is
 /// cancelled: cases under way are judged by what had happened until then.
 pub fn run(cases: &[Case], options: &Options, watcher: &impl Watcher, stop: &CancellationToken) -> Vec<CaseResult> {
-    let queue: Mutex<VecDeque<usize>> = Mutex::new((0..cases.len()).collect());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let (results, incoming) = mpsc::channel();
-    let jobs = options.jobs.clamp(1, cases.len().max(1));
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let results = results.clone();
-            scope.spawn(move || {
-                let mut worker = Worker::new(options, watcher, stop, cases.len());
-                while let Some(number) = next().filter(|_| !stop.is_cancelled()) {
-                    let result = worker.run(number, &cases[number]);
-                    watcher.ended(number, &result);
-                    if options.fail_fast && matches!(result.status, Status::Failed | Status::Error) {
-                        stop.cancel();
-                    }
-                    // Only fails when the receiver is gone, which outlives this scope.
-                    results.send((number, result)).ok();
-                }
-            });
+    let (taken, jobs) = (AtomicUsize::new(0), options.jobs.clamp(1, cases.len().max(1)));
+    let work = || {
+        let mut worker = Worker::new(options, watcher, stop, cases.len());
+        let numbers = std::iter::repeat_with(|| taken.fetch_add(1, Ordering::Relaxed));
+        let mut done = Vec::new();
+        for number in numbers.take_while(|&number| number < cases.len() && !stop.is_cancelled()) {
+            let result = worker.run(number, &cases[number]);
+            watcher.ended(number, &result);
+            if options.fail_fast && matches!(result.status, Status::Failed | Status::Error) {
+                stop.cancel();
+            }
+            done.push((number, result));
         }
-        drop(results);
-        let mut done: Vec<_> = incoming.iter().collect();
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
-    })
+        done
+    };
+    let mut done = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.flatten().collect::<Vec<_>>()
+    });
+    done.sort_unstable_by_key(|&(number, _)| number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
