@@ -234,12 +234,19 @@ impl Divergence {
             self.next += 1;
             let fact = &run.entry(index).fact;
             if let Fact::Saw(
-                Event::Started { .. } | Event::Killed { .. } | Event::Stopped { .. } | Event::Crashed { .. },
-            ) = fact
+                Event::Started { server, .. }
+                | Event::Killed { server, .. }
+                | Event::Stopped { server, .. }
+                | Event::Crashed { server, .. },
+            ) = *fact
             {
-                self.pass(run.entry(index).at.since(run.history.started));
+                let was_down = self.state.is_down(server);
                 self.state.follow(run, fact);
-                self.recount(run);
+                // Not when a herd begins and every server starts: nobody was down.
+                if self.state.is_down(server) != was_down {
+                    self.pass(run.entry(index).at.since(run.history.started));
+                    self.recount(run);
+                }
             }
         }
     }
