@@ -117,7 +117,7 @@ impl Claim {
 }
 
 impl Drop for Claim {
-    /// The lock file goes last, and while it is still locked: see [`take_lock`].
+    /// The lock file goes last, and while it is still locked: see `take_lock`.
     fn drop(&mut self) {
         if self.bound {
             let _ = fs::remove_file(&self.socket);

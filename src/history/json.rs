@@ -18,7 +18,7 @@ use crate::driver::{Action, Event, Hit, SessionId, Slowness, Way};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 
-/// The format that [`write`] writes.
+/// The format that [`write()`] writes.
 pub const VERSION: u32 = 1;
 
 /// Why a file is no history.
@@ -52,7 +52,7 @@ pub fn write(history: &History, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a history that [`write`] wrote.
+/// Reads a history that [`write()`] wrote.
 pub fn read(input: impl BufRead) -> Result<History, ReadError> {
     let mut lines = input.lines().enumerate().map(|(index, line)| (index + 1, line));
     let (_, first) = lines.next().ok_or(ReadError::Empty)?;
