@@ -180,9 +180,7 @@ pub async fn measure(topology: &Topology, options: Options) -> Result<Calibratio
 /// What the same herd does on virtual time when all its links have this delay.
 async fn simulate(topology: &Topology, model: Delay, options: Options) -> Result<Times, CalibrateError> {
     let topology = Arc::new(with_delay(topology, model));
-    let places = Service::offline();
-    let answer = move |search: &_| places.immediate(search).expect("the offline places answer at once");
-    let mut driver = SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::new(answer));
+    let mut driver = SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::offline());
     times(&mut driver, &topology, options).await
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::args::{Global, Node, Running, Up};
@@ -17,12 +17,12 @@ use super::signals::Signals;
 use super::table::{Cell, Table};
 use super::terminal::{self, BOLD, CYAN, DIM, styled};
 use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
-use crate::config::{LinkMode, ServerId, Threads, Topology};
+use crate::config::{LinkMode, ServerId, Topology};
 use crate::control::api::HerdStatus;
 use crate::control::owner::{Origin, Owner, Watch};
 use crate::control::socket::Claim;
 use crate::control::{names, server};
-use crate::driver::loopback::{Feed, LoopbackDriver, Options};
+use crate::driver::loopback::{self, Feed, LoopbackDriver, Options};
 use crate::places::Service;
 use crate::time::RealClock;
 
@@ -83,15 +83,7 @@ fn live(
 
 /// What a herd runs on.
 pub(super) fn runtime(topology: &Topology) -> Result<Runtime, Failure> {
-    let mut builder = match topology.threads {
-        Threads::Exactly(1) => Builder::new_current_thread(),
-        Threads::Auto if topology.servers.len() < Threads::MANY_SERVERS => Builder::new_current_thread(),
-        Threads::Auto | Threads::Exactly(_) => Builder::new_multi_thread(),
-    };
-    if let Threads::Exactly(threads) = topology.threads {
-        builder.worker_threads(threads);
-    }
-    builder.enable_all().build().map_err(|error| Failure::could_not(format!("cannot start: {error}")))
+    loopback::runtime(topology).map_err(|error| Failure::could_not(format!("cannot start: {error}")))
 }
 
 async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, origin: Origin) -> Outcome {

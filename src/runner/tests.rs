@@ -8,7 +8,6 @@ use super::*;
 use crate::checker::{Finding, Judgement, judge};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::history::DriverKind;
-use crate::places::Service;
 use crate::scenario::{Overrides, Variables, load};
 
 /// A line of three servers whose links take 10 ms.
@@ -27,9 +26,7 @@ fn script(steps: &str) -> Script {
 /// Replays a script; its history, and how the run ended.
 fn replay(steps: &str, progress: &impl Progress) -> (History, Result<(), RunError>) {
     let script = script(steps);
-    let places = Service::offline();
-    let answer = PlacesAnswer::new(move |search: &_| places.immediate(search).expect("offline"));
-    let mut driver = SimulatedDriver::new(script.topology.clone(), Settings::default(), answer);
+    let mut driver = SimulatedDriver::new(script.topology.clone(), Settings::default(), PlacesAnswer::offline());
     let origin = Arc::new(script.origin(DriverKind::Simulated));
     let wiring = Arc::new(Wiring::of(&script.topology));
     let history = History::new(origin, script.topology.seed, driver.now());

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::both::{Ending, compare};
@@ -15,8 +14,8 @@ use super::excerpt::{excerpt, line};
 use super::{Case, CaseDriver, Options, Watcher};
 use crate::checker::words::short;
 use crate::checker::{Verdict, judge};
-use crate::config::{ServerId, Threads, Topology};
-use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
+use crate::config::{ServerId, Topology};
+use crate::driver::loopback::{self, Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::driver::{Driver, Known, Wiring};
 use crate::history::{DriverKind, Entry, History, Origin, StepId, json};
@@ -152,10 +151,8 @@ impl<'a, W: Watcher> Worker<'a, W> {
         match &mut self.simulator {
             Some(simulator) => simulator.reset(&topology, case.seed),
             None => {
-                // Unpacked when the first `WHATSAT` asks for them.
-                let answer = |search: &_| Service::offline().immediate(search).expect("they answer at once");
                 let mut simulator =
-                    SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::new(answer));
+                    SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::offline());
                 simulator.reset(&topology, case.seed);
                 self.simulator = Some(simulator);
             }
@@ -197,7 +194,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
 
     fn on_sockets(&self, number: usize, case: &Case) -> Attempt {
         let (topology, notes) = self.own_topology(case);
-        let runtime = match runtime(&topology) {
+        let runtime = match loopback::runtime(&topology) {
             Ok(runtime) => runtime,
             Err(error) => return Attempt::failed(format!("cannot start a runtime: {error}")),
         };
@@ -303,18 +300,6 @@ impl Attempt {
 
 fn all_records(driver: &impl Driver, topology: &Topology) -> Vec<Vec<Known>> {
     topology.ids().map(|server: ServerId| driver.records(server)).collect()
-}
-
-fn runtime(topology: &Topology) -> io::Result<Runtime> {
-    let mut builder = match topology.threads {
-        Threads::Exactly(threads) if threads > 1 => Builder::new_multi_thread(),
-        Threads::Auto if topology.servers.len() >= Threads::MANY_SERVERS => Builder::new_multi_thread(),
-        Threads::Auto | Threads::Exactly(_) => Builder::new_current_thread(),
-    };
-    if let Threads::Exactly(threads) = topology.threads {
-        builder.worker_threads(threads);
-    }
-    builder.enable_all().build()
 }
 
 async fn expired(limit: Option<Duration>) {

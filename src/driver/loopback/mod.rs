@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
@@ -28,7 +29,7 @@ pub use feed::Feed;
 
 use super::path::Path;
 use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait, Way, Wiring};
-use crate::config::{LinkMode, ServerId, Topology};
+use crate::config::{LinkMode, ServerId, Threads, Topology};
 use crate::node::{Input, LinkState};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
@@ -90,6 +91,23 @@ struct Shared {
     only: Option<ServerId>,
 }
 
+/// The runtime that a herd runs on: as its topology says, or else as its size does ([`Threads`]).
+///
+/// # Errors
+///
+/// When the system does not give what a runtime needs, such as threads.
+pub fn runtime(topology: &Topology) -> io::Result<Runtime> {
+    let mut builder = match topology.threads {
+        Threads::Exactly(threads) if threads > 1 => Builder::new_multi_thread(),
+        Threads::Auto if topology.servers.len() >= Threads::MANY_SERVERS => Builder::new_multi_thread(),
+        Threads::Auto | Threads::Exactly(_) => Builder::new_current_thread(),
+    };
+    if let Threads::Exactly(threads) = topology.threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
+}
+
 /// What stays of a server while it is down.
 #[derive(Debug)]
 struct Slot {
@@ -98,9 +116,9 @@ struct Slot {
     /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
     reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
-    /// Connections that were closed in order with lines of theirs unread: who accepts their connections must still know them. No more
-    /// than there are connections that nobody has accepted or read to the end. `None` once nobody will: who departs later has
-    /// lost his lines.
+    /// Connections that were closed in order with lines of theirs unread: who accepts them must still know whose they are. No
+    /// more than there are connections that nobody has accepted or read to the end. `None` once nobody will: who departs later
+    /// has lost his lines.
     departed: Mutex<Option<Vec<Dialled>>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
