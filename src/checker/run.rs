@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::state::State;
+use super::state::{Held, State};
 use super::words::short;
 use crate::config::ServerId;
 use crate::driver::{Action, Event, SessionId, Way};
@@ -29,7 +29,7 @@ impl VersionId {
 
 /// A client that a report of the run is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ClientId(u32);
+pub(crate) struct ClientId(pub(super) u32);
 
 impl ClientId {
     pub(crate) fn index(self) -> usize {
@@ -238,9 +238,7 @@ impl<'h> Run<'h> {
     }
 
     fn follow_records(&mut self) {
-        // Ranks, by server and then by client.
-        let clients = self.by_rank.len();
-        let mut held = vec![0; self.history.origin.servers.len() * clients];
+        let mut held = Held::nothing(self.history.origin.servers.len(), self.by_rank.len());
         for (index, entry) in self.history.entries.iter().enumerate() {
             let Fact::Saw(event) = &entry.fact else { continue };
             match event {
@@ -257,27 +255,19 @@ impl<'h> Run<'h> {
                     self.hold(&mut held, index, *server, version);
                 }
                 Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. } => {
-                    self.forget(&mut held[server.index() * clients..][..clients], index, *server);
+                    let forgotten = held.forget(*server);
+                    let change = |(client, before)| Change { entry: index, server: *server, client, before, after: 0 };
+                    self.changes.extend(forgotten.map(change));
                 }
                 _ => {}
             }
         }
     }
 
-    fn hold(&mut self, held: &mut [u32], entry: usize, server: ServerId, version: VersionId) {
+    fn hold(&mut self, held: &mut Held, entry: usize, server: ServerId, version: VersionId) {
         let Version { client, rank, .. } = self.version(version);
-        let place = server.index() * self.by_rank.len() + client.index();
-        let before = std::mem::replace(&mut held[place], rank);
+        let before = held.set(server, client, rank);
         self.changes.push(Change { entry, server, client, before, after: rank });
-    }
-
-    fn forget(&mut self, held: &mut [u32], entry: usize, server: ServerId) {
-        for (client, held) in (0..).map(ClientId).zip(held) {
-            let before = std::mem::take(held);
-            if before > 0 {
-                self.changes.push(Change { entry, server, client, before, after: 0 });
-            }
-        }
     }
 
     fn follow_sessions(&mut self) {

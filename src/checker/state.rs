@@ -30,9 +30,41 @@ pub(crate) struct State {
     pub(crate) life: Vec<Life>,
     /// By place in [`Run::ways`].
     pub(crate) broken: Vec<Broken>,
-    /// Ranks, by server and then by client.
-    held: Vec<u32>,
+    held: Held,
+}
+
+/// What every server holds of every client, as ranks; 0: nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// By server and then by client.
+    ranks: Vec<u32>,
     clients: usize,
+}
+
+impl Held {
+    pub(super) fn nothing(servers: usize, clients: usize) -> Self {
+        Self { ranks: vec![0; servers * clients], clients }
+    }
+
+    fn rank(&self, server: ServerId, client: ClientId) -> u32 {
+        self.ranks[server.index() * self.clients + client.index()]
+    }
+
+    /// Gives back the rank before.
+    pub(super) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) -> u32 {
+        std::mem::replace(&mut self.ranks[server.index() * self.clients + client.index()], rank)
+    }
+
+    fn of(&self, server: ServerId) -> &[u32] {
+        &self.ranks[server.index() * self.clients..][..self.clients]
+    }
+
+    /// The server forgets everything; the clients it knew, and the ranks before.
+    pub(super) fn forget(&mut self, server: ServerId) -> impl Iterator<Item = (ClientId, u32)> {
+        let ranks = &mut self.ranks[server.index() * self.clients..][..self.clients];
+        let before = ranks.iter_mut().map(std::mem::take);
+        (0..).map(ClientId).zip(before).filter(|&(_, before)| before > 0)
+    }
 }
 
 impl State {
@@ -47,8 +79,7 @@ impl State {
         let mut state = Self {
             life: vec![Life::default(); servers],
             broken: vec![Broken::default(); run.ways.len()],
-            held: vec![0; servers * clients],
-            clients,
+            held: Held::nothing(servers, clients),
         };
         for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
             state.follow(run, &run.entry(turn).fact);
@@ -112,18 +143,17 @@ impl State {
     }
 
     pub(crate) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) {
-        self.held[server.index() * self.clients + client.index()] = rank;
+        self.held.set(server, client, rank);
     }
 
     /// The rank of what a server holds; 0: nothing.
     pub(crate) fn held(&self, server: ServerId, client: ClientId) -> u32 {
-        self.held[server.index() * self.clients + client.index()]
+        self.held.rank(server, client)
     }
 
     /// How many clients a server knows.
     pub(crate) fn clients_of(&self, server: ServerId) -> usize {
-        let held = &self.held[server.index() * self.clients..][..self.clients];
-        held.iter().filter(|&&rank| rank > 0).count()
+        self.held.of(server).iter().filter(|&&rank| rank > 0).count()
     }
 
     pub(crate) fn runs(&self, server: ServerId) -> bool {
