@@ -98,9 +98,7 @@ impl Records {
 
     /// Reads what [`Self::find_shared`] is going to read, without looking at it; something that depends on all of it.
     pub(super) fn touch(&self, report: &Report) -> u64 {
-        let Some(by_client) = self.by_client.as_ref().filter(|_| self.records.len() > FEW) else { return 0 };
-        let half = report.client_hash() as u32;
-        by_client.find(spread(half), |entry| entry.half == half).map_or(0, |entry| u64::from(entry.id))
+        self.find_hashed(report.client_hash(), |_| true).map_or(0, |id| u64::from(id.0))
     }
 
     pub(super) fn get(&self, id: RecordId) -> &Record {

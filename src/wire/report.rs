@@ -225,20 +225,16 @@ fn decimal(digits: &mut [u8; 40], number: u128) -> &str {
         start -= 1;
         digits[start] = b'0' + digit;
     };
-    match u64::try_from(number) {
-        Ok(mut number) => {
-            while number > 0 {
-                write((number % 10) as u8);
-                number /= 10;
-            }
-        }
-        Err(_) => {
-            let mut number = number;
-            while number > 0 {
-                write((number % 10) as u8);
-                number /= 10;
-            }
-        }
+    let mut large = number;
+    while large > u128::from(u64::MAX) {
+        write((large % 10) as u8);
+        large /= 10;
+    }
+    // From here on with the division that processors have.
+    let mut rest = large as u64;
+    while rest > 0 {
+        write((rest % 10) as u8);
+        rest /= 10;
     }
     let start = start.min(digits.len() - 10);
     std::str::from_utf8(&digits[start..]).expect("they are digits")

@@ -148,10 +148,7 @@ impl Connection {
     }
 
     fn call(&self) -> Option<&Call> {
-        match &self.caller {
-            Some(Caller::Neighbour { call, .. }) => Some(call),
-            Some(Caller::Client { .. }) | None => None,
-        }
+        self.caller.as_ref().and_then(Caller::call)
     }
 
     async fn serve(&mut self) -> io::Result<()> {

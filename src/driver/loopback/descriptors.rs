@@ -12,7 +12,7 @@ const RESERVE: u64 = 128;
 /// Raises the limit of descriptors as far as the herd can make use of it; how many connections its servers may accept in
 /// all, so that however many clients come the links between servers can still be opened.
 pub(super) fn provide(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> Result<usize, DriverError> {
-    let servers = topology.ids().filter(|server| only.is_none_or(|only| only == *server)).count() as u64;
+    let servers = local(topology, only).count() as u64;
     let needed = needed(topology, wiring, only);
     let wanted = needed.saturating_add(servers.saturating_mul(topology.limits.connections as u64));
     let allowed = raise(wanted);
@@ -43,8 +43,7 @@ fn raise(wanted: u64) -> u64 {
 /// A listener, what keeps its port, and the next client, for each server; for each way both ends of its connection, as far as
 /// they are in this process.
 fn needed(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> u64 {
-    let local = topology.ids().filter(|server| only.is_none_or(|only| only == *server)).count() as u64;
-    3 * local + 2 * links(topology, wiring, only, LinkMode::Persistent) + RESERVE
+    3 * local(topology, only).count() as u64 + 2 * links(topology, wiring, only, LinkMode::Persistent) + RESERVE
 }
 
 /// Both ends of a connection for each way that has one for each line.
@@ -53,6 +52,11 @@ fn passing(topology: &Topology, wiring: &Wiring, only: Option<ServerId>) -> u64 
 }
 
 fn links(topology: &Topology, wiring: &Wiring, only: Option<ServerId>, mode: LinkMode) -> u64 {
-    let local = topology.ids().filter(|server| only.is_none_or(|only| only == *server));
-    local.flat_map(|server| wiring.neighbours(server)).filter(|neighbour| neighbour.mode == mode).count() as u64
+    let neighbours = local(topology, only).flat_map(|server| wiring.neighbours(server));
+    neighbours.filter(|neighbour| neighbour.mode == mode).count() as u64
+}
+
+/// The servers of this process.
+fn local(topology: &Topology, only: Option<ServerId>) -> impl Iterator<Item = ServerId> {
+    topology.ids().filter(move |&server| only.is_none_or(|only| only == server))
 }

@@ -47,7 +47,8 @@ impl Caller {
         }
     }
 
-    fn call(&self) -> Option<&Call> {
+    /// What a neighbour's connection is known as.
+    pub(super) fn call(&self) -> Option<&Call> {
         match self {
             Self::Neighbour { call, .. } => Some(call),
             Self::Client { .. } => None,
