@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use herdsim::checker::{Assertion, Check, ConvergedMode, Scope, When};
-use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
-use herdsim::driver::draws::Draws;
+use herdsim::config::{
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+};
+use herdsim::draws::Draws;
 use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
-use herdsim::driver::{Action, Driver as _, SessionId, Wait, Way};
+use herdsim::driver::{Action, Driver as _, SessionId, Wait};
 use herdsim::herd::{Partition, PartitionMode, Verb, Ways};
 use herdsim::history::{self, DriverKind};
-use herdsim::places::Answer;
 use herdsim::report::Status;
 use herdsim::scenario::{self, ClientTime, STEP_DEADLINE, Said, Script, SessionKey, Step, Talk, Task, Until};
 use herdsim::suite::{self, Case, CaseDriver};
 use herdsim::time::RealClock;
+use herdsim::wire::Answer;
 use tokio_util::sync::CancellationToken;
 
 const REPEATS: usize = 7;

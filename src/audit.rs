@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use crate::config::{ServerId, Spread, Topology};
-use crate::driver::Wiring;
+use crate::config::{ServerId, Spread, Topology, Wiring};
 
 /// Up to this many servers the pairs of servers are looked at: one search through the herd for each.
 const PAIRS_UP_TO: usize = 64;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Bandwidth, Delay, ServerId, Topology};
-use crate::driver::draws::Draws;
+use crate::config::{Bandwidth, Delay, ServerId, Slowness, Topology, Way, Wiring};
+use crate::draws::Draws;
 use crate::driver::simulated::{EPOCH, SimulatedDriver};
-use crate::driver::{Action, DriverError, Observation, SessionId, Slowness, Wait, Way, Wiring};
+use crate::driver::{Action, DriverError, Observation, SessionId, Wait};
 
 /// What is done to a herd, and when.
 #[derive(Debug, Clone, PartialEq)]

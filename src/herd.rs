@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::config::{ServerId, Topology};
-use crate::driver::{Action, Slowness, Way, Wiring};
+use crate::config::{ServerId, Slowness, Topology, Way, Wiring};
+use crate::driver::Action;
 
 /// One thing done to a herd.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsim::config::{self, LinkMode, Redial, Strategy, Topology};
-use herdsim::node::{Input, LinkId, Node, NodeConfig, Rules};
+use herdsim::config::{self, LinkId, LinkMode, Redial, Strategy, Topology};
+use herdsim::node::{Input, Node, NodeConfig, Rules};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
 use herdsim::wire::{Command, Report, parse};

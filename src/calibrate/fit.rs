@@ -197,7 +197,7 @@ fn normal_share(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::draws::Draws;
+    use crate::draws::Draws;
 
     /// Draws as the drivers make them.
     fn drawn(delay: Delay, count: u64) -> Lags {

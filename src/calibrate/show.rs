@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::{Calibration, Fit, Lags};
-use crate::checker::words::{percent, short};
 use crate::config::{Delay, Distribution};
+use crate::words::{percent, short};
 
 const QUANTILES: [f64; 6] = [0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 /// Rows of a picture.

@@ -3,9 +3,9 @@
 use super::assertion::Scope;
 use super::run::{ClientId, Run};
 use super::state::State;
-use super::words::names;
 use super::{Explanation, Outcome, Span};
 use crate::config::ServerId;
+use crate::words::names;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, client: Option<&str>, scope: &Scope) -> Outcome {
     let state = State::at(run, span.until);

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::words::{names, percent, short};
 use crate::config::ServerId;
 use crate::wire::PosixTime;
+use crate::words::{names, percent, short};
 
 /// Something that holds of a run or does not. `S` tells servers apart: by number in memory, by name in files.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

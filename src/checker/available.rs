@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::assertion::Scope;
 use super::run::{Asked, Run};
 use super::state::State;
-use super::words::short;
 use super::{Explanation, Outcome, Span};
+use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Duration>) -> Outcome {
     let servers = State::at(run, span.until).scope(run, on);

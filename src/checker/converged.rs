@@ -7,8 +7,8 @@ use super::convergence::{Convergence, Lacking};
 use super::faults::Ledger;
 use super::run::Run;
 use super::state::State;
-use super::words::{count, names, short};
 use super::{Explanation, Outcome, Span, why};
+use crate::words::{count, names, short};
 
 /// What `converged` asks for.
 pub(super) struct Wanted<'a> {

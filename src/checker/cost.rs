@@ -1,10 +1,10 @@
 //! `cost`: an update costs no more lines than so many, on average.
 
 use super::run::Run;
-use super::words::{count, digits};
 use super::{Explanation, Outcome, Span};
 use crate::driver::Event;
 use crate::history::Fact;
+use crate::words::{count, digits};
 
 pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
     let entries = &run.history.entries[span.from..span.until];

@@ -18,10 +18,10 @@ use std::collections::BTreeMap;
 use super::FaultEntry;
 use super::run::Run;
 use super::state::{Life, State};
-use super::words::{count, list};
-use crate::config::ServerId;
-use crate::driver::{Action, Event, Hit, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::{Action, Event, Hit};
 use crate::history::{Fact, StepId};
+use crate::words::{count, list};
 
 /// One fault on one server or way. A fault of the script is one or more of them.
 #[derive(Debug)]
@@ -469,8 +469,7 @@ mod tests {
 
     use super::*;
     use crate::checker::Verdict;
-    use crate::config::Delay;
-    use crate::driver::Slowness;
+    use crate::config::{Delay, Slowness};
     use crate::history::build::{Builder, herd, line};
 
     /// What the first fault hit.

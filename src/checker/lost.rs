@@ -2,8 +2,8 @@
 
 use super::run::{Run, Write};
 use super::state::State;
-use super::words::count;
 use super::{Explanation, Outcome, Span};
+use crate::words::count;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, at_least: u64) -> Outcome {
     let lost = lost(run, span).len() as u64;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Numbers;
-use super::words::{digits, short};
+use crate::words::{digits, short};
 use std::time::Duration;
 
 /// A number of a run.

@@ -37,7 +37,6 @@ mod stale_area;
 mod staleness;
 mod state;
 mod why;
-pub mod words;
 
 use std::borrow::Cow;
 use std::sync::Arc;

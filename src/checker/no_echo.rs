@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use super::run::{Run, VersionId};
 use super::{Explanation, Outcome, Span};
-use crate::config::ServerId;
-use crate::driver::{Event, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::Event;
 use crate::history::Fact;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {

@@ -3,10 +3,10 @@
 use super::lost::lost;
 use super::run::Run;
 use super::state::State;
-use super::words::count;
 use super::{Explanation, Outcome, Span};
 use crate::driver::Event;
 use crate::history::Fact;
+use crate::words::count;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let lost = lost(run, span);

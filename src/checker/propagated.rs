@@ -6,8 +6,8 @@ use super::convergence::Lacking;
 use super::faults::Ledger;
 use super::measure::propagation;
 use super::run::Run;
-use super::words::{count, percent, short};
 use super::{Explanation, Outcome, Span, why};
+use crate::words::{count, percent, short};
 
 pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Duration, part: f64) -> Outcome {
     let latencies = propagation(run, span.from, span.until);

@@ -1,10 +1,11 @@
 //! `queue_bound`: no way ever has more than so many lines written and not read.
 
 use super::run::Run;
-use super::words::count;
 use super::{Explanation, Outcome, Span};
-use crate::driver::{Event, Way};
+use crate::config::Way;
+use crate::driver::Event;
 use crate::history::Fact;
+use crate::words::count;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {
     let mut waiting = vec![0_u64; run.ways.len()];

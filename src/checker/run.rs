@@ -10,12 +10,12 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::state::{Held, State};
-use super::words::short;
-use crate::config::ServerId;
-use crate::driver::{Action, Event, SessionId, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::{Action, Event, SessionId};
 use crate::history::{Entry, Fact, History};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, parse};
+use crate::words::short;
 
 /// A version of a client's record that occurs in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
+use crate::config::{
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use crate::driver::{Action, SessionId, Wait, Way};
+use crate::driver::{Action, SessionId, Wait};
 use crate::history::{DriverKind, Origin, Step};
-use crate::places::Answer;
+use crate::wire::Answer;
 
 const LINKS: [(u32, u32); 6] = [(3, 4), (3, 1), (2, 0), (2, 1), (2, 4), (1, 0)];
 const BAILEY: ServerId = ServerId(0);
@@ -167,7 +169,7 @@ fn an_idle_link_that_is_cut_makes_the_run_unproven() {
 #[test]
 fn every_fault_that_meets_traffic_hits_something() {
     let slow =
-        crate::driver::Slowness { delay: Delay { latency: Duration::from_millis(9), ..Delay::default() }, rate: None };
+        crate::config::Slowness { delay: Delay { latency: Duration::from_millis(9), ..Delay::default() }, rate: None };
     let way = Way { from: BONA, to: CLARK };
     let faults = [
         Action::Cut(way),

@@ -2,8 +2,8 @@
 
 use super::measure;
 use super::run::Run;
-use super::words::digits;
 use super::{Explanation, Outcome, Span};
+use crate::words::digits;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, at_most: f64) -> Outcome {
     let area = measure::stale_area(run, span.until);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::run::{Asked, Run, Write};
-use super::words::short;
 use super::{Explanation, Outcome, Span};
 use crate::wire::{Command, parse};
+use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, within: Duration) -> Outcome {
     let mut observed = false;

@@ -2,8 +2,8 @@
 
 use super::assertion::Scope;
 use super::run::{ClientId, Run};
-use crate::config::ServerId;
-use crate::driver::{Action, Event, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::{Action, Event};
 use crate::history::Fact;
 
 /// How a server is.

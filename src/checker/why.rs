@@ -7,10 +7,10 @@ use super::convergence::Lacking;
 use super::faults::{Fault, Ledger, Target, target};
 use super::run::{Change, Run};
 use super::state::{Life, State};
-use super::words::{list, names};
-use crate::config::{Repair, ServerId};
-use crate::driver::{Action, Event, Way};
+use crate::config::{Repair, ServerId, Way};
+use crate::driver::{Action, Event};
 use crate::history::Fact;
+use crate::words::{list, names};
 
 /// At most this many ways of one group are explained.
 const WAYS: usize = 4;

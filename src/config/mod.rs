@@ -8,6 +8,7 @@ mod load;
 mod raw;
 mod template;
 mod validate;
+mod wiring;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use load::{LoadError, Loaded, load, parse, schema};
 pub(crate) use raw::Herd as RawHerd;
 pub use template::{Preset, template};
 pub(crate) use validate::topology;
+pub use wiring::{LinkId, Neighbour, Slowness, Way, Wiring};
 
 /// A server of a topology, by its place in [`Topology::servers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

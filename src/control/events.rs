@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ServerId, Topology};
-use crate::driver::{Event, Observation, Way};
+use crate::config::{ServerId, Topology, Way};
+use crate::driver::{Event, Observation};
 use crate::time::Timestamp;
 use crate::wire::Report;
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::api::{NamedMode, NamedWays, Refusal, RefusalCode, VerbRequest};
-use crate::config::{ServerId, Topology};
+use crate::config::{ServerId, Slowness, Topology, Way, Wiring};
 use crate::diagnostic::{did_you_mean, quoted};
-use crate::driver::{Slowness, Way, Wiring};
 use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
 /// The names of one herd.

@@ -16,9 +16,9 @@ use super::api::{
 use super::events::{NamedObservation, Recent, Seen};
 use super::names::{Names, refusal};
 use super::standing::Standing;
-use crate::config::{ServerId, Topology};
+use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait, Wiring};
+use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait};
 use crate::exit::Exit;
 use crate::herd::Verb;
 use crate::time::Timestamp;

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::driver::{Action, Way};
+use crate::config::Way;
+use crate::driver::Action;
 
 /// The faults that stand.
 #[derive(Debug, Default)]

@@ -2,7 +2,6 @@
 //!
 //! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
 
-pub mod draws;
 pub mod loopback;
 pub mod path;
 pub mod simulated;
@@ -11,26 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{Delay, ServerId, Topology};
-use crate::node::{LinkId, NodeConfig, Rules, Source};
+use crate::config::{ServerId, Slowness, Way, Wiring};
+use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
-
-/// One direction of a link: how lines go from one server to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Way {
-    /// Who writes.
-    pub from: ServerId,
-    /// Who reads.
-    pub to: ServerId,
-}
-
-impl Way {
-    /// The other direction.
-    pub fn back(self) -> Self {
-        Self { from: self.to, to: self.from }
-    }
-}
 
 /// A client's connection, by a number its owner chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,23 +72,6 @@ pub enum Action {
     },
     /// A client closes its connection.
     Close(SessionId),
-}
-
-/// What a way that is slowed adds to every line. Of two bandwidths, this one and the link's own, the lesser counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Slowness {
-    /// The time each line waits. The order of lines is kept.
-    pub delay: Delay,
-    /// Lines a second at most; `None`: as many as come.
-    pub rate: Option<u32>,
-}
-
-impl Slowness {
-    /// Whether it does anything to a line.
-    pub fn slows(self) -> bool {
-        let Self { delay, rate } = self;
-        !delay.latency.is_zero() || !delay.jitter.is_zero() || delay.bandwidth.is_some() || rate.is_some()
-    }
 }
 
 /// What an action hit at the moment it was applied. Zeros mean that nothing was there to hit.
@@ -347,102 +313,10 @@ pub trait Driver {
     fn port(&self, server: ServerId) -> Option<u16>;
 }
 
-/// Who is whose neighbour, seen from every server: the numbering that a node's [`LinkId`] refers to; and the rules of the herd.
-#[derive(Debug, Clone)]
-pub struct Wiring {
-    /// For every server its links, as places in [`Topology::effective_links`], by [`LinkId`].
-    neighbours: Vec<Vec<Neighbour>>,
-    /// What lines wait on the links. Links next to each other that are alike share one.
-    delays: Vec<Delay>,
-    rules: Arc<Rules>,
-}
-
-/// One link, seen from one of its ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Neighbour {
-    /// The other end.
-    pub server: ServerId,
-    /// The same link, seen from the other end.
-    pub back: LinkId,
-    /// How lines travel.
-    pub mode: crate::config::LinkMode,
-    /// By place in the wiring's delays.
-    delay: u32,
-}
-
-impl Wiring {
-    /// The wiring of a topology: the links of a server are numbered in the order of [`Topology::effective_links`].
-    pub fn of(topology: &Topology) -> Self {
-        let mut neighbours = vec![Vec::new(); topology.servers.len()];
-        let mut delays = Vec::new();
-        for link in topology.effective_links() {
-            if delays.last() != Some(&link.delay) {
-                delays.push(link.delay);
-            }
-            let delay = delays.len() as u32 - 1;
-            let ids = link.ends.map(|end| LinkId(neighbours[end.index()].len() as u32));
-            for (here, there) in [(0, 1), (1, 0)] {
-                neighbours[link.ends[here].index()].push(Neighbour {
-                    server: link.ends[there],
-                    back: ids[there],
-                    mode: link.mode,
-                    delay,
-                });
-            }
-        }
-        let rules =
-            Rules { strategy: topology.strategy, redial: topology.redial, max_records: topology.limits.records };
-        Self { neighbours, delays, rules: Arc::new(rules) }
-    }
-
-    /// A server's links, by [`LinkId`].
-    pub fn neighbours(&self, server: ServerId) -> &[Neighbour] {
-        &self.neighbours[server.index()]
-    }
-
-    /// The other end of a link.
-    pub fn neighbour(&self, server: ServerId, link: LinkId) -> Neighbour {
-        self.neighbours[server.index()][link.index()]
-    }
-
-    /// What every line waits on the way to a neighbour.
-    pub fn delay(&self, neighbour: &Neighbour) -> Delay {
-        self.delays[neighbour.delay as usize]
-    }
-
-    /// The link of `way.from` that leads to `way.to`.
-    pub fn link(&self, way: Way) -> Option<LinkId> {
-        let place = self.neighbours(way.from).iter().position(|neighbour| neighbour.server == way.to)?;
-        Some(LinkId(place as u32))
-    }
-
-    /// The way that a server's link is.
-    pub fn way(&self, server: ServerId, link: LinkId) -> Way {
-        Way { from: server, to: self.neighbour(server, link).server }
-    }
-
-    /// Both ways of every link, each link's two ways next to each other.
-    pub fn ways(&self) -> impl Iterator<Item = Way> {
-        let servers = (0..self.neighbours.len() as u32).map(ServerId);
-        let outgoing = servers.flat_map(|from| self.neighbours(from).iter().map(move |n| Way { from, to: n.server }));
-        outgoing.filter(|way| way.from < way.to).flat_map(|way| [way, way.back()])
-    }
-
-    /// From which neighbour a record of `server` came.
-    pub fn source(&self, server: ServerId, source: Source) -> Option<ServerId> {
-        match source {
-            Source::Link(link) => Some(self.neighbour(server, link).server),
-            Source::Client | Source::Stranger => None,
-        }
-    }
-
-    /// What the node of a server is told.
-    pub fn node_config(&self, topology: &Topology, server: ServerId) -> NodeConfig {
-        NodeConfig {
-            name: topology.name(server).clone(),
-            rules: self.rules.clone(),
-            links: self.neighbours(server).iter().map(|neighbour| neighbour.mode).collect(),
-            clock_offset: topology.servers[server.index()].clock_offset,
-        }
+/// Returns the neighbour that a record of `server` came from, or `None` if it came from a client or a stranger.
+fn neighbour_of(wiring: &Wiring, server: ServerId, source: Source) -> Option<ServerId> {
+    match source {
+        Source::Link(link) => Some(wiring.neighbour(server, link).server),
+        Source::Client | Source::Stranger => None,
     }
 }

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-pub use super::draws::Draws;
-use super::{Slowness, Way};
-use crate::config::{Bandwidth, Delay, Distribution};
+use crate::config::{Bandwidth, Delay, Distribution, Slowness, Way};
+use crate::draws::Draws;
 use crate::time::Timestamp;
 
 /// The conditions on one way.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{DriverKind, Fact, History, Origin, Step, StepId};
 use crate::checker::{Assertion, Check, Judgement, Verdict, When, judge};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
-use crate::driver::{Action, Event, Hit, SessionId, Way};
+use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
+use crate::driver::{Action, Event, Hit, SessionId};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 

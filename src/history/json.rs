@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step, StepId};
 use crate::checker::{Assertion, Check, When, metric};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
-use crate::driver::{Action, Event, Hit, SessionId, Slowness, Way};
+use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Slowness, Strategy, Way};
+use crate::driver::{Action, Event, Hit, SessionId};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 

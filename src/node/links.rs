@@ -6,17 +6,6 @@ use super::outbox::Outbox;
 use crate::config::{LinkMode, Redial};
 use crate::time::Timestamp;
 
-/// A link of one node, by its place in [`super::NodeConfig::links`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u32);
-
-impl LinkId {
-    /// The place in [`super::NodeConfig::links`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// How far the way to a neighbour is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {

@@ -10,13 +10,12 @@ mod records;
 use std::hint::black_box;
 use std::sync::Arc;
 
-pub use links::{LinkId, LinkState};
+pub use links::LinkState;
 pub use records::{Record, RecordId};
 
-use crate::config::{LinkMode, Redial, Repair, Spread, Strategy};
-use crate::places::Search;
+use crate::config::{LinkId, LinkMode, Redial, Repair, ServerId, Spread, Strategy, Topology, Wiring};
 use crate::time::Timestamp;
-use crate::wire::{AtLine, Command, Report};
+use crate::wire::{AtLine, Command, Report, Search};
 use links::Link;
 use outbox::Owed;
 use records::Records;
@@ -37,6 +36,18 @@ pub struct NodeConfig {
     pub clock_offset: i64,
 }
 
+impl NodeConfig {
+    /// Returns the configuration of one server of a herd. Every node of the herd shares the same `rules`.
+    pub fn of(topology: &Topology, wiring: &Wiring, rules: &Arc<Rules>, server: ServerId) -> Self {
+        Self {
+            name: topology.name(server).clone(),
+            rules: rules.clone(),
+            links: wiring.neighbours(server).iter().map(|neighbour| neighbour.mode).collect(),
+            clock_offset: topology.servers[server.index()].clock_offset,
+        }
+    }
+}
+
 /// What all nodes of a herd are told alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -46,6 +57,13 @@ pub struct Rules {
     pub redial: Redial,
     /// Clients a node remembers at most.
     pub max_records: usize,
+}
+
+impl Rules {
+    /// Returns the rules of a topology.
+    pub fn of(topology: &Topology) -> Self {
+        Self { strategy: topology.strategy, redial: topology.redial, max_records: topology.limits.records }
+    }
 }
 
 /// By which way a record came.

@@ -11,33 +11,7 @@ mod sphere;
 use std::path::PathBuf;
 
 use crate::config::{self, Provider};
-
-/// A question.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Search {
-    /// Degrees, -90 to 90.
-    pub latitude: f64,
-    /// Degrees, -180 to 180.
-    pub longitude: f64,
-    /// 0 to 50 kilometres.
-    pub radius_km: u8,
-    /// 0 to 20 places.
-    pub bound: u8,
-}
-
-impl Search {
-    /// Whether no place can be an answer, so that nobody needs to be asked.
-    pub fn is_empty(&self) -> bool {
-        self.radius_km == 0 || self.bound == 0
-    }
-}
-
-/// The JSON text of a Nearby Search reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// No run of two or more newlines, and none at the end.
-    pub json: bytes::Bytes,
-}
+use crate::wire::{Answer, Search};
 
 /// The environment variable with the key of a service; goes before the file of the topology.
 pub const KEY_VARIABLE: &str = "HERDSIM_PLACES_KEY";

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::{CaseResult, Counts, Status, Sweep, sweeps};
-use crate::checker::words::{digits, short};
 use crate::checker::{Explanation, Finding, Judgement, Metric, Numbers, Verdict};
+use crate::words::{digits, short};
 
 /// Seeds of one sweep whose commands are listed; of more the number is told.
 const REPLAYS: usize = 10;

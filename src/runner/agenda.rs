@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::driver::{Action, Way};
+use crate::config::Way;
+use crate::driver::Action;
 use crate::history::StepId;
 use crate::time::Timestamp;
 

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::ServerId;
-use crate::driver::{Event, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::Event;
 use crate::scenario::{LineKind, Milestone, Step, Task, Until, When};
 use crate::wire::Report;
 

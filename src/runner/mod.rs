@@ -15,12 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::checker::Verdict;
-use crate::checker::words::short;
-use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait, Wiring};
+use crate::config::Wiring;
+use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait};
 use crate::herd::Verb;
 use crate::history::{Comparison, Fact, History, StepId};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
+use crate::words::short;
 use agenda::{Agenda, Planned};
 use milestone::{Held, Watch};
 use talk::Talking;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Runner;
 use super::agenda::Planned;
 use crate::config::ServerId;
-use crate::driver::draws::Draws;
+use crate::draws::Draws;
 use crate::driver::{Driver, DriverError};
 use crate::history::StepId;
 use crate::scenario::{Keys, SessionKey, Workload};

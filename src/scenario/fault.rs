@@ -1,9 +1,8 @@
 //! Steps in which something is done to the herd.
 
 use super::names::Names;
-use crate::config::{DelayKeys, ServerId};
+use crate::config::{DelayKeys, ServerId, Slowness};
 use crate::diagnostic::{Choice, Problem, Table, Value};
-use crate::driver::Slowness;
 use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
 /// The verbs, as steps spell them.
@@ -88,7 +87,7 @@ fn reset(value: Value<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
 fn single_line(
     table: &mut Table<'_>,
     names: &Names<'_>,
-    verb: fn(crate::driver::Way, u64) -> Verb,
+    verb: fn(crate::config::Way, u64) -> Verb,
 ) -> Option<Vec<Verb>> {
     let way = table.required("way", |value| names.way(value));
     let nth = table.optional("nth", |value| value.integer(1..=u64::MAX >> 1)).unwrap_or(1);

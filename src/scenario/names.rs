@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::{ServerId, Topology};
+use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::diagnostic::{Problem, Value, quoted};
-use crate::driver::{Way, Wiring};
 use crate::herd::Ways;
 
 /// The herd that a script is checked against, and what the script mentions.

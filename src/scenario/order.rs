@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Step, Task, When};
-use crate::config::{ServerId, Topology};
+use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::diagnostic::Problem;
-use crate::driver::{Action, Way, Wiring};
+use crate::driver::Action;
 use crate::herd::{Verb, Ways};
 
 /// What some step before has done: for each thing, whether it is certainly so.

@@ -11,9 +11,8 @@ use super::names::Names;
 use super::step::{Reading, Steps};
 use super::{Said, Script, Step, Task, check, order};
 use crate::checker::{Assertion, Check};
-use crate::config::{self, LoadError, Strategy, Topology};
+use crate::config::{self, LoadError, Strategy, Topology, Wiring};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
-use crate::driver::Wiring;
 use crate::history::DriverKind;
 use crate::wire::{self, Command};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::names::Names;
 use super::{LineKind, Milestone, STEP_DEADLINE, Said, Step, Task, Until, When, check, fault, talk};
 use crate::checker::{self, Check};
+use crate::config::Way;
 use crate::diagnostic::{Choice, Table, Value};
-use crate::driver::Way;
 use crate::herd::Ways;
 use crate::history::{self, StepId};
 
@@ -196,7 +196,7 @@ impl Reading<'_> {
             Task::Until(Until::Quiescent) => "until quiescent".into(),
             Task::Until(Until::Done) => "until all is done".into(),
             Task::Until(Until::Milestone(milestone)) => format!("until {}", self.milestone_shown(milestone)),
-            Task::Wait(duration) => format!("wait {}", checker::words::short(*duration)),
+            Task::Wait(duration) => format!("wait {}", crate::words::short(*duration)),
             Task::Herd(verbs) => self.herd_shown(key, verbs),
             Task::Check => key.into(),
         }

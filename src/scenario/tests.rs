@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{Bandwidth, Delay, Distribution, LoadError};
-use crate::driver::Slowness;
+use crate::config::{Bandwidth, Delay, Distribution, LoadError, Slowness};
 use crate::herd::Verb;
 
 const HERD: &str = "herd = { links = [['Clark', 'Bona']], server = [{ name = 'Clark', port = 0 }, { name = 'Bona', port = 0 }, { name = 'Jaquez', port = 0 }] }\n";

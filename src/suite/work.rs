@@ -12,18 +12,18 @@ use tokio_util::sync::CancellationToken;
 use super::both::{Ending, compare};
 use super::excerpt::{excerpt, line};
 use super::{Case, CaseDriver, Options, Watcher};
-use crate::checker::words::short;
 use crate::checker::{Verdict, judge};
-use crate::config::{ServerId, Topology};
+use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use crate::driver::{Driver, Known, Wiring};
+use crate::driver::{Driver, Known};
 use crate::history::{DriverKind, Entry, History, Origin, StepId, json};
 use crate::places::Service;
 use crate::report::{CaseResult, Status};
 use crate::runner::{Progress, RunError, Runner};
 use crate::scenario::Script;
 use crate::time::{RealClock, Timestamp};
+use crate::words::short;
 
 /// Runs cases, and keeps what the next one can use.
 pub(super) struct Worker<'a, W> {

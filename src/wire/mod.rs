@@ -5,11 +5,13 @@
 mod parse;
 mod reply;
 mod report;
+mod search;
 
 pub use parse::{Command, FieldError, Invalid, parse};
 pub use reply::{Reply, write_line};
 pub(crate) use report::client_hash;
 pub use report::{AtLine, PosixTime, Report};
+pub use search::{Answer, Search};
 
 /// The largest radius of a `WHATSAT`, in kilometres.
 pub const MAX_RADIUS_KM: u8 = 50;

@@ -1,6 +1,6 @@
 //! What a server answers a client.
 
-use crate::places::Answer;
+use crate::wire::Answer;
 
 /// The one answer to one command.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsim::config::{Delay, LinkMode, ServerId};
-use herdsim::driver::draws::Draws;
-use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness, Wait, Way};
+use herdsim::config::{Delay, LinkMode, ServerId, Slowness, Way};
+use herdsim::draws::Draws;
+use herdsim::driver::{Action, Driver as _, Event, SessionId, Wait};
 use herdsim::time::Timestamp;
 use herdsim::wire::PosixTime;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Strategy};
-use herdsim::driver::{Action, Driver as _, Event, SessionId, Slowness};
+use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Slowness, Strategy};
+use herdsim::driver::{Action, Driver as _, Event, SessionId};
 
 use crate::support::*;
 

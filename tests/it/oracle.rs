@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use herdsim::config::ServerId;
+use herdsim::config::{ServerId, Way, Wiring};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Driver as _, Event, Way, Wiring};
+use herdsim::driver::{Driver as _, Event};
 use herdsim::history::{DriverKind, Fact, History};
 use herdsim::runner::Runner;
 use herdsim::scenario::{Overrides, Script, Variables, load};

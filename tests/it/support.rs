@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
+use herdsim::config::{
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
-use herdsim::driver::{Action, Driver, Event, Observation, SessionId, Wait, Way};
+use herdsim::driver::{Action, Driver, Event, Observation, SessionId, Wait};
 use herdsim::places::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsim::config::{ServerId, Topology};
+use herdsim::config::{ServerId, Topology, Way, Wiring};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Action, Driver as _, SessionId, Wait, Way, Wiring};
+use herdsim::driver::{Action, Driver as _, SessionId, Wait};
 use herdsim::history::DriverKind;
-use herdsim::places::Answer;
+use herdsim::wire::Answer;
 use herdsim::report::{CaseResult, Status};
 use herdsim::scenario::{Overrides, Script, Variables, load};
 use herdsim::suite::{self, Case, CaseDriver, Options};

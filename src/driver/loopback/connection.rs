@@ -25,11 +25,11 @@ use super::registry::{Accepted, Caller};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
+use crate::config::LinkId;
 use crate::driver::{Event, SessionId};
-use crate::node::{Input, LinkId, Node, Output};
-use crate::places::Search;
+use crate::node::{Input, Node, Output};
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, parse};
+use crate::wire::{Command, Reply, Report, Search, parse};
 
 /// Bytes read at once at most.
 const READ_BYTES: usize = 64 * 1024;

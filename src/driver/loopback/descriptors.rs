@@ -3,8 +3,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
-use crate::config::{LinkMode, ServerId, Topology};
-use crate::driver::{DriverError, Wiring};
+use crate::config::{LinkMode, ServerId, Topology, Wiring};
+use crate::driver::DriverError;
 
 /// What a process needs besides the herd's own sockets: standard streams, timers, the control socket, logs, some clients.
 const RESERVE: u64 = 128;

@@ -20,10 +20,10 @@ use super::registry::{Caller, Dialled};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
-use crate::config::LinkMode;
+use crate::config::{LinkId, LinkMode, Way};
+use crate::driver::Event;
 use crate::driver::path::{Passage, Path};
-use crate::driver::{Event, Way};
-use crate::node::{Input, LinkId, Node};
+use crate::node::{Input, Node};
 use crate::time::Timestamp;
 use crate::wire::{Report, write_line};
 

@@ -28,9 +28,9 @@ use tokio::time::sleep_until;
 pub use feed::Feed;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait, Way, Wiring};
-use crate::config::{LinkMode, ServerId, Threads, Topology};
-use crate::node::{Input, LinkState};
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait, neighbour_of};
+use crate::config::{LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
+use crate::node::{Input, LinkState, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
 use activity::{Activity, Flow};
@@ -79,6 +79,7 @@ pub enum Condition {
 struct Shared {
     topology: Arc<Topology>,
     wiring: Wiring,
+    rules: Arc<Rules>,
     clock: RealClock,
     places: Arc<Service>,
     sink: Sink,
@@ -147,6 +148,7 @@ impl LoopbackDriver {
             slots.push(Slot::new(&topology, &wiring, server).await?);
         }
         let shared = Arc::new(Shared {
+            rules: Arc::new(Rules::of(&topology)),
             clock: RealClock::start(),
             places: options.places,
             sink: Sink::new(options.feed),
@@ -510,7 +512,7 @@ impl Driver for LoopbackDriver {
         let known = node.records().map(|record| Known {
             report: record.report.clone(),
             learned_at: record.learned_at,
-            from: self.shared.wiring.source(server, record.source),
+            from: neighbour_of(&self.shared.wiring, server, record.source),
         });
         known.collect()
     }
@@ -522,7 +524,7 @@ impl Driver for LoopbackDriver {
 
 impl Slot {
     async fn new(topology: &Topology, wiring: &Wiring, server: ServerId) -> Result<Self, DriverError> {
-        let path = |neighbour: &super::Neighbour| {
+        let path = |neighbour: &Neighbour| {
             let way = Way { from: server, to: neighbour.server };
             Mutex::new(Path::new(wiring.delay(neighbour), topology.seed, way))
         };

@@ -18,9 +18,9 @@ use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
 use super::registry::Dialled;
 use super::{Shared, lock};
-use crate::config::ServerId;
-use crate::driver::{Event, Way};
-use crate::node::{Input, LinkId, Node, Output, RecordId};
+use crate::config::{LinkId, ServerId, Way};
+use crate::driver::Event;
+use crate::node::{Input, Node, NodeConfig, Output, RecordId};
 use crate::wire::Report;
 
 /// How long a server that is stopped may take to finish what it was asked and to hand on what it owes.
@@ -75,13 +75,13 @@ pub(super) enum Ending {
 pub(super) enum Outcome {
     Nothing,
     Reply(Arc<Report>),
-    Search(Arc<Report>, crate::places::Search),
+    Search(Arc<Report>, crate::wire::Search),
     Refuse,
 }
 
 impl Life {
     pub(super) fn new(shared: &Shared, server: ServerId) -> Self {
-        let mut config = shared.wiring.node_config(&shared.topology, server);
+        let mut config = NodeConfig::of(&shared.topology, &shared.wiring, &shared.rules, server);
         config.clock_offset = shared.clock_offset(server);
         let lane = |(id, &mode)| Lane::new(LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
         let lanes = (0..).zip(&config.links).map(lane).collect();

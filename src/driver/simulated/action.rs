@@ -5,8 +5,8 @@
 use std::ops::AddAssign;
 
 use super::SimulatedDriver;
-use crate::config::ServerId;
-use crate::driver::{Action, DriverError, Event, Hit, Way};
+use crate::config::{ServerId, Way};
+use crate::driver::{Action, DriverError, Event, Hit};
 use crate::node::Input;
 
 impl SimulatedDriver {

@@ -14,9 +14,8 @@ use super::queue::{Due, Timer};
 use crate::config::ServerId;
 use crate::driver::{Event, SessionId};
 use crate::node::{Input, Output};
-use crate::places::Search;
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, parse};
+use crate::wire::{Command, Reply, Report, Search, parse};
 
 /// All sessions that are open.
 #[derive(Debug, Default)]

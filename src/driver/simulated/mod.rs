@@ -23,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait, Way, Wiring};
-use crate::config::{ServerId, Topology};
-use crate::node::{Input, LinkId, Node, Output, Source};
-use crate::places::{Answer, Search, Service};
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait};
+use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
+use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
+use crate::places::Service;
 use crate::time::Timestamp;
+use crate::wire::{Answer, Search};
 use client::Clients;
 use host::Host;
 use pipe::Pipe;
@@ -224,12 +225,13 @@ impl SimulatedDriver {
 
     /// Servers and pipes of the topology, none of them started.
     fn build(&mut self) {
-        let wiring = Wiring::of(&self.topology);
+        let (wiring, rules) = (Wiring::of(&self.topology), Arc::new(Rules::of(&self.topology)));
         let ways = self.topology.ids().map(|server| wiring.neighbours(server).len()).sum();
         (self.hosts, self.pipes) = (Vec::with_capacity(self.topology.servers.len()), Vec::with_capacity(ways));
         let mut first = 0;
         for server in self.topology.ids() {
-            let (node, links) = (wiring.node_config(&self.topology, server), wiring.neighbours(server).len() as u32);
+            let node = NodeConfig::of(&self.topology, &wiring, &rules, server);
+            let links = wiring.neighbours(server).len() as u32;
             self.hosts.push(Host::new(Node::new(node), first, links));
             first += links;
         }

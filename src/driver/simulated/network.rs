@@ -12,10 +12,10 @@ use super::SimulatedDriver;
 use super::host::Deferred;
 use super::pipe::{Connection, Staged};
 use super::queue::{Due, Timer};
-use crate::config::{LinkMode, ServerId};
+use crate::config::{LinkId, LinkMode, ServerId, Way};
+use crate::driver::Event;
 use crate::driver::path::Passage;
-use crate::driver::{Event, Way};
-use crate::node::{Input, LinkId, Output, RecordId};
+use crate::node::{Input, Output, RecordId};
 use crate::time::Timestamp;
 use crate::wire::Report;
 

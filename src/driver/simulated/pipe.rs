@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::config::{LinkMode, ServerId};
-use crate::driver::Way;
+use crate::config::{LinkMode, ServerId, Way};
 use crate::driver::path::Path;
 use crate::time::Timestamp;
 use crate::wire::Report;

@@ -1,8 +1,7 @@
 //! What every action does, one test each.
 
 use super::*;
-use crate::config::Bandwidth;
-use crate::driver::Slowness;
+use crate::config::{Bandwidth, Slowness};
 
 /// Two servers, 10 ms apart.
 fn pair(strategy: Strategy) -> Run {

@@ -98,19 +98,20 @@ fn another_seed_is_another_run() {
 #[test]
 fn random_scripts_do_the_same_on_every_machine_and_in_every_release() {
     let modes = [LinkMode::Persistent, LinkMode::PerMessage];
-    let told = Strategy::ALL.into_iter().flat_map(|strategy| modes.map(|mode| (strategy, mode))).map(|(strategy, mode)| {
-        let mut topology = Topology::clone(&topology());
-        topology.strategy = strategy;
-        topology.links.iter_mut().for_each(|link| link.mode = mode);
-        let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
-        let runs = (0..100).map(|seed| {
-            let topology = driver.topology().clone();
-            driver.reset(&topology, seed);
-            hash(&play(&mut driver, &script(seed)))
+    let told =
+        Strategy::ALL.into_iter().flat_map(|strategy| modes.map(|mode| (strategy, mode))).map(|(strategy, mode)| {
+            let mut topology = Topology::clone(&topology());
+            topology.strategy = strategy;
+            topology.links.iter_mut().for_each(|link| link.mode = mode);
+            let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
+            let runs = (0..100).map(|seed| {
+                let topology = driver.topology().clone();
+                driver.reset(&topology, seed);
+                hash(&play(&mut driver, &script(seed)))
+            });
+            let all = runs.fold(0, |all: u64, run| all.rotate_left(5) ^ run);
+            format!("{strategy} {mode:?}: {all:016x}")
         });
-        let all = runs.fold(0, |all: u64, run| all.rotate_left(5) ^ run);
-        format!("{strategy} {mode:?}: {all:016x}")
-    });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
 }
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::pipe::Connection;
 use super::*;
-use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads};
-use crate::driver::{SessionId, Way};
+use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads, Way};
+use crate::driver::SessionId;
 use crate::explore::drain;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

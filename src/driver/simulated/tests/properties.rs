@@ -9,7 +9,7 @@ use proptest::strategy::Strategy as _;
 
 use super::*;
 use crate::config::Spread;
-use crate::driver::draws::Draws;
+use crate::draws::Draws;
 use crate::explore::{Mix, Script};
 
 /// A connected graph: every server is linked to an earlier one, and there are more links at random.
