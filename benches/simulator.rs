@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use herdsim::checker::{Assertion, Check, ConvergedMode, Scope, When};
+use herdsim::claim::{Assertion, Check, ConvergedMode, Scope, When};
 use herdsim::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
 };

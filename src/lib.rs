@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod calibrate;
 pub mod checker;
+pub mod claim;
 pub mod cli;
 pub mod config;
 pub mod control;

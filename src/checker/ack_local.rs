@@ -48,7 +48,7 @@ fn violated(run: &Run<'_>, write: &Write, entry: usize, actual: String) -> Outco
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
 
     #[test]

@@ -1,9 +1,9 @@
 //! `agree_line`: all servers of the scope hold the very same line.
 
-use super::assertion::Scope;
 use super::run::{ClientId, Run};
 use super::state::State;
 use super::{Explanation, Outcome, Span};
+use crate::claim::Scope;
 use crate::config::ServerId;
 use crate::words::names;
 
@@ -52,8 +52,7 @@ fn violated(run: &Run<'_>, state: &State, servers: &[ServerId], client: ClientId
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::Scope;
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Scope, Verdict};
     use crate::history::build::{herd, line};
 
     const EVERYBODY: Assertion = Assertion::AgreeLine { client: None, scope: Scope::Core };

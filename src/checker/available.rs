@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::assertion::Scope;
 use super::run::{Asked, Run};
 use super::state::State;
 use super::{Explanation, Outcome, Span};
+use crate::claim::Scope;
 use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Duration>) -> Outcome {
@@ -48,8 +48,7 @@ fn state(run: &Run<'_>, asked: &Asked) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::Scope;
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Scope, Verdict};
     use crate::driver::Event;
     use crate::history::build::herd;
 

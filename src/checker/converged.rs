@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::assertion::{ConvergedMode, Scope};
 use super::convergence::{Convergence, Lacking};
 use super::faults::Ledger;
 use super::run::Run;
 use super::state::State;
 use super::{Explanation, Outcome, Span, why};
+use crate::claim::{ConvergedMode, Scope};
 use crate::words::{count, names, short};
 
 /// What `converged` asks for.
@@ -96,11 +96,10 @@ fn slowest(run: &Run<'_>, convergence: &Convergence, span: Span) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, ConvergedMode, Scope, Verdict};
     use crate::history::build::{herd, line};
     use std::time::Duration;
 
-    use crate::checker::{ConvergedMode, Scope};
     use crate::history::build::Builder;
 
     fn asks(mode: ConvergedMode, within: Option<u64>) -> Assertion {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::assertion::{ConvergedMode, Scope};
 use super::faults::Ledger;
 use super::run::{Change, ClientId, Run};
 use super::state::State;
+use crate::claim::{ConvergedMode, Scope};
 use crate::config::ServerId;
 
 /// How a scope converged up to some moment.

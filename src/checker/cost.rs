@@ -39,7 +39,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
 
     #[test]

@@ -18,9 +18,10 @@ use std::collections::BTreeMap;
 use super::FaultEntry;
 use super::run::Run;
 use super::state::{Life, State};
+use crate::claim::StepId;
 use crate::config::{ServerId, Way};
 use crate::driver::{Action, Event, Hit};
-use crate::history::{Fact, StepId};
+use crate::history::Fact;
 use crate::words::{count, list};
 
 /// One fault on one server or way. A fault of the script is one or more of them.
@@ -468,7 +469,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::checker::Verdict;
+    use crate::claim::Verdict;
     use crate::config::{Delay, Slowness};
     use crate::history::build::{Builder, herd, line};
 

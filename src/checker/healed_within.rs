@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::assertion::{ConvergedMode, Scope};
 use super::converged::{self, Wanted};
 use super::faults::Ledger;
 use super::run::Run;
 use super::{Outcome, Span};
+use crate::claim::{ConvergedMode, Scope};
 
 pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Duration) -> Outcome {
     if !ledger.mendings.iter().any(|&mending| mending < span.until) {
@@ -18,7 +18,7 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Dura
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
     use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! `knows`: each of these servers runs and holds a record of a client, of a version that will do.
 
-use super::assertion::VersionBound;
 use super::convergence::Lacking;
 use super::faults::Ledger;
 use super::run::{ClientId, Run};
 use super::state::State;
 use super::{Explanation, Outcome, Span, why};
+use crate::claim::VersionBound;
 use crate::config::ServerId;
 
 pub(super) fn judge(
@@ -69,8 +69,7 @@ pub(super) fn since(run: &Run<'_>, span: Span, server: ServerId, client: ClientI
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::VersionBound;
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict, VersionBound};
     use crate::history::build::{herd, line};
     use crate::wire::PosixTime;
 

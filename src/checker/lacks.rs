@@ -1,9 +1,9 @@
 //! `lacks`: each of these servers runs and holds no such record. What [`super::knows`] asks for.
 
-use super::assertion::VersionBound;
 use super::run::Run;
 use super::state::State;
 use super::{Explanation, Outcome, Span, knows};
+use crate::claim::VersionBound;
 use crate::config::ServerId;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, version: &VersionBound, on: &[ServerId]) -> Outcome {
@@ -23,8 +23,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, version: &VersionBo
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::VersionBound;
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict, VersionBound};
     use crate::history::build::herd;
 
     fn lacks(on: &[&str]) -> Assertion {

@@ -36,7 +36,7 @@ pub(super) fn lost<'r>(run: &'r Run<'_>, span: Span) -> Vec<&'r Write> {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::herd;
 
     #[test]

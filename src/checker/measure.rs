@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::assertion::{ConvergedMode, Scope};
 use super::convergence::Convergence;
 use super::faults::Ledger;
 use super::run::{ClientId, Run};
 use super::state::State;
 use super::{Numbers, Propagation, SetFull};
+use crate::claim::{ConvergedMode, Scope};
 use crate::config::ServerId;
 use crate::driver::Event;
 use crate::history::Fact;

@@ -54,7 +54,7 @@ fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: 
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::driver::Event;
     use crate::history::build::{herd, line};
 

@@ -39,7 +39,7 @@ fn who(run: &Run<'_>, index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
 
     #[test]

@@ -63,7 +63,7 @@ fn ended(run: &Run<'_>, entry: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
 
     #[test]

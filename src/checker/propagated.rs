@@ -37,7 +37,7 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Dura
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
     use std::time::Duration;
 

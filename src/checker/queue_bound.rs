@@ -48,7 +48,7 @@ fn violated(run: &Run<'_>, way: Way, waiting: u64, bound: u64, entry: usize) -> 
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
 
     fn sent(lines: u32) -> crate::history::build::Builder {

@@ -33,7 +33,7 @@ fn acted(run: &Run<'_>, since: usize, span: Span) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::Fact;
     use crate::history::build::herd;
 

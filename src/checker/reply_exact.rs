@@ -126,7 +126,7 @@ fn violated(run: &Run<'_>, entry: usize, expected: String, actual: String) -> Ou
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::Fact;
     use crate::history::build::{herd, line};
 

@@ -25,7 +25,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, on: &[ServerId]) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::Builder;
     use crate::history::build::{herd, line};
 

@@ -48,7 +48,7 @@ fn violated(run: &Run<'_>, read: &Asked, missed: &Write, age: Duration, within: 
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, Verdict};
+    use crate::claim::{Assertion, Verdict};
     use crate::history::build::{herd, line};
     use std::time::Duration;
 

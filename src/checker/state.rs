@@ -1,7 +1,7 @@
 //! The herd as it was at one moment of a run: who ran, which ways were whole, who held what.
 
-use super::assertion::Scope;
 use super::run::{ClientId, Run};
+use crate::claim::Scope;
 use crate::config::{ServerId, Way};
 use crate::driver::{Action, Event};
 use crate::history::Fact;

@@ -385,7 +385,7 @@ fn past(action: &Action) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Assertion, ConvergedMode, Scope};
+    use crate::claim::{Assertion, ConvergedMode, Scope};
     use crate::config::Strategy;
     use crate::driver::{Action, Event, Hit};
     use crate::history::build::{Builder, herd, line};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DriverKind, Fact, History, Origin, Step, StepId};
-use crate::checker::{Assertion, Check, Judgement, Verdict, When, judge};
+use super::{DriverKind, Fact, History, Origin, Step};
+use crate::checker::{Judgement, judge};
+use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
 use crate::driver::{Action, Event, Hit, SessionId};
 use crate::time::Timestamp;
@@ -212,7 +213,7 @@ impl Builder {
     }
 
     pub(crate) fn threshold(mut self, name: &str, bound: &str) -> Self {
-        self.origin.thresholds.push(crate::checker::metric::parse(name, bound).unwrap());
+        self.origin.thresholds.push(crate::claim::limit::parse(name, bound).unwrap());
         self
     }
 

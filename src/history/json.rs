@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step, StepId};
-use crate::checker::{Assertion, Check, When, metric};
+use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step};
+use crate::claim::{Assertion, Check, StepId, When, limit};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Slowness, Strategy, Way};
 use crate::driver::{Action, Event, Hit, SessionId};
 use crate::time::Timestamp;
@@ -310,7 +310,7 @@ impl Header {
         };
         origin.links = self.links.into_iter().map(|link| link.link(&origin)).collect::<Result<_, _>>()?;
         origin.checks = self.checks.into_iter().map(|check| check.check(&origin)).collect::<Result<_, _>>()?;
-        let limits = self.thresholds.iter().map(|(name, bound)| metric::parse(name, bound));
+        let limits = self.thresholds.iter().map(|(name, bound)| limit::parse(name, bound));
         origin.thresholds = limits.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         Ok(History::new(Arc::new(origin), self.seed, Timestamp::from_nanoseconds(self.started)))
     }
@@ -613,7 +613,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::{ConvergedMode, Scope, Verdict, VersionBound};
+    use crate::claim::{ConvergedMode, Scope, Verdict, VersionBound};
     use crate::config::{Bandwidth, Distribution};
     use crate::history::build::{Builder, herd, line};
     use crate::wire::PosixTime;

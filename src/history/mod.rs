@@ -9,7 +9,7 @@ pub mod json;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::checker::{Check, Threshold, Verdict};
+use crate::claim::{Check, StepId, Threshold, Verdict};
 use crate::config::{Link, Redial, ServerId, Strategy, Topology};
 use crate::driver::{Action, Event, Hit, Observation, SessionId};
 use crate::time::Timestamp;
@@ -64,21 +64,6 @@ pub enum DriverKind {
     Loopback,
     /// Virtual time.
     Simulated,
-}
-
-/// A step of a script, by its place in [`Origin::steps`]. A step that is repeated is listed as often as it is done, because
-/// each time it may be a fault of its own.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(transparent)]
-pub struct StepId(pub u32);
-
-impl StepId {
-    /// The place in [`Origin::steps`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
 /// One step, as people see it.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::{CaseResult, Counts, Status, sweeps};
-use crate::checker::Metric;
+use crate::claim::Metric;
 
 /// A step shows ten annotations of a kind: nine, and how many more there are.
 const SHOWN: usize = 9;

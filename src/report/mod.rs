@@ -14,7 +14,8 @@ use std::time::Duration;
 
 pub use sweep::{Replay, Spread, Sweep, sweeps};
 
-use crate::checker::{FaultEntry, Finding, Judgement, Verdict, seconds};
+use crate::checker::{FaultEntry, Finding, Judgement, seconds};
+use crate::claim::Verdict;
 use crate::history::DriverKind;
 
 /// What became of one case: a scenario with one choice of its variables, matrix and seed.
@@ -223,7 +224,7 @@ mod examples {
     //! Cases for the tests of all formats: judged histories, not made-up judgements.
 
     use super::*;
-    use crate::checker::{Assertion, ConvergedMode, Scope};
+    use crate::claim::{Assertion, ConvergedMode, Scope};
     use crate::history::build::{Builder, herd, line};
 
     fn case(name: &str, seed: u64, herd: Builder) -> CaseResult {

@@ -1,7 +1,7 @@
 //! Many seeds of one case: how often each verdict, how the numbers spread, and which seeds to look at.
 
 use super::{CaseResult, Counts, Status, grouped};
-use crate::checker::Metric;
+use crate::claim::Metric;
 
 /// The runs of one case under several seeds.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -72,7 +72,7 @@ fn replay(case: &CaseResult) -> Replay {
 
 fn spread(metric: Metric, cases: &[&CaseResult]) -> Option<Spread> {
     let judged = cases.iter().filter_map(|case| case.judgement.as_ref());
-    let mut values: Vec<f64> = judged.filter_map(|judgement| metric.of(&judgement.numbers)).collect();
+    let mut values: Vec<f64> = judged.filter_map(|judgement| judgement.numbers.value(metric)).collect();
     values.sort_unstable_by(f64::total_cmp);
     let quantile = |part: f64| {
         let place = ((part * values.len() as f64).ceil() as usize).max(1) - 1;

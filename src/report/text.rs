@@ -8,7 +8,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::{CaseResult, Counts, Status, Sweep, sweeps};
-use crate::checker::{Explanation, Finding, Judgement, Metric, Numbers, Verdict};
+use crate::checker::{Explanation, Finding, Judgement, Numbers};
+use crate::claim::{Metric, Verdict};
 use crate::words::{digits, short};
 
 /// Seeds of one sweep whose commands are listed; of more the number is told.
@@ -160,7 +161,7 @@ impl Block {
 
     fn limit(&mut self, limit: &Finding, numbers: &Numbers) {
         let metric = limit.name.parse::<Metric>().ok();
-        let value = metric.and_then(|metric| Some(metric.show(metric.of(numbers)?)));
+        let value = metric.and_then(|metric| Some(metric.show(numbers.value(metric)?)));
         let mark = match limit.verdict {
             Verdict::Passed => "ok",
             Verdict::Unproven => "??",
@@ -181,12 +182,12 @@ impl Block {
             let [p50, p95, max, floor] = [p.p50, p.p95, p.max, p.floor].map(short);
             row(self, "propagation", format!("p50 {p50}, p95 {p95}, max {max}{never} (links alone: {floor})"));
         }
-        if let Some(cost) = Metric::LinesPerUpdate.of(numbers) {
+        if let Some(cost) = numbers.value(Metric::LinesPerUpdate) {
             let (flood, tree) = (numbers.lines_of_flood, numbers.lines_of_tree);
             row(self, "lines per update", format!("{} (flooding {flood}, the least {tree})", digits(cost)));
         }
-        let redundant = Metric::Redundant
-            .of(numbers)
+        let redundant = numbers
+            .value(Metric::Redundant)
             .map_or(String::new(), |part| format!(", {} of them redundant", Metric::Redundant.show(part)));
         row(self, "lines", format!("{} in {}{redundant}", numbers.lines, bytes(numbers.bytes)));
         if numbers.writes > 0 {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::claim::StepId;
 use crate::config::Way;
 use crate::driver::Action;
-use crate::history::StepId;
 use crate::time::Timestamp;
 
 /// One thing to do.

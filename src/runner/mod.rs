@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::checker::Verdict;
+use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
 use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait};
 use crate::herd::Verb;
-use crate::history::{Comparison, Fact, History, StepId};
+use crate::history::{Comparison, Fact, History};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use crate::words::short;

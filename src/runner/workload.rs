@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::Runner;
 use super::agenda::Planned;
+use crate::claim::StepId;
 use crate::config::ServerId;
 use crate::draws::Draws;
 use crate::driver::{Driver, DriverError};
-use crate::history::StepId;
 use crate::scenario::{Keys, SessionKey, Workload};
 use crate::time::Timestamp;
 

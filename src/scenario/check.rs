@@ -2,9 +2,8 @@
 
 use super::names::Names;
 use super::{Said, Step, Task};
-use crate::checker::{Assertion, Check, ConvergedMode, Scope, Threshold, VersionBound, When, metric};
+use crate::claim::{Assertion, Check, ConvergedMode, Metric, Scope, StepId, Threshold, VersionBound, When, limit};
 use crate::diagnostic::{Choice, Problem, Table, Value, quoted};
-use crate::history::StepId;
 use crate::wire::{Command, PosixTime, parse};
 
 impl Choice for ConvergedMode {
@@ -260,10 +259,10 @@ fn is_violated(table: &mut Table<'_>) -> bool {
 
 fn threshold(name: &str, key: std::ops::Range<usize>, value: Value<'_>) -> Option<Threshold> {
     // An unknown name is the mistake to report, whatever its value is.
-    match metric::parse(name, value.peek_text().unwrap_or_default()) {
+    match limit::parse(name, value.peek_text().unwrap_or_default()) {
         Ok(threshold) => Some(threshold),
-        Err(error @ metric::MetricError::Unknown { .. }) => {
-            let both = Assertion::NAMES.iter().copied().chain(metric::Metric::ALL.iter().map(|metric| metric.name()));
+        Err(error @ limit::MetricError::Unknown { .. }) => {
+            let both = Assertion::NAMES.iter().copied().chain(Metric::ALL.iter().map(|metric| metric.name()));
             let problem = Problem::error(key, format!("{} is neither an assertion nor a number", quoted(name)));
             value.reject(problem.suggest(name, both, error.to_string()))
         }

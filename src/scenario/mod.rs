@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::checker::{Check, Threshold};
+use crate::claim::{Check, Threshold};
 use crate::config::{ServerId, Topology, Way};
 use crate::herd::Verb;
 use crate::history::{self, DriverKind};

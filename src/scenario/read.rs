@@ -10,7 +10,7 @@ use super::expand::{Settings, Variables, Variant};
 use super::names::Names;
 use super::step::{Reading, Steps};
 use super::{Said, Script, Step, Task, check, order};
-use crate::checker::{Assertion, Check};
+use crate::claim::{Assertion, Check};
 use crate::config::{self, LoadError, Strategy, Topology, Wiring};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
 use crate::history::DriverKind;

@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 
 use super::fault::Mode;
 use super::{Keys, LineKind};
-use crate::checker::ConvergedMode;
+use crate::claim::ConvergedMode;
 use crate::config::{self, DelayKeys, Strategy};
 use crate::diagnostic::{DurationText, OneOf};
 use crate::history::DriverKind;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::names::Names;
 use super::{LineKind, Milestone, STEP_DEADLINE, Said, Step, Task, Until, When, check, fault, talk};
-use crate::checker::{self, Check};
+use crate::claim::{self, Check, StepId};
 use crate::config::Way;
 use crate::diagnostic::{Choice, Table, Value};
 use crate::herd::Ways;
-use crate::history::{self, StepId};
+use crate::history::{self};
 
 /// What a step can do, as it is spelt.
 pub(super) const TASKS: [&str; 26] = [
@@ -104,9 +104,9 @@ impl Reading<'_> {
             "partition" => Task::Herd(fault::partition(value, self.names)?),
             "until" => Task::Until(self.until(value)?),
             "wait" => Task::Wait(value.duration()?),
-            "check" => return Some((Task::Check, Some(check::at_step(value, checker::When::Here, id, self.names)?))),
+            "check" => return Some((Task::Check, Some(check::at_step(value, claim::When::Here, id, self.names)?))),
             "assert" => {
-                return Some((Task::Check, Some(check::at_step(value, checker::When::FromHere, id, self.names)?)));
+                return Some((Task::Check, Some(check::at_step(value, claim::When::FromHere, id, self.names)?)));
             }
             "drop" | "duplicate" if !self.unrealistic => {
                 let problem = value.error(format!("TCP does not {key} single lines"));

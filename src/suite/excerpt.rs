@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::checker::{Finding, Judgement, Verdict};
+use crate::checker::{Finding, Judgement};
+use crate::claim::Verdict;
 use crate::diagnostic::{Diagnostics, ErrorFormat, Problem};
 use crate::scenario::Script;
 

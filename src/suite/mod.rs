@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use files::{NoFiles, scenario_files};
 
-use crate::history::{DriverKind, StepId};
+use crate::claim::StepId;
+use crate::history::DriverKind;
 use crate::report::{CaseResult, Status};
 use crate::scenario::Script;
 use work::Worker;

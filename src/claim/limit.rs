@@ -1,11 +1,10 @@
 //! The numbers a scenario may set limits to: their names, their units, and the limits themselves.
 //!
-//! Not here: how they are measured ([`super::Numbers`]).
+//! [`crate::checker::Numbers`] holds their values in a run.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::Numbers;
 use crate::words::{digits, short};
 use std::time::Duration;
 
@@ -199,33 +198,6 @@ impl Metric {
             | Self::Lost
             | Self::NeverRead => Unit::Count,
         }
-    }
-
-    /// Its value in a run, in its unit; `None` when the run had nothing to measure.
-    ///
-    /// A write that some server never got to know makes `propagation max` infinite, and a quantile when it falls there.
-    pub fn of(self, numbers: &Numbers) -> Option<f64> {
-        let part = |of: u64, whole: u64| (whole > 0).then(|| of as f64 / whole as f64);
-        let propagation = numbers.propagation.as_ref();
-        Some(match self {
-            Self::Convergence => numbers.convergence?.as_secs_f64(),
-            Self::PropagationP50 => propagation?.seconds(0.5),
-            Self::PropagationP95 => propagation?.seconds(0.95),
-            Self::PropagationP99 => propagation?.seconds(0.99),
-            Self::PropagationMax => propagation?.seconds(1.0),
-            Self::LinesPerUpdate => part(numbers.lines, numbers.updates)?,
-            Self::Lines => numbers.lines as f64,
-            Self::Bytes => numbers.bytes as f64,
-            Self::Redundant => part(numbers.redundant, numbers.lines)?,
-            Self::StaleArea => (numbers.writes > 0).then_some(numbers.stale_area)?,
-            Self::Writes => numbers.writes as f64,
-            Self::Reads => numbers.reads as f64,
-            Self::Stable => numbers.set.stable as f64,
-            Self::Stale => numbers.set.stale as f64,
-            Self::Lost => numbers.set.lost as f64,
-            Self::NeverRead => numbers.set.never_read as f64,
-            Self::Duration => numbers.duration.as_secs_f64(),
-        })
     }
 
     /// A value of it, with its unit.
