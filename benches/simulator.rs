@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use herdsim::act::{Action, PartitionMode, SessionId, Verb, WayVerb, Ways};
 use herdsim::claim::{Assertion, Check, ConvergedMode, Scope, When};
 use herdsim::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
 };
 use herdsim::draws::Draws;
 use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
-use herdsim::driver::{Action, Driver as _, SessionId, Wait};
-use herdsim::herd::{Partition, PartitionMode, Verb, Ways};
+use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::{self, DriverKind};
 use herdsim::report::Status;
 use herdsim::scenario::{self, ClientTime, STEP_DEADLINE, Said, Script, SessionKey, Step, Talk, Task, Until};
@@ -196,10 +196,10 @@ fn scenarios() -> Vec<f64> {
         settle(&mut driver);
         (0..10).for_each(|client| iamat(&mut driver, client as u32 % 5, client, 1_700_000_000));
         settle(&mut driver);
-        ways.iter().for_each(|&way| black_box(driver.act(Action::Cut(way)).map(drop)).expect("linked"));
+        ways.iter().for_each(|&way| black_box(driver.act(WayVerb::Cut.on(way)).map(drop)).expect("linked"));
         (0..10).for_each(|client| iamat(&mut driver, client as u32 % 5, client, 1_700_000_001));
         settle(&mut driver);
-        ways.iter().for_each(|&way| black_box(driver.act(Action::Heal(way)).map(drop)).expect("linked"));
+        ways.iter().for_each(|&way| black_box(driver.act(WayVerb::Heal.on(way)).map(drop)).expect("linked"));
         settle(&mut driver);
     };
     let mut repeat = || {
@@ -258,11 +258,12 @@ fn cpu_seconds_of_all_threads() -> f64 {
 fn partition() -> Script {
     let topology = Arc::new(herd(5));
     let talks = || (0..10_u32).map(talk);
-    let partition = Partition { groups: vec![vec![ServerId(3), ServerId(4)]], mode: PartitionMode::Cut };
+    let partition = Verb::Partition { groups: vec![vec![ServerId(3), ServerId(4)]], mode: PartitionMode::Cut };
+    let heal = Verb::Ways { verb: WayVerb::Heal, on: Ways::All };
     let settle = || std::iter::once(Task::Until(Until::Quiescent));
     let tasks = talks().chain(settle());
-    let tasks = tasks.chain([Task::Herd(vec![Verb::Partition(partition)])]).chain(talks()).chain(settle());
-    let tasks = tasks.chain([Task::Herd(vec![Verb::Heal(Ways::All)])]).chain(settle());
+    let tasks = tasks.chain([Task::Herd(partition)]).chain(talks()).chain(settle());
+    let tasks = tasks.chain([Task::Herd(heal)]).chain(settle());
     let servers: Vec<_> = topology.servers.iter().map(|server| server.name.clone()).collect();
     let converged =
         Assertion::Converged { mode: ConvergedMode::Acknowledged, scope: Scope::Core, within: None, by: None };

@@ -1,5 +1,6 @@
 //! Runs, breaks and judges application server herds.
 
+pub mod act;
 pub mod audit;
 pub mod calibrate;
 pub mod checker;
@@ -11,8 +12,6 @@ pub mod diagnostic;
 pub mod draws;
 pub mod driver;
 pub mod exit;
-pub mod explore;
-pub mod herd;
 pub mod history;
 pub mod node;
 pub mod places;

@@ -56,6 +56,76 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
+/// Tells nanoseconds as seconds with a sign: `+2s`, `-0.5s`, `0`.
+pub fn signed_seconds(nanoseconds: i64) -> String {
+    if nanoseconds == 0 {
+        return "0".into();
+    }
+    let magnitude = nanoseconds.unsigned_abs();
+    let fraction = format!("{:09}", magnitude % 1_000_000_000);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let sign = if nanoseconds < 0 { '-' } else { '+' };
+    format!("{sign}{}{point}{fraction}s", magnitude / 1_000_000_000)
+}
+
+/// A duration in JSON: whole nanoseconds, of which over five centuries saturate.
+pub(crate) mod nanoseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
+}
+
+/// Bytes in JSON: a text where they are one, otherwise a list of numbers.
+pub(crate) mod bytes {
+    use std::fmt;
+
+    use bytes::Bytes;
+    use serde::de::{SeqAccess, Visitor};
+    use serde::{Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => bytes[..].serialize(serializer),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        deserializer.deserialize_any(Read)
+    }
+
+    struct Read;
+
+    impl<'de> Visitor<'de> for Read {
+        type Value = Bytes;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of bytes")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
+            Ok(Bytes::copy_from_slice(text.as_bytes()))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Bytes, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = list.next_element::<u8>()? {
+                bytes.push(byte);
+            }
+            Ok(bytes.into())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +135,12 @@ mod tests {
         let told = [0, 160, 12_000, 160_000, 1_500_000, 500_000_000, 1_234_000_000, 180_000_000_000];
         let told = told.map(|nanoseconds| short(Duration::from_nanos(nanoseconds)));
         assert_eq!(told, ["0 ms", "160 ns", "12 us", "0.16 ms", "1.5 ms", "500 ms", "1.23 s", "3 min 0 s"]);
+    }
+
+    #[test]
+    fn offsets_are_seconds_with_a_sign() {
+        let shown = [2_000_000_000, -500_000_000, 0].map(signed_seconds);
+        assert_eq!(shown, ["+2s", "-0.5s", "0"]);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use herdsim::act::ServerVerb;
 use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
-use herdsim::driver::{Action, Driver as _, Event, Wait};
+use herdsim::driver::{Driver as _, Event, Wait};
 use herdsim::places::Service;
 use herdsim::wire::Search;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -146,7 +147,7 @@ async fn starts(servers: usize, repeats: usize) {
         settle(&mut driver).await;
         // Connections that are reset keep no port; closed ones would for a minute, and a big herd needs many.
         for server in driver.topology().clone().ids() {
-            driver.apply(Action::Kill(server)).await.expect("it runs");
+            driver.apply(ServerVerb::Kill.on(server)).await.expect("it runs");
         }
     }
 }
@@ -157,11 +158,11 @@ async fn relinks(repeats: usize) {
     let mut driver = start(5).await;
     for server in (0..repeats).map(|repeat| ServerId(repeat as u32 % 5)) {
         settle(&mut driver).await;
-        driver.apply(Action::Kill(server)).await.expect("it runs");
+        driver.apply(ServerVerb::Kill.on(server)).await.expect("it runs");
         settle(&mut driver).await;
         let ways = 2 * driver.wiring().neighbours(server).len();
         let start = driver.now();
-        driver.apply(Action::Start(server)).await.expect("its port is free");
+        driver.apply(ServerVerb::Start.on(server)).await.expect("its port is free");
         until_linked(&mut driver, ways).await;
         say(&(driver.now() - start).as_nanos().to_string());
     }

@@ -21,10 +21,11 @@ use serde::Serialize;
 
 pub use fit::{Fit, best, candidates};
 
+use crate::act::{Action, ServerVerb, SessionId};
 use crate::config::{Delay, LinkMode, ServerId, Topology};
 use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use crate::driver::{Action, Driver, DriverError, Event, Observation, SessionId, Wait};
+use crate::driver::{Driver, DriverError, Event, Observation, Wait};
 use crate::places::Service;
 use crate::time::Timestamp;
 
@@ -214,7 +215,7 @@ async fn times<D: Driver>(driver: &mut D, topology: &Topology, options: Options)
     }
     for number in 0..options.restarts {
         let server = ServerId(number % topology.servers.len() as u32);
-        driver.apply(Action::Restart(server)).await?;
+        driver.apply(ServerVerb::Restart.on(server)).await?;
         dial.extend(dials(&settle(driver).await, server));
     }
     Ok(Times { hop: Lags::new(hop), farthest: Lags::new(farthest), dial: Lags::new(dial) })

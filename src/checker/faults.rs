@@ -18,9 +18,10 @@ use std::collections::BTreeMap;
 use super::FaultEntry;
 use super::run::Run;
 use super::state::{Life, State};
+use crate::act::{Action, Counter, Hit, ServerVerb, WayFaults, WayVerb};
 use crate::claim::StepId;
 use crate::config::{ServerId, Way};
-use crate::driver::{Action, Event, Hit};
+use crate::driver::Event;
 use crate::history::Fact;
 use crate::words::{count, list};
 
@@ -68,7 +69,7 @@ impl<'h> Ledger<'h> {
                 Fact::Saw(event) => walk.saw(index, event),
                 _ => {}
             }
-            walk.state.follow(run, &entry.fact);
+            walk.state.follow(&entry.fact);
         }
         walk.ledger
     }
@@ -128,7 +129,7 @@ fn entry(run: &Run<'_>, faults: &[&Fault<'_>]) -> FaultEntry {
 fn words(run: &Run<'_>, faults: &[&Fault<'_>]) -> String {
     let targets: Vec<String> = faults.iter().filter_map(|fault| target(fault.action)).map(|t| t.name(run)).collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    format!("{} {}", name(faults[0].action), list(&targets))
+    format!("{} {}", faults[0].action.spec().map_or("", |spec| spec.word), list(&targets))
 }
 
 fn tell_hits(faults: &[&Fault<'_>]) -> Vec<String> {
@@ -147,24 +148,20 @@ fn tell_hits(faults: &[&Fault<'_>]) -> Vec<String> {
 
 impl Hits {
     /// What counts for a fault of this kind: things, what was done to them, and how many.
-    fn told(&self, action: &Action) -> Vec<(&'static str, &'static str, u64)> {
-        match action {
-            Action::Cut(_) => vec![("line", "lost", self.lines_lost), ("update", "missed", self.missed)],
-            Action::Hold(_) => vec![("line", "held", self.lines)],
-            Action::Slow(..) => vec![("line", "slowed", self.lines)],
-            Action::HalfOpen(_) => vec![("line", "swallowed", self.lines)],
-            Action::Reset(..) => vec![("connection", "reset", self.connections), ("line", "lost", self.lines_lost)],
-            Action::Kill(_) | Action::Stop(_) | Action::Restart(_) => vec![
-                ("record", "lost", self.records_lost),
-                ("line", "lost", self.lines_lost.max(self.lines_lost_on_ways)),
-                ("update", "missed", self.missed),
-                ("command", "not taken", self.commands),
-            ],
-            Action::Pause(_) => vec![("line", "kept waiting", self.lines), ("command", "kept waiting", self.commands)],
-            Action::SetClock(..) => vec![("IAMAT", "taken under it", self.writes)],
-            Action::Drop(..) => vec![("line", "dropped", self.lines)],
-            Action::Duplicate(..) => vec![("line", "doubled", self.lines)],
-            _ => Vec::new(),
+    fn told(&self, action: &Action) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let hits = action.spec().map_or(&[][..], |spec| spec.hits);
+        hits.iter().map(|&(counter, what, done)| (what, done, self.count(counter)))
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        match counter {
+            Counter::RecordsLost => self.records_lost,
+            Counter::LinesLost => self.lines_lost.max(self.lines_lost_on_ways),
+            Counter::UpdatesMissed => self.missed,
+            Counter::Lines => self.lines,
+            Counter::Connections => self.connections,
+            Counter::Commands => self.commands,
+            Counter::Writes => self.writes,
         }
     }
 }
@@ -185,39 +182,23 @@ impl Target {
     }
 }
 
-/// What an action that can be a fault is about; `None` for talk and for what mends.
+/// Returns what a fault is done to, or `None` for an action that is none, such as talk and what heals.
 pub(crate) fn target(action: &Action) -> Option<Target> {
+    action.spec().filter(|spec| spec.is_fault())?;
     match *action {
-        Action::Kill(server) | Action::Stop(server) | Action::Restart(server) | Action::Pause(server) => {
-            Some(Target::Server(server))
-        }
-        Action::SetClock(server, _) => Some(Target::Server(server)),
-        Action::Cut(way) | Action::Hold(way) | Action::HalfOpen(way) => Some(Target::Way(way)),
-        Action::Slow(way, _) | Action::Reset(way, _) | Action::Drop(way, _) | Action::Duplicate(way, _) => {
-            Some(Target::Way(way))
-        }
-        Action::Start(_) | Action::Resume(_) | Action::Heal(_) | Action::Release(_) => None,
+        Action::Server(server, _) => Some(Target::Server(server)),
+        Action::Way(way, _) => Some(Target::Way(way)),
         Action::Send { .. } | Action::Close(_) => None,
     }
 }
 
-pub(crate) fn name(action: &Action) -> &'static str {
-    match action {
-        Action::Kill(_) => "kill",
-        Action::Stop(_) => "stop",
-        Action::Restart(_) => "restart",
-        Action::Pause(_) => "pause",
-        Action::SetClock(..) => "clock",
-        Action::Cut(_) => "cut",
-        Action::Hold(_) => "hold",
-        Action::Slow(..) => "slow",
-        Action::Reset(..) => "reset",
-        Action::HalfOpen(_) => "half-open",
-        Action::Drop(..) => "drop",
-        Action::Duplicate(..) => "duplicate",
-        Action::Start(_) | Action::Resume(_) | Action::Heal(_) | Action::Release(_) => "mend",
-        Action::Send { .. } | Action::Close(_) => "talk",
-    }
+/// Returns `true` if the action ends its server.
+pub(crate) fn is_death(action: &Action) -> bool {
+    matches!(action, Action::Server(_, ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart))
+}
+
+fn is_pause(action: &Action) -> bool {
+    matches!(action, Action::Server(_, ServerVerb::Pause))
 }
 
 /// The walk over a history that fills a ledger.
@@ -260,46 +241,44 @@ impl<'r, 'h> Walk<'r, 'h> {
         }
     }
 
-    /// Ends the faults that an action takes back; whether it is one that does.
+    /// Ends the faults that an action takes back. Returns `true` if the action heals.
     fn mend(&mut self, index: usize, action: &Action, hit: Hit) -> bool {
         match *action {
-            Action::Heal(way) => {
-                self.end_on_way(index, way, |a| matches!(a, Action::Cut(_) | Action::Slow(..) | Action::HalfOpen(_)));
-            }
-            Action::Release(way) => {
+            Action::Way(way, verb) => {
                 self.on_way(way, |fault| {
-                    if matches!(fault.action, Action::Hold(_)) && fault.until.is_none() {
+                    let Action::Way(_, begun) = *fault.action else { return };
+                    if fault.until.is_none() && WayFaults::ends(verb, begun) {
                         fault.hits.lines = fault.hits.lines.max(hit.lines_released);
+                        fault.until = Some(index);
                     }
                 });
-                self.end_on_way(index, way, |action| matches!(action, Action::Hold(_)));
+                matches!(verb, WayVerb::Heal | WayVerb::Release)
             }
-            Action::Slow(way, _) => {
-                self.end_on_way(index, way, |action| matches!(action, Action::Slow(..)));
-                return false;
+            Action::Server(_, ServerVerb::Start | ServerVerb::Restart) => true,
+            Action::Server(server, ServerVerb::Resume) => {
+                self.end_on_server(index, server, is_pause);
+                true
             }
-            Action::Start(_) | Action::Restart(_) => {}
-            Action::Resume(server) => self.end_on_server(index, server, |a| matches!(a, Action::Pause(_))),
-            Action::SetClock(server, _) => {
-                self.end_on_server(index, server, |action| matches!(action, Action::SetClock(..)));
-                return self.is_clock_set_right(action);
+            Action::Server(server, ServerVerb::Clock(_)) => {
+                self.end_on_server(index, server, |begun| matches!(begun, Action::Server(_, ServerVerb::Clock(_))));
+                self.is_clock_set_right(action)
             }
-            _ => return false,
+            _ => false,
         }
-        true
     }
 
     fn is_clock_set_right(&self, action: &Action) -> bool {
-        matches!(*action, Action::SetClock(server, offset) if self.run.history.origin.clocks[server.index()] == offset)
+        let Action::Server(server, ServerVerb::Clock(offset)) = *action else { return false };
+        self.run.history.origin.clocks[server.index()] == offset
     }
 
     fn begin(&mut self, index: usize, step: Option<StepId>, action: &'h Action, target: Target, hit: Hit) {
         let mut hits = Hits { records_lost: hit.records_lost, lines_lost: hit.lines_lost, ..Hits::default() };
-        if let Action::Reset(..) = action {
+        if let Action::Way(_, WayVerb::Reset { .. }) = action {
             hits.connections = hit.connections;
         }
         let place = self.ledger.faults.len();
-        let at_once = matches!(action, Action::Reset(_, 0));
+        let at_once = matches!(action, Action::Way(_, WayVerb::Reset { after: 0 }));
         self.ledger.faults.push(Fault { step, action, from: index, until: at_once.then_some(index), hits });
         if self.changes_nothing(action) {
             return;
@@ -318,15 +297,14 @@ impl<'r, 'h> Walk<'r, 'h> {
         }
     }
 
-    /// Whether the herd is already as the action would make it: what happens then is another fault's doing.
+    /// Returns `true` if the action would change nothing: what happens then is another fault's doing.
     fn changes_nothing(&self, action: &Action) -> bool {
-        let broken = |way: Way| self.run.way(way).map(|place| self.state.broken[place]).unwrap_or_default();
         match *action {
-            Action::Cut(way) => broken(way).cut,
-            Action::Hold(way) => broken(way).held,
-            Action::HalfOpen(way) => broken(way).half_open,
-            Action::Kill(server) | Action::Stop(server) => self.state.is_down(server),
-            Action::Pause(server) => self.state.life[server.index()] != Life::Running,
+            // Another amount in the place of an equal one begins anew, and what happens once always does.
+            Action::Way(_, WayVerb::Slow(_)) => false,
+            Action::Way(way, verb) => verb.mended_by().is_some() && !self.state.faults(way).apply(verb),
+            Action::Server(server, ServerVerb::Kill | ServerVerb::Stop) => self.state.is_down(server),
+            Action::Server(server, ServerVerb::Pause) => self.state.life[server.index()] != Life::Running,
             _ => false,
         }
     }
@@ -334,10 +312,9 @@ impl<'r, 'h> Walk<'r, 'h> {
     fn saw(&mut self, index: usize, event: &Event) {
         match *event {
             Event::Started { server, .. } => {
-                let dead = |action: &Action| matches!(action, Action::Kill(_) | Action::Stop(_) | Action::Restart(_));
-                self.end_on_server(index, server, dead);
+                self.end_on_server(index, server, is_death);
             }
-            Event::Resumed(server) => self.end_on_server(index, server, |action| matches!(action, Action::Pause(_))),
+            Event::Resumed(server) => self.end_on_server(index, server, is_pause),
             Event::Killed { server, records } | Event::Stopped { server, records } => {
                 self.on_death(index, server, records)
             }
@@ -356,11 +333,11 @@ impl<'r, 'h> Walk<'r, 'h> {
     /// A server that dies is not paused any more.
     fn on_death(&mut self, index: usize, server: ServerId, records: u64) {
         self.on_server(server, |fault| {
-            if matches!(fault.action, Action::Kill(_) | Action::Stop(_) | Action::Restart(_)) && fault.until.is_none() {
+            if is_death(fault.action) && fault.until.is_none() {
                 fault.hits.records_lost = fault.hits.records_lost.max(records);
             }
         });
-        self.end_on_server(index, server, |action| matches!(action, Action::Pause(_)));
+        self.end_on_server(index, server, is_pause);
     }
 
     /// Updates written from now on are no longer missed because of faults that have ended.
@@ -376,12 +353,12 @@ impl<'r, 'h> Walk<'r, 'h> {
             fault.hits.lines_lost = fault.hits.lines_lost.max(lines_lost);
         };
         self.on_way(way, |fault| match fault.action {
-            Action::Reset(..) if fault.until.is_none() => {
+            Action::Way(_, WayVerb::Reset { .. }) if fault.until.is_none() => {
                 fault.hits.connections += 1;
                 fault.until = Some(index);
                 lost(fault);
             }
-            Action::Cut(_) if fault.until.is_none() => lost(fault),
+            Action::Way(_, WayVerb::Cut) if fault.until.is_none() => lost(fault),
             _ => {}
         });
         let up_since = self.up_since(way);
@@ -408,7 +385,7 @@ impl<'r, 'h> Walk<'r, 'h> {
 
     fn on_sent(&mut self, index: usize, way: Way) {
         self.on_way(way, |fault| match *fault.action {
-            Action::Drop(_, nth) | Action::Duplicate(_, nth) if fault.until.is_none() => {
+            Action::Way(_, WayVerb::Drop { nth } | WayVerb::Duplicate { nth }) if fault.until.is_none() => {
                 fault.hits.connections += 1;
                 if fault.hits.connections == nth {
                     fault.hits.lines = 1;
@@ -441,10 +418,6 @@ impl<'r, 'h> Walk<'r, 'h> {
 
     fn on_server(&mut self, server: ServerId, what: impl FnMut(&mut Fault<'h>)) {
         each(&mut self.ledger.faults, &self.on_server[server.index()], what);
-    }
-
-    fn end_on_way(&mut self, index: usize, way: Way, which: impl Fn(&Action) -> bool) {
-        self.on_way(way, |fault| end(fault, index, &which));
     }
 
     fn end_on_server(&mut self, index: usize, server: ServerId, which: impl Fn(&Action) -> bool) {
@@ -510,7 +483,7 @@ mod tests {
         let healed = cut().step("heal").heal("Bona", "Clark");
         assert_eq!(hit(write(healed, false)), nothing());
         let way = cut().way("Bona", "Clark");
-        let not_up = cut().step("heal").did(Action::Heal(way), Hit::default());
+        let not_up = cut().step("heal").did(WayVerb::Heal.on(way), Hit::default());
         assert_eq!(hit(write(not_up, false)), ["1 update missed"]);
     }
 
@@ -518,7 +491,7 @@ mod tests {
     fn a_cut_hits_the_lines_it_loses() {
         let way = herd().way("Bona", "Clark");
         let lost = Hit { connections: 1, lines_lost: 2, ..Hit::default() };
-        let herd = herd().step("cut").did(Action::Cut(way), lost).saw(Event::LinkLost { way, lines_lost: 2 });
+        let herd = herd().step("cut").did(WayVerb::Cut.on(way), lost).saw(Event::LinkLost { way, lines_lost: 2 });
         assert_eq!(hit(herd), ["2 lines lost"]);
     }
 
@@ -535,15 +508,15 @@ mod tests {
     fn holding_slowing_and_half_opening_hit_the_lines_of_their_time() {
         let slow = Slowness { delay: Delay { latency: Duration::from_millis(1), ..Delay::default() }, rate: None };
         let faults: [(&dyn Fn(Way) -> Action, &str); 3] = [
-            (&Action::Hold, "1 line held"),
-            (&Action::HalfOpen, "1 line swallowed"),
-            (&|way| Action::Slow(way, slow), "1 line slowed"),
+            (&|way| WayVerb::Hold.on(way), "1 line held"),
+            (&|way| WayVerb::HalfOpen.on(way), "1 line swallowed"),
+            (&|way| WayVerb::Slow(slow).on(way), "1 line slowed"),
         ];
         for (action, told) in faults {
             assert_eq!(hit(write(on_way(action), true)), [told]);
             let way = herd().way("Bona", "Clark");
             let mended =
-                on_way(action).did(Action::Heal(way), Hit::default()).did(Action::Release(way), Hit::default());
+                on_way(action).did(WayVerb::Heal.on(way), Hit::default()).did(WayVerb::Release.on(way), Hit::default());
             assert_eq!(hit(write(mended, true)), nothing());
         }
     }
@@ -551,17 +524,19 @@ mod tests {
     #[test]
     fn a_release_tells_what_was_held() {
         let way = herd().way("Bona", "Clark");
-        let herd = on_way(Action::Hold).did(Action::Release(way), Hit { lines_released: 3, ..Hit::default() });
+        let herd = on_way(|way| WayVerb::Hold.on(way))
+            .did(WayVerb::Release.on(way), Hit { lines_released: 3, ..Hit::default() });
         assert_eq!(hit(herd), ["3 lines held"]);
     }
 
     #[test]
     fn a_reset_hits_its_connection_now_or_later() {
         let way = herd().way("Bona", "Clark");
-        let now = herd().step("reset").did(Action::Reset(way, 0), Hit { connections: 1, ..Hit::default() });
+        let now =
+            herd().step("reset").did(WayVerb::Reset { after: 0 }.on(way), Hit { connections: 1, ..Hit::default() });
         assert_eq!(hit(now), ["1 connection reset"]);
-        assert_eq!(hit(on_way(|way| Action::Reset(way, 2))), nothing());
-        let later = on_way(|way| Action::Reset(way, 1)).saw(Event::LinkLost { way, lines_lost: 1 });
+        assert_eq!(hit(on_way(|way| WayVerb::Reset { after: 2 }.on(way))), nothing());
+        let later = on_way(|way| WayVerb::Reset { after: 1 }.on(way)).saw(Event::LinkLost { way, lines_lost: 1 });
         assert_eq!(hit(later), ["1 connection reset", "1 line lost"]);
     }
 
@@ -577,7 +552,8 @@ mod tests {
     fn a_pause_hits_what_waits_for_it() {
         let herd = herd();
         let clark = herd.server("Clark");
-        let paused = herd.step("pause Clark").did(Action::Pause(clark), Hit::default()).saw(Event::Paused(clark));
+        let paused =
+            herd.step("pause Clark").did(ServerVerb::Pause.on(clark), Hit::default()).saw(Event::Paused(clark));
         assert_eq!(
             hit(write(paused, true).asked("Clark", "what?", None)),
             ["1 line kept waiting", "1 command kept waiting"]
@@ -588,7 +564,7 @@ mod tests {
     fn a_clock_hits_the_iamats_taken_under_it_and_setting_it_right_mends_it() {
         let clock = |herd: Builder, offset| {
             let bona = herd.server("Bona");
-            herd.step("clock Bona").did(Action::SetClock(bona, offset), Hit::default())
+            herd.step("clock Bona").did(ServerVerb::Clock(offset).on(bona), Hit::default())
         };
         assert_eq!(hit(write(clock(herd(), 5), true)), ["1 IAMAT taken under it"]);
         let mended = clock(clock(herd(), 5), 0);
@@ -599,8 +575,8 @@ mod tests {
 
     #[test]
     fn a_dropped_line_counts_once_it_is_written() {
-        assert_eq!(hit(write(on_way(|way| Action::Drop(way, 1)), true)), ["1 line dropped"]);
-        assert_eq!(hit(write(on_way(|way| Action::Duplicate(way, 2)), true)), nothing());
+        assert_eq!(hit(write(on_way(|way| WayVerb::Drop { nth: 1 }.on(way)), true)), ["1 line dropped"]);
+        assert_eq!(hit(write(on_way(|way| WayVerb::Duplicate { nth: 2 }.on(way)), true)), nothing());
     }
 
     #[test]

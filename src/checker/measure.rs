@@ -241,7 +241,7 @@ impl Divergence {
             ) = *fact
             {
                 let was_down = self.state.is_down(server);
-                self.state.follow(run, fact);
+                self.state.follow(fact);
                 // Not when a herd begins and every server starts: nobody was down.
                 if self.state.is_down(server) != was_down {
                     self.pass(run.entry(index).at.since(run.history.started));

@@ -32,8 +32,8 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use crate::act::SessionId;
     use crate::claim::{Assertion, Verdict};
-    use crate::driver::SessionId;
     use crate::history::Fact;
     use crate::history::build::{herd, line};
 

@@ -5,7 +5,8 @@
 use super::run::{Asked, Run, first_line};
 use super::state::State;
 use super::{Explanation, Outcome, Span};
-use crate::driver::{Action, Event, SessionId};
+use crate::act::{Action, SessionId};
+use crate::driver::Event;
 use crate::history::Fact;
 use crate::wire::{Command, parse};
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::state::{Held, State};
+use crate::act::{Action, SessionId};
 use crate::config::{ServerId, Way};
-use crate::driver::{Action, Event, SessionId};
+use crate::driver::Event;
 use crate::history::{Entry, Fact, History};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, parse};

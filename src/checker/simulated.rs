@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::act::{Action, ServerVerb, SessionId, WayVerb};
 use crate::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
 };
+use crate::driver::Wait;
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use crate::driver::{Action, SessionId, Wait};
 use crate::history::{DriverKind, Origin, Step};
 use crate::wire::Answer;
 
@@ -124,9 +125,17 @@ fn verdicts(judgement: &Judgement) -> Vec<(&str, Verdict)> {
 /// A write at Bailey while Clark and Jaquez are separated from the others, then a heal.
 fn partition(strategy: Strategy) -> Script {
     let script = script(strategy).say(CLARK, &iamat(1)).settle().pass(100);
-    let cut = script.step("partition").link(Action::Cut, CLARK, BONA).link(Action::Cut, JAQUEZ, CAMPBELL).pass(100);
+    let cut = script
+        .step("partition")
+        .link(|way| WayVerb::Cut.on(way), CLARK, BONA)
+        .link(|way| WayVerb::Cut.on(way), JAQUEZ, CAMPBELL)
+        .pass(100);
     let written = cut.step("iamat").say(BAILEY, &iamat(2)).settle().pass(100);
-    let healed = written.step("heal").link(Action::Heal, CLARK, BONA).link(Action::Heal, JAQUEZ, CAMPBELL);
+    let healed = written.step("heal").link(|way| WayVerb::Heal.on(way), CLARK, BONA).link(
+        |way| WayVerb::Heal.on(way),
+        JAQUEZ,
+        CAMPBELL,
+    );
     healed.settle().say(CLARK, "WHATSAT kiwi.cs.ucla.edu 10 5").settle()
 }
 
@@ -161,8 +170,9 @@ fn a_flood_without_faults_costs_what_the_theory_says_and_takes_what_the_links_ta
 #[test]
 fn an_idle_link_that_is_cut_makes_the_run_unproven() {
     let script = script(Strategy::FloodSync).say(BAILEY, &iamat(1)).settle();
-    let cut = script.step("cut Bona-Bailey").link(Action::Cut, BONA, BAILEY).pass(50);
-    let judgement = cut.step("heal").link(Action::Heal, BONA, BAILEY).settle().judge(&plain(&["converged"]));
+    let cut = script.step("cut Bona-Bailey").link(|way| WayVerb::Cut.on(way), BONA, BAILEY).pass(50);
+    let judgement =
+        cut.step("heal").link(|way| WayVerb::Heal.on(way), BONA, BAILEY).settle().judge(&plain(&["converged"]));
     assert_eq!((judgement.verdict, judgement.faults[0].hit.len()), (Verdict::Unproven, 0), "{judgement:#?}");
 }
 
@@ -172,24 +182,24 @@ fn every_fault_that_meets_traffic_hits_something() {
         crate::config::Slowness { delay: Delay { latency: Duration::from_millis(9), ..Delay::default() }, rate: None };
     let way = Way { from: BONA, to: CLARK };
     let faults = [
-        Action::Cut(way),
-        Action::Hold(way),
-        Action::Slow(way, slow),
-        Action::HalfOpen(way),
-        Action::Reset(way, 0),
-        Action::Reset(way, 1),
-        Action::Kill(CLARK),
-        Action::Stop(CLARK),
-        Action::Restart(CLARK),
-        Action::Pause(CLARK),
-        Action::SetClock(BONA, 1_000_000_000),
-        Action::Drop(way, 1),
-        Action::Duplicate(way, 1),
+        WayVerb::Cut.on(way),
+        WayVerb::Hold.on(way),
+        WayVerb::Slow(slow).on(way),
+        WayVerb::HalfOpen.on(way),
+        WayVerb::Reset { after: 0 }.on(way),
+        WayVerb::Reset { after: 1 }.on(way),
+        ServerVerb::Kill.on(CLARK),
+        ServerVerb::Stop.on(CLARK),
+        ServerVerb::Restart.on(CLARK),
+        ServerVerb::Pause.on(CLARK),
+        ServerVerb::Clock(1_000_000_000).on(BONA),
+        WayVerb::Drop { nth: 1 }.on(way),
+        WayVerb::Duplicate { nth: 1 }.on(way),
     ];
     let hit = faults.map(|fault| {
         let script = script(Strategy::FloodSync).say(BONA, &iamat(1)).settle().step("the fault").act(fault.clone());
         let judgement = script.say(BONA, &iamat(2)).pass(500).judge(&[]);
-        format!("{}: {}", faults::name(&fault), judgement.faults[0].hit.join(", "))
+        format!("{}: {}", fault.spec().map_or("", |spec| spec.word), judgement.faults[0].hit.join(", "))
     });
     insta::assert_snapshot!(hit.join("\n"), @r##"
 cut: 1 update missed
@@ -210,8 +220,12 @@ duplicate: 1 line doubled
 
 #[test]
 fn a_write_that_dies_with_its_server_is_lost() {
-    let script = script(Strategy::FloodSync).step("pause").act(Action::Kill(BONA)).act(Action::Kill(JAQUEZ)).settle();
-    let judgement = script.say(CLARK, &iamat(1)).settle().step("kill Clark").act(Action::Kill(CLARK)).settle();
+    let script = script(Strategy::FloodSync)
+        .step("pause")
+        .act(ServerVerb::Kill.on(BONA))
+        .act(ServerVerb::Kill.on(JAQUEZ))
+        .settle();
+    let judgement = script.say(CLARK, &iamat(1)).settle().step("kill Clark").act(ServerVerb::Kill.on(CLARK)).settle();
     let judgement = judgement.judge(&plain(&["no_lost"]));
     assert_eq!(verdicts(&judgement).last(), Some(&("no_lost", Verdict::Failed)));
     assert!(judgement.faults.iter().all(|fault| !fault.hit.is_empty()), "{:?}", judgement.faults);

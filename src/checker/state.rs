@@ -1,9 +1,10 @@
 //! The herd as it was at one moment of a run: who ran, which ways were whole, who held what.
 
 use super::run::{ClientId, Run};
+use crate::act::{Action, Standing, WayFaults};
 use crate::claim::Scope;
 use crate::config::{ServerId, Way};
-use crate::driver::{Action, Event};
+use crate::driver::Event;
 use crate::history::Fact;
 
 /// How a server is.
@@ -15,21 +16,13 @@ pub(crate) enum Life {
     Down,
 }
 
-/// What is wrong with a way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Broken {
-    pub(crate) cut: bool,
-    pub(crate) held: bool,
-    pub(crate) half_open: bool,
-}
-
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     /// By server.
     pub(crate) life: Vec<Life>,
-    /// By place in [`Run::ways`].
-    pub(crate) broken: Vec<Broken>,
+    /// Faults of ways, which are few.
+    standing: Standing,
     held: Held,
 }
 
@@ -78,11 +71,11 @@ impl State {
         let (servers, clients) = (run.history.origin.servers.len(), run.clients().len());
         let mut state = Self {
             life: vec![Life::default(); servers],
-            broken: vec![Broken::default(); run.ways.len()],
+            standing: Standing::default(),
             held: Held::nothing(servers, clients),
         };
         for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
-            state.follow(run, &run.entry(turn).fact);
+            state.follow(&run.entry(turn).fact);
         }
         for change in run.changes.iter().take_while(|change| change.entry < until) {
             state.set(change.server, change.client, change.after);
@@ -107,10 +100,10 @@ impl State {
     }
 
     /// What a fact does to servers and ways; records change by themselves.
-    pub(crate) fn follow(&mut self, run: &Run<'_>, fact: &Fact) {
+    pub(crate) fn follow(&mut self, fact: &Fact) {
         match fact {
             Fact::Saw(event) => self.saw(event),
-            Fact::Did { action, .. } => self.did(run, action),
+            Fact::Did { action, .. } => drop(self.standing.apply(action)),
             _ => {}
         }
     }
@@ -126,20 +119,9 @@ impl State {
         }
     }
 
-    fn did(&mut self, run: &Run<'_>, action: &Action) {
-        let mut set = |way: Way, what: &dyn Fn(&mut Broken)| {
-            if let Some(place) = run.way(way) {
-                what(&mut self.broken[place]);
-            }
-        };
-        match *action {
-            Action::Cut(way) => set(way, &|broken| broken.cut = true),
-            Action::Hold(way) => set(way, &|broken| broken.held = true),
-            Action::HalfOpen(way) => set(way, &|broken| broken.half_open = true),
-            Action::Release(way) => set(way, &|broken| broken.held = false),
-            Action::Heal(way) => set(way, &|broken| *broken = Broken { held: broken.held, ..Broken::default() }),
-            _ => {}
-        }
+    /// Returns the faults that stand on a way.
+    pub(crate) fn faults(&self, way: Way) -> WayFaults {
+        self.standing.of(way)
     }
 
     pub(crate) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) {
@@ -183,9 +165,8 @@ impl State {
     /// largest one, and of equal ones that with the first server of the file.
     pub(crate) fn core(&self, run: &Run<'_>) -> Vec<ServerId> {
         let mut groups = Groups::new(self.life.len());
-        for (place, &way) in run.ways.iter().enumerate().filter(|(_, way)| way.from < way.to) {
-            let back = run.way(way.back()).expect("a link has two ways");
-            let whole = [place, back].iter().all(|&place| self.broken[place] == Broken::default());
+        for &way in run.ways.iter().filter(|way| way.from < way.to) {
+            let whole = [way, way.back()].iter().all(|&way| self.faults(way).is_passable());
             if whole && self.runs(way.from) && self.runs(way.to) {
                 groups.join(way.from.index(), way.to.index());
             }

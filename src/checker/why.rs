@@ -4,11 +4,12 @@
 //! from somebody who had it. For each way the history knows what kept the version from crossing it.
 
 use super::convergence::Lacking;
-use super::faults::{Fault, Ledger, Target, target};
+use super::faults::{Fault, Ledger, Target, is_death, target};
 use super::run::{Change, Run};
 use super::state::{Life, State};
+use crate::act::Action;
 use crate::config::{Repair, ServerId, Way};
-use crate::driver::{Action, Event};
+use crate::driver::Event;
 use crate::history::Fact;
 use crate::words::{list, names};
 
@@ -190,7 +191,7 @@ impl<'h> Walk<'_, 'h> {
 
     /// How a fault keeps lines from a way; `None` when it does not.
     fn blame(&self, way: Way, fault: &Fault<'_>) -> Option<Reason> {
-        let text = self.span(fault, past(fault.action)?);
+        let text = self.span(fault, state(fault.action)?);
         match target(fault.action)? {
             Target::Way(other) => (other == way).then_some(Reason::Way(way, text)),
             Target::Server(server) if server == way.to => Some(Reason::Reader(server, text)),
@@ -221,7 +222,7 @@ impl<'h> Walk<'_, 'h> {
         let blamed = |fault: &Fault<'h>| Some((self.blame(way, fault)?, fault.action));
         let touching = self.ledger.faults.iter().rev().filter(on_the_way).find_map(blamed);
         match (touching, lost) {
-            (Some((Reason::Way(way, text), Action::HalfOpen(_) | Action::Drop(..))), None) => {
+            (Some((Reason::Way(way, text), action)), None) if action.spec().is_some_and(|spec| spec.swallows) => {
                 Reason::Way(way, format!("{text} and swallowed what {name} sent at {at}"))
             }
             (Some((Reason::Way(way, text), _)), None) => {
@@ -316,8 +317,9 @@ impl<'h> Walk<'_, 'h> {
     fn both_ways(&self, way: Way) -> bool {
         let on =
             |way: Way| self.ledger.faults.iter().filter(move |fault| target(fault.action) == Some(Target::Way(way)));
-        on(way)
-            .all(|fault| on(way.back()).any(|back| back.step == fault.step && past(back.action) == past(fault.action)))
+        on(way).all(|fault| {
+            on(way.back()).any(|back| back.step == fault.step && state(back.action) == state(fault.action))
+        })
     }
 
     fn link_name(&self, way: Way) -> String {
@@ -364,30 +366,17 @@ fn sentence(clauses: &[&str]) -> String {
     }
 }
 
-fn is_death(action: &Action) -> bool {
-    matches!(action, Action::Kill(_) | Action::Stop(_) | Action::Restart(_))
-}
-
-/// What a fault did to its target, when that keeps lines away.
-fn past(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Cut(_) => Some("cut"),
-        Action::Hold(_) => Some("held"),
-        Action::HalfOpen(_) => Some("half-open"),
-        Action::Slow(..) => Some("slowed"),
-        Action::Reset(..) => Some("reset"),
-        Action::Kill(_) | Action::Stop(_) | Action::Restart(_) => Some("down"),
-        Action::Pause(_) => Some("paused"),
-        Action::Drop(..) => Some("made to drop a line"),
-        _ => None,
-    }
+/// Returns what a fault made of its target, where that keeps lines away.
+fn state(action: &Action) -> Option<&'static str> {
+    action.spec()?.state
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::act::{Hit, WayVerb};
     use crate::claim::{Assertion, ConvergedMode, Scope};
     use crate::config::Strategy;
-    use crate::driver::{Action, Event, Hit};
+    use crate::driver::Event;
     use crate::history::build::{Builder, herd, line};
 
     const KIWI: &str = "kiwi.cs.ucla.edu";
@@ -485,9 +474,9 @@ mod tests {
         let kiwi = kiwi("Bona");
         let herd = herd();
         let [held, open] = [herd.way("Bona", "Clark"), herd.way("Jaquez", "Clark")];
-        let herd = herd.at(100, |herd| herd.step("hold Bona->Clark").did(Action::Hold(held), Hit::default()));
+        let herd = herd.at(100, |herd| herd.step("hold Bona->Clark").did(WayVerb::Hold.on(held), Hit::default()));
         let herd =
-            herd.at(200, |herd| herd.step("half-open Jaquez->Clark").did(Action::HalfOpen(open), Hit::default()));
+            herd.at(200, |herd| herd.step("half-open Jaquez->Clark").did(WayVerb::HalfOpen.on(open), Hit::default()));
         let herd = herd.at(300, |herd| {
             let herd = herd.accepted("Bona", KIWI, TIME).sent("Bona", "Clark", &kiwi).told("Bona", "Campbell", &kiwi);
             herd.told("Bona", "Bailey", &kiwi).told("Campbell", "Jaquez", &kiwi).sent("Jaquez", "Clark", &kiwi)

@@ -9,12 +9,12 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::calibrate::Options;
-use crate::config::{Bandwidth, Delay, Distribution, Preset, Strategy};
-use crate::control::api::{NamedMode, NamedWays};
+use crate::config::{Preset, Strategy};
 use crate::diagnostic::ErrorFormat;
 use crate::suite::Slice;
 
 use super::run::seeds;
+use super::verbs::HerdVerb;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,38 +101,9 @@ pub(super) enum Verb {
     Ps(Formatted),
     /// Show who knows what, since when, by which way
     Records(Records),
-    /// End servers at once: connections reset, memory gone
-    Kill(Servers),
-    /// End servers in order: they finish what they were asked, and close
-    Stop(Servers),
-    /// Start servers that do not run, with an empty memory
-    Start(Servers),
-    /// Kill servers and start them
-    Restart(Servers),
-    /// Freeze servers: they handle nothing, their connections stay open
-    Pause(Servers),
-    /// Let frozen servers go on
-    Unpause(Servers),
-    /// Reset a link's connections, lose what is in flight, refuse new ones
-    Cut(Link),
-    /// Mend a link that was cut, slowed or half-open; with --all everything, what is held too
-    Heal(LinkOrAll),
-    /// Let the lines on a link wait; none is lost
-    Hold(Link),
-    /// Let the lines that wait on a link go on, in order
-    Release(LinkOrAll),
-    /// Delay every line on a link
-    Slow(Slow),
-    /// Reset a link's connections, at once or after some lines
-    Reset(Reset),
-    /// Lose everything sent on a link without resetting its connection
-    HalfOpen(Link),
-    /// Separate groups of servers from each other
-    ///
-    /// Servers in no group are one more group: `herdsim partition Clark,Jaquez` separates those two from all others.
-    Partition(Partition),
-    /// Set how far a server's clock is ahead
-    Clock(Clock),
+    /// Does something to the herd.
+    #[command(flatten)]
+    Herd(HerdVerb),
     /// Say a line to a server and print its reply
     Send(Send),
     /// Show what happened lately, and with -f what happens
@@ -259,116 +230,6 @@ pub(super) struct Records {
     /// How to print it.
     #[command(flatten)]
     pub(super) formatted: Formatted,
-}
-
-/// One or more servers.
-#[derive(Debug, Args)]
-pub(super) struct Servers {
-    /// The servers
-    #[arg(required = true, value_name = "NODE")]
-    pub(super) nodes: Vec<String>,
-}
-
-/// One link.
-#[derive(Debug, Args)]
-pub(super) struct Link {
-    /// Two servers for both ways (`Clark Bona`), or one way (`'Clark->Bona'`)
-    #[arg(required = true, num_args = 1..=2, value_name = "LINK")]
-    pub(super) ends: Vec<String>,
-}
-
-/// One link or all.
-#[derive(Debug, Args)]
-pub(super) struct LinkOrAll {
-    /// Two servers for both ways (`Clark Bona`), or one way (`'Clark->Bona'`)
-    #[arg(required_unless_present = "all", conflicts_with = "all", num_args = 1..=2, value_name = "LINK")]
-    pub(super) ends: Vec<String>,
-    /// Every link of the herd
-    #[arg(long)]
-    pub(super) all: bool,
-}
-
-/// `slow`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  herdsim slow 'Clark->Bona' --latency 200ms --jitter 50ms
-  herdsim slow Clark Bona --jitter 20ms --distribution log-normal=0.5
-  herdsim slow Clark Bona --bandwidth 64kB/s
-  herdsim heal Clark Bona")]
-pub(super) struct Slow {
-    /// Where.
-    #[command(flatten)]
-    pub(super) link: Link,
-    /// What every line waits, on top of the link's own latency
-    #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
-    pub(super) latency: Duration,
-    /// The scale of what is added to the latency, drawn for each line; their order is kept
-    #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
-    pub(super) jitter: Duration,
-    /// How what is added is distributed: `uniform` (from 0 to the jitter), `exponential` (the jitter is the mean) or
-    /// `log-normal=SIGMA` (the jitter is the median) [default: uniform]
-    #[arg(long, value_name = "HOW", requires = "jitter")]
-    pub(super) distribution: Option<Distribution>,
-    /// How many bytes go out in a second, one line after the other: `64kB/s`, `1.5MB/s`, `10Mbit/s`
-    #[arg(long, value_name = "BANDWIDTH")]
-    pub(super) bandwidth: Option<Bandwidth>,
-    /// At most this many lines a second
-    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) rate: Option<u32>,
-}
-
-/// `reset`.
-#[derive(Debug, Args)]
-pub(super) struct Reset {
-    /// Where.
-    #[command(flatten)]
-    pub(super) link: Link,
-    /// Not now, but after this many further lines
-    #[arg(long, default_value_t = 0, value_name = "LINES")]
-    pub(super) after: u64,
-}
-
-/// `partition`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  herdsim partition Clark,Jaquez Bailey,Bona,Campbell
-  herdsim partition Clark,Jaquez --mode hold-then-cut --after 2s
-  herdsim heal --all")]
-pub(super) struct Partition {
-    /// Groups of servers, their names joined by commas
-    #[arg(required = true, value_name = "GROUP")]
-    pub(super) groups: Vec<String>,
-    /// What happens to the links between groups
-    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
-    pub(super) mode: PartitionMode,
-    /// When the hold of `hold-then-cut` turns into a cut
-    #[arg(long, value_parser = duration, value_name = "DURATION", required_if_eq("mode", "hold-then-cut"))]
-    pub(super) after: Option<Duration>,
-}
-
-/// How groups are separated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum PartitionMode {
-    /// Lines in flight are lost, connections refused
-    #[default]
-    Cut,
-    /// Lines wait, none is lost
-    Hold,
-    /// Lines wait, and are lost after --after, as by a time-out
-    HoldThenCut,
-}
-
-/// `clock`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  herdsim clock Clark +2s\n  herdsim clock Clark -500ms\n  herdsim clock Clark 0")]
-pub(super) struct Clock {
-    /// The server
-    pub(super) node: String,
-    /// How far its clock is ahead; negative when behind
-    #[arg(value_parser = signed_duration, allow_hyphen_values = true)]
-    pub(super) offset: i64,
 }
 
 /// `send`.
@@ -637,74 +498,17 @@ pub(super) struct Man {
     pub(super) dir: Option<PathBuf>,
 }
 
-impl Link {
-    /// The ways it names.
-    pub(super) fn ways(&self) -> Result<NamedWays, String> {
-        named_ways(&self.ends)
-    }
-}
-
-impl LinkOrAll {
-    /// The ways it names.
-    pub(super) fn ways(&self) -> Result<NamedWays, String> {
-        if self.all { Ok(NamedWays::All) } else { named_ways(&self.ends) }
-    }
-}
-
-impl Slow {
-    /// What it adds to every line, but for the rate.
-    pub(super) fn delay(&self) -> Delay {
-        Delay {
-            latency: self.latency,
-            jitter: self.jitter,
-            distribution: self.distribution.unwrap_or_default(),
-            bandwidth: self.bandwidth,
-        }
-    }
-}
-
-impl Partition {
-    /// The names in every group.
-    pub(super) fn groups(&self) -> Vec<Vec<String>> {
-        let names =
-            |group: &String| group.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
-        self.groups.iter().map(names).collect()
-    }
-
-    /// How they are separated.
-    pub(super) fn mode(&self) -> NamedMode {
-        match self.mode {
-            PartitionMode::Cut => NamedMode::Cut,
-            PartitionMode::Hold => NamedMode::Hold,
-            PartitionMode::HoldThenCut => NamedMode::HoldThenCut(nanoseconds(self.after.unwrap_or_default())),
-        }
-    }
-}
-
-fn named_ways(ends: &[String]) -> Result<NamedWays, String> {
-    match ends {
-        [a, b] if !a.contains("->") && !b.contains("->") => Ok(NamedWays::Both(a.clone(), b.clone())),
-        [one] => match one.split_once("->") {
-            Some((from, to)) => Ok(NamedWays::One(from.trim().to_owned(), to.trim().to_owned())),
-            None => {
-                Err(format!("`{one}` is one end of a link: name both (`{one} OTHER`), or one way (`'{one}->OTHER'`)"))
-            }
-        },
-        _ => Err("a link is two servers (`Clark Bona`), or one way (`'Clark->Bona'`)".into()),
-    }
-}
-
 /// A duration in nanoseconds; over five centuries saturate.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| "a duration is like 250ms, 2s or 1m30s".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
-fn signed_duration(text: &str) -> Result<i64, String> {
+pub(super) fn signed_duration(text: &str) -> Result<i64, String> {
     let wrong = || "an offset is like +2s, -500ms or 0".to_owned();
     let (sign, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => (-1, magnitude),
@@ -782,43 +586,6 @@ mod tests {
                 assert!(variable.to_str().unwrap().starts_with("HERDSIM_"));
             }
             commands.extend(command.get_subcommands().cloned());
-        }
-    }
-
-    #[test]
-    fn a_link_is_two_servers_or_one_way() {
-        let ways = |ends: &[&str]| named_ways(&ends.iter().map(|&end| end.to_owned()).collect::<Vec<_>>());
-        assert_eq!(ways(&["a", "b"]), Ok(NamedWays::Both("a".into(), "b".into())));
-        assert_eq!(ways(&["a->b"]), Ok(NamedWays::One("a".into(), "b".into())));
-        assert!(ways(&["a"]).is_err() && ways(&["a->b", "c"]).is_err());
-    }
-
-    #[test]
-    fn a_way_is_slowed_in_any_way_that_a_link_can_be_slow() {
-        let slow = |words: &str| {
-            let words = "herdsim slow Clark Bona".split(' ').chain(words.split(' '));
-            match Cli::try_parse_from(words).map_err(|error| error.to_string())?.verb {
-                Verb::Slow(slow) => Ok(slow.delay()),
-                verb => Err(format!("{verb:?}")),
-            }
-        };
-        let delay = Delay {
-            latency: Duration::from_millis(1),
-            jitter: Duration::from_millis(2),
-            distribution: Distribution::LogNormal { sigma_percent: 50 },
-            bandwidth: Bandwidth::from_bytes_a_second(64_000),
-        };
-        let all = "--latency 1ms --jitter 2ms --distribution log-normal=0.5 --bandwidth 64kB/s";
-        assert_eq!(slow(all), Ok(delay));
-        for (wrong, told) in [
-            ("--distribution exponential", "--jitter <DURATION>"),
-            ("--jitter 2ms --distribution log-normal", "needs its width, as in log-normal=0.5"),
-            ("--jitter 2ms --distribution normal", "it is uniform, exponential or log-normal=SIGMA"),
-            ("--bandwidth 64", "needs a unit"),
-            ("--bandwidth 0B/s", "must be from 1 B/s to 1000 GB/s"),
-        ] {
-            let said = slow(wrong).expect_err("it is wrong");
-            assert!(said.contains(told), "{wrong}: {said}");
         }
     }
 

@@ -6,12 +6,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::args::{Calibrate, CalibrateFormat, Global};
-use super::narrate::count;
 use super::terminal::{self, DIM, styled};
 use super::{Failure, Outcome, herd_file, show, up};
 use crate::calibrate::{self, CalibrateError, Options};
 use crate::config::{self, Preset, Topology};
 use crate::exit::Exit;
+use crate::words::count;
 
 /// The herd that is measured when no other is named.
 const FILE: &str = "herd.toml";

@@ -19,6 +19,7 @@ mod subscriber;
 mod table;
 mod terminal;
 mod up;
+mod verbs;
 mod verdicts;
 
 use std::io;
@@ -30,6 +31,7 @@ use crate::control::socket::SocketError;
 use crate::driver::DriverError;
 use crate::exit::Exit;
 use args::{Cli, Verb};
+use verbs::HerdVerb;
 
 /// Why a command ended early, for people.
 #[derive(Debug)]
@@ -131,7 +133,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Verb::Merge(args) => verdicts::merge(global, args),
         Verb::Completions(completions) => documents::completions(completions),
         Verb::Man(man) => documents::man(man),
-        verb => ask::verb(global, verb),
+        Verb::Herd(HerdVerb(verb)) => ask::verb(global, verb),
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::terminal::{CYAN, DIM, GREEN, RED, YELLOW, styled};
 use crate::control::events::{NamedEvent, NamedObservation};
+use crate::words::{count, signed_seconds};
 
 /// Updates under way whose arrivals are counted; the oldest is forgotten when a further one comes.
 const UPDATES: usize = 1024;
@@ -228,27 +229,8 @@ impl Iterator for Printable {
     }
 }
 
-/// `1 record`, `2 records`.
-pub(super) fn count(number: u64, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{s}")
-}
-
 fn and_lost(lines: u64) -> String {
     if lines == 0 { String::new() } else { format!("; {} lost", count(lines, "line")) }
-}
-
-/// `+2s`, `-0.5s`, `0`.
-pub(super) fn signed_seconds(nanoseconds: i64) -> String {
-    if nanoseconds == 0 {
-        return "0".into();
-    }
-    let magnitude = nanoseconds.unsigned_abs();
-    let fraction = format!("{:09}", magnitude % 1_000_000_000);
-    let fraction = fraction.trim_end_matches('0');
-    let point = if fraction.is_empty() { "" } else { "." };
-    let sign = if nanoseconds < 0 { '-' } else { '+' };
-    format!("{sign}{}{point}{fraction}s", magnitude / 1_000_000_000)
 }
 
 /// Hours to milliseconds.
@@ -289,11 +271,5 @@ mod tests {
         let mut narrator = Narrator::new(Detail::Herd, ["Clark"], 1);
         let refused = NamedEvent::Refused { server: "Clark".into(), command: "\u{1b}[2Jx".into() };
         assert_eq!(told(&mut narrator, refused).unwrap(), "Clark  refuses \\u{1b}[2Jx");
-    }
-
-    #[test]
-    fn offsets_are_seconds_with_a_sign() {
-        let shown = [2_000_000_000, -500_000_000, 0].map(signed_seconds);
-        assert_eq!(shown, ["+2s", "-0.5s", "0"]);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{Events, Format, Formatted, Global, Records};
 use super::ask::connect;
-use super::narrate::{Detail, Narrator, printable, signed_seconds, time_of_day};
+use super::narrate::{Detail, Narrator, printable, time_of_day};
 use super::table::{Cell, Table};
 use super::terminal::{self, CYAN, DIM, GREEN, RED, YELLOW, styled};
 use super::{Failure, Outcome, block_on};
@@ -15,6 +15,7 @@ use crate::control::api::{HerdStatus, RecordState, RecordStatus, RecordsQuery, S
 use crate::control::client::Client;
 use crate::control::socket;
 use crate::exit::Exit;
+use crate::words::signed_seconds;
 
 /// `ps`.
 pub(super) fn ps(global: &Global, formatted: &Formatted) -> Outcome {

@@ -27,6 +27,12 @@ pub struct Delay {
     pub bandwidth: Option<Bandwidth>,
 }
 
+impl Delay {
+    /// Takes no time.
+    pub const NONE: Self =
+        Self { latency: Duration::ZERO, jitter: Duration::ZERO, distribution: Distribution::Uniform, bandwidth: None };
+}
+
 /// How the jitter of a [`Delay`] is distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Distribution {
@@ -265,6 +271,7 @@ impl DelayKeys {
 
 /// A delay as histories and requests have it: in nanoseconds, and bytes a second.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Written {
     latency: u64,
     jitter: u64,

@@ -61,7 +61,7 @@ pub struct Topology {
 /// One server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// A run of non-white-space without `,`, `>` and control characters; unique in the herd.
+    /// A run of non-white-space without `,`, `>`, `:` and control characters; unique in the herd.
     pub name: Arc<str>,
     /// Address or host name it listens on; 127.0.0.1 unless the file says otherwise.
     pub host: String,

@@ -51,7 +51,7 @@ pub(crate) struct Herd {
 #[derive(Debug, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Server {
-    /// A run of characters without white space, `,`, `>` and control characters.
+    /// A run of characters without white space, `,`, `>`, `:` and control characters.
     pub(super) name: Located<String>,
     /// TCP port; 0 lets the system choose.
     pub(super) port: Located<u16>,

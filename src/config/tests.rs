@@ -215,7 +215,7 @@ key = 'secret'
     19 | name = 'a>b'
        |        ^^^^^
        |
-       = help: names stand in `AT` lines and in links like `a->b`: no white space, no `,`, no `>`
+       = help: names stand in `AT` lines and in ways like `a->b` or `a:b`: no white space, no `,`, no `>`, no `:`
 
     error: `cap` is shorter than `first`
       --> herd.toml:24:7

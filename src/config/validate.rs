@@ -144,12 +144,12 @@ impl Validator<'_> {
     }
 
     fn check_name(&self, name: &Located<String>) {
-        let refused = |c: char| c.is_whitespace() || c.is_control() || c == ',' || c == '>';
+        let refused = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | '>' | ':');
         if name.value.is_empty() || name.value.contains(refused) {
             let problem = self.error(&name.span, format!("{} is no name of a server", quoted(&name.value)));
-            self.problems.push(
-                problem.help("names stand in `AT` lines and in links like `a->b`: no white space, no `,`, no `>`"),
-            );
+            self.problems.push(problem.help(
+                "names stand in `AT` lines and in ways like `a->b` or `a:b`: no white space, no `,`, no `>`, no `:`",
+            ));
         }
     }
 

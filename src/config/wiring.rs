@@ -2,21 +2,33 @@
 //!
 //! Connections and lines live in the drivers.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Delay, LinkMode, ServerId, Topology};
 
-/// One direction of a link: how lines go from one server to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Way {
+/// One direction of a link: how lines go from one server to another. `S` tells servers apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way<S = ServerId> {
     /// The server that writes.
-    pub from: ServerId,
+    pub from: S,
     /// The server that reads.
-    pub to: ServerId,
+    pub to: S,
 }
 
-impl Way {
+impl<S> Way<S> {
     /// Returns the opposite direction.
     pub fn back(self) -> Self {
         Self { from: self.to, to: self.from }
+    }
+
+    /// Returns the same way with its servers told apart another way.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of `server`.
+    pub fn map<T, E>(self, server: &mut impl FnMut(S) -> Result<T, E>) -> Result<Way<T>, E> {
+        Ok(Way { from: server(self.from)?, to: server(self.to)? })
     }
 }
 
@@ -32,15 +44,20 @@ impl LinkId {
 }
 
 /// What a fault adds to every line of a way. Of two bandwidths, this one and the link's own, the lesser counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Slowness {
     /// Time added to each line. The order of lines is kept.
     pub delay: Delay,
     /// Most lines a second. `None` sets no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
 }
 
 impl Slowness {
+    /// Adds nothing.
+    pub const NONE: Self = Self { delay: Delay::NONE, rate: None };
+
     /// Returns `true` if it affects any line.
     pub fn slows(self) -> bool {
         let Self { delay, rate } = self;

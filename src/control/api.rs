@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Delay;
-use crate::driver::Hit;
+use crate::act::Hit;
 
 /// What a path begins with. Changes when a response loses or renames something.
 pub const VERSION: &str = "/v1";
@@ -13,90 +12,7 @@ pub const VERSION: &str = "/v1";
 /// Records in one [`RecordsAnswer`] at most.
 pub const MAX_RECORDS: usize = 100_000;
 
-/// Something to do to the herd: `POST /v1/verb`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VerbRequest {
-    /// End a server at once.
-    Kill(String),
-    /// End a server in order.
-    Stop(String),
-    /// Start a server that does not run.
-    Start(String),
-    /// Kill a server and start it.
-    Restart(String),
-    /// Freeze a server.
-    Pause(String),
-    /// Let a frozen server go on.
-    Unpause(String),
-    /// Set how far a server's clock is ahead.
-    Clock {
-        /// Which.
-        server: String,
-        /// Nanoseconds; negative when behind.
-        offset: i64,
-    },
-    /// Reset connections and refuse new ones.
-    Cut(NamedWays),
-    /// Mend what was cut, slowed or half-open.
-    Heal(NamedWays),
-    /// Let lines wait.
-    Hold(NamedWays),
-    /// Let lines that wait go on.
-    Release(NamedWays),
-    /// Lose everything in silence.
-    HalfOpen(NamedWays),
-    /// Delay every line.
-    Slow {
-        /// Where.
-        ways: NamedWays,
-        /// What every line waits, on top of the link's own: keys of this object, in nanoseconds and bytes a second.
-        #[serde(flatten)]
-        delay: Delay,
-        /// Lines a second at most.
-        rate: Option<u32>,
-    },
-    /// Reset connections.
-    Reset {
-        /// Where.
-        ways: NamedWays,
-        /// After that many further lines; at once when 0.
-        after: u64,
-    },
-    /// Separate groups of servers.
-    Partition {
-        /// No server in two of them; servers in none are one more group.
-        groups: Vec<Vec<String>>,
-        /// How.
-        mode: NamedMode,
-    },
-}
-
-/// Which ways a verb is about, by names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NamedWays {
-    /// Both ways between two servers.
-    Both(String, String),
-    /// From the first to the second.
-    One(String, String),
-    /// Every way of the herd.
-    All,
-}
-
-/// How a partition separates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NamedMode {
-    /// Lines in flight are lost, dials refused.
-    Cut,
-    /// Lines wait.
-    Hold,
-    /// Lines wait, and are lost after so many nanoseconds.
-    HoldThenCut(u64),
-}
-
-/// What a verb did.
+/// What a [`Verb`](crate::act::Verb) did, which is the body of `POST /v1/verb`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VerbAnswer {
     /// Connections that were reset or closed.
@@ -199,7 +115,7 @@ pub struct WayFault {
     pub from: String,
     /// Who reads.
     pub to: String,
-    /// `cut`, `held`, `slow`, `half-open`.
+    /// What the way is because of its faults: `cut`, `held`, `slowed`.
     pub faults: Vec<String>,
 }
 
@@ -308,26 +224,4 @@ pub enum RefusalCode {
     CouldNot,
     /// The herd ends.
     Ending,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Bandwidth, Distribution};
-
-    #[test]
-    fn a_way_is_slowed_in_nanoseconds_and_bytes_a_second() {
-        let read = |text: &str| serde_json::from_str::<VerbRequest>(text).expect("it is a request");
-        let [latency, jitter] = [1, 2].map(std::time::Duration::from_nanos);
-        let slow = |delay| VerbRequest::Slow { ways: NamedWays::All, delay, rate: None };
-        // What need not be said.
-        let short = r#"{"slow":{"ways":"all","latency":1,"jitter":2,"rate":null}}"#;
-        assert_eq!(read(short), slow(Delay { latency, jitter, ..Delay::default() }));
-        let distribution = Distribution::LogNormal { sigma_percent: 50 };
-        let whole = slow(Delay { latency, jitter, distribution, bandwidth: Bandwidth::from_bytes_a_second(64_000) });
-        let text = r#"{"slow":{"ways":"all","latency":1,"jitter":2,"distribution":{"log-normal":50},"bandwidth":64000,"rate":null}}"#;
-        assert_eq!((serde_json::to_string(&whole).expect("it is JSON").as_str(), read(text)), (text, whole));
-        let thinnest = text.replace("64000", "0");
-        assert!(serde_json::from_str::<VerbRequest>(&thinnest).is_err());
-    }
 }

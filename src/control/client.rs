@@ -13,10 +13,10 @@ use tokio::net::UnixStream;
 
 use super::api::{
     DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
-    VerbRequest,
 };
 use super::events::NamedObservation;
 use super::socket;
+use crate::act::Verb;
 
 /// Why a herd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,7 @@ impl Client {
     }
 
     /// Does something to the herd.
-    pub async fn verb(self, request: &VerbRequest) -> Result<VerbAnswer, ClientError> {
+    pub async fn verb(self, request: &Verb<String>) -> Result<VerbAnswer, ClientError> {
         self.exchange(Method::POST, "/verb", request).await
     }
 

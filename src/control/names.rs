@@ -1,11 +1,9 @@
 //! From the names in a request to the servers and ways of a herd.
 
-use std::time::Duration;
-
-use super::api::{NamedMode, NamedWays, Refusal, RefusalCode, VerbRequest};
-use crate::config::{ServerId, Slowness, Topology, Way, Wiring};
+use super::api::{Refusal, RefusalCode};
+use crate::act::{Plan, Refused, Verb};
+use crate::config::{ServerId, Topology, Wiring};
 use crate::diagnostic::{did_you_mean, quoted};
-use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
 /// The names of one herd.
 #[derive(Debug, Clone, Copy)]
@@ -28,71 +26,17 @@ impl<'a> Names<'a> {
         })
     }
 
-    /// What a request asks for.
-    pub fn verb(self, request: &VerbRequest) -> Result<Verb, Refusal> {
-        Ok(match request {
-            VerbRequest::Kill(server) => Verb::Kill(self.server(server)?),
-            VerbRequest::Stop(server) => Verb::Stop(self.server(server)?),
-            VerbRequest::Start(server) => Verb::Start(self.server(server)?),
-            VerbRequest::Restart(server) => Verb::Restart(self.server(server)?),
-            VerbRequest::Pause(server) => Verb::Pause(self.server(server)?),
-            VerbRequest::Unpause(server) => Verb::Resume(self.server(server)?),
-            VerbRequest::Clock { server, offset } => Verb::SetClock(self.server(server)?, *offset),
-            VerbRequest::Cut(ways) => Verb::Cut(self.ways(ways)?),
-            VerbRequest::Heal(ways) => Verb::Heal(self.ways(ways)?),
-            VerbRequest::Hold(ways) => Verb::Hold(self.ways(ways)?),
-            VerbRequest::Release(ways) => Verb::Release(self.ways(ways)?),
-            VerbRequest::HalfOpen(ways) => Verb::HalfOpen(self.ways(ways)?),
-            VerbRequest::Slow { ways, delay, rate } => {
-                Verb::Slow(self.ways(ways)?, Slowness { delay: *delay, rate: *rate })
-            }
-            VerbRequest::Reset { ways, after } => Verb::Reset(self.ways(ways)?, *after),
-            VerbRequest::Partition { groups, mode } => Verb::Partition(self.partition(groups, *mode)?),
-        })
-    }
-
-    fn ways(self, named: &NamedWays) -> Result<Ways, Refusal> {
-        let linked = |from: &str, to: &str| {
-            let way = Way { from: self.server(from)?, to: self.server(to)? };
-            self.wiring.link(way).map(|_| way).ok_or_else(|| self.not_linked(way))
-        };
-        Ok(match named {
-            NamedWays::Both(a, b) => linked(a, b).map(|way| Ways::Both(way.from, way.to))?,
-            NamedWays::One(from, to) => Ways::One(linked(from, to)?),
-            NamedWays::All => Ways::All,
-        })
-    }
-
-    fn not_linked(self, way: Way) -> Refusal {
-        let name = |server| self.topology.name(server);
-        let neighbours: Vec<_> = self.wiring.neighbours(way.from).iter().map(|n| &**name(n.server)).collect();
-        let (from, to) = (name(way.from), name(way.to));
-        refusal(
-            RefusalCode::NotLinked,
-            format!("{from} and {to} are not linked; {from} is linked with {}", neighbours.join(", ")),
-        )
-    }
-
-    fn partition(self, groups: &[Vec<String>], mode: NamedMode) -> Result<Partition, Refusal> {
-        let mut seen = Vec::new();
-        let mut group = |names: &Vec<String>| {
-            let servers = names.iter().map(|name| self.server(name)).collect::<Result<Vec<_>, _>>()?;
-            for server in &servers {
-                if seen.contains(server) {
-                    let name = self.topology.name(*server);
-                    return Err(refusal(RefusalCode::Invalid, format!("{name} is named twice in this partition")));
-                }
-                seen.push(*server);
-            }
-            Ok(servers)
-        };
-        let groups = groups.iter().map(&mut group).collect::<Result<Vec<_>, _>>()?;
-        let mode = match mode {
-            NamedMode::Cut => PartitionMode::Cut,
-            NamedMode::Hold => PartitionMode::Hold,
-            NamedMode::HoldThenCut(after) => PartitionMode::HoldThenCut(Duration::from_nanos(after)),
-        };
-        Ok(Partition { groups, mode })
+    /// Returns the verb with servers for its names, and its plan.
+    pub fn plan(self, verb: Verb<String>) -> Result<(Verb, Plan), Refusal> {
+        let verb = verb.map(&mut |name: String| self.server(&name))?;
+        let plan = verb.plan(self.topology, self.wiring).map_err(|refused| {
+            let code = match refused {
+                Refused::NotLinked(_) => RefusalCode::NotLinked,
+                Refused::Twice(_) | Refused::OneGroup => RefusalCode::Invalid,
+            };
+            refusal(code, refused.told(self.topology, self.wiring))
+        })?;
+        Ok((verb, plan))
     }
 }
 

@@ -11,16 +11,15 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
     HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
-    ServerState, ServerStatus, VerbAnswer, VerbRequest, WayFault,
+    ServerState, ServerStatus, VerbAnswer, WayFault,
 };
 use super::events::{NamedObservation, Recent, Seen};
 use super::names::{Names, refusal};
-use super::standing::Standing;
+use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Standing, Verb, WayFaults, WayVerb};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Action, Driver, DriverError, Event, Known, Observation, Wait};
+use crate::driver::{Driver, DriverError, Event, Known, Observation, Performed, Wait, perform};
 use crate::exit::Exit;
-use crate::herd::Verb;
 use crate::time::Timestamp;
 
 /// Requests that wait for their turn; while more come, their connections wait.
@@ -34,7 +33,7 @@ const IN_A_ROW: usize = 10_000;
 #[derive(Debug)]
 pub enum Request {
     /// Do this.
-    Verb(VerbRequest, oneshot::Sender<Result<VerbAnswer, Refusal>>),
+    Verb(Verb<String>, oneshot::Sender<Result<VerbAnswer, Refusal>>),
     /// How does the herd stand?
     Status(oneshot::Sender<HerdStatus>),
     /// Who knows what?
@@ -102,8 +101,8 @@ pub struct Owner {
     origin: Origin,
     standing: Standing,
     recent: Recent,
-    /// Cuts that follow a hold, and when.
-    due: Vec<(Timestamp, Vec<Action>)>,
+    /// What follows from verbs without being asked again.
+    agenda: Agenda<(Vec<Action>, Vec<Later>)>,
     feed: broadcast::Sender<Seen>,
     requests: mpsc::Receiver<Request>,
     waiting_for_the_end: Vec<oneshot::Sender<bool>>,
@@ -126,7 +125,7 @@ impl Owner {
             standing: Standing::default(),
             origin,
             recent: Recent::default(),
-            due: Vec::new(),
+            agenda: Agenda::default(),
             feed: broadcast::Sender::new(WATCHED),
             requests,
             waiting_for_the_end: Vec::new(),
@@ -152,7 +151,7 @@ impl Owner {
     pub async fn serve(&mut self, end: impl Future<Output = Exit>) -> Exit {
         tokio::pin!(end);
         loop {
-            let until = self.due.iter().map(|&(at, _)| at).min().unwrap_or(Timestamp::MAX);
+            let until = self.agenda.next().unwrap_or(Timestamp::MAX);
             // In this order, so that a herd under load can be asked and ended.
             let step = tokio::select! {
                 biased;
@@ -241,7 +240,7 @@ impl Owner {
 
     async fn answer(&mut self, request: Request) {
         match request {
-            Request::Verb(verb, answer) => drop(answer.send(self.verb(&verb).await)),
+            Request::Verb(verb, answer) => drop(answer.send(self.verb(verb).await)),
             Request::Status(answer) => {
                 self.catch_up().await;
                 drop(answer.send(self.status()));
@@ -259,87 +258,87 @@ impl Owner {
         }
     }
 
-    async fn verb(&mut self, request: &VerbRequest) -> Result<VerbAnswer, Refusal> {
-        let verb = Names::of(&self.topology, self.driver.wiring()).verb(request)?;
-        let actions = verb.actions(&self.topology, self.driver.wiring());
-        let mut answer = VerbAnswer::default();
-        let mut changed = false;
-        for action in &actions {
-            changed |= self.changes(action);
-            answer.add(self.driver.apply(action.clone()).await.map_err(refused)?);
-            changed |= self.standing.apply(action);
-        }
-        answer.ways = if one_server(&verb).is_some() { 0 } else { actions.len() as u64 };
-        self.plan(&verb);
+    async fn verb(&mut self, verb: Verb<String>) -> Result<VerbAnswer, Refusal> {
+        let (verb, plan) = Names::of(&self.topology, self.driver.wiring()).plan(verb)?;
+        let changes = plan.now.iter().any(|action| self.changes(action));
+        let ways = plan.now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
+        let mut answer = VerbAnswer { ways, ..self.perform(plan.now).await? };
+        self.plan_rest(plan.later);
         self.catch_up().await;
-        changed |= answer.connections > 0 || answer.lines_released > 0;
+        let changed = changes || answer.connections > 0 || answer.lines_released > 0;
         answer.warning = (!changed).then(|| self.why_nothing(&verb));
         Ok(answer)
     }
 
-    /// Whether an action will change a server, or count towards something.
-    fn changes(&self, action: &Action) -> bool {
-        let state = |server| self.state(server);
-        match *action {
-            Action::Kill(server) | Action::Stop(server) => {
-                matches!(state(server), ServerState::Up | ServerState::Paused)
-            }
-            Action::Start(server) => matches!(state(server), ServerState::Down | ServerState::Crashed),
-            Action::Restart(_) => true,
-            Action::Pause(server) => state(server) == ServerState::Up,
-            Action::Resume(server) => state(server) == ServerState::Paused,
-            Action::SetClock(server, offset) => self.driver.clock_offset(server) != offset,
-            Action::Reset(_, after) => after > 0,
-            _ => false,
+    /// Does actions, all or none.
+    async fn perform(&mut self, actions: Vec<Action>) -> Result<VerbAnswer, Refusal> {
+        let Performed { done, error } = perform(&mut self.driver, &mut self.standing, &self.topology, actions).await;
+        let mut answer = VerbAnswer::default();
+        for (_, action, hit) in done {
+            self.agenda.retain(|(planned, rest)| action.take_back(planned) || !rest.is_empty());
+            answer.add(hit);
         }
+        error.map_or(Ok(answer), |error| Err(refused(error)))
     }
 
-    fn why_nothing(&self, verb: &Verb) -> String {
-        let Some(server) = one_server(verb) else {
-            return match verb {
-                Verb::Partition(_) => "no link leads from one group to another, or all are separated already".into(),
-                Verb::Reset(..) => "no connection was there to reset".into(),
-                Verb::Heal(_) => "nothing was there to heal".into(),
-                Verb::Release(_) => "nothing was held".into(),
-                Verb::Cut(_) => "all of it is cut already".into(),
-                Verb::Hold(_) => "all of it is held already".into(),
-                _ => "it is half-open already".into(),
-            };
-        };
-        let name = self.topology.name(server);
-        match verb {
-            Verb::SetClock(..) => format!("the clock of {name} is so already"),
-            Verb::Pause(_) | Verb::Resume(_) => format!("{name} is {}", self.state(server).name()),
-            _ => format!("{name} is {} already", self.state(server).name()),
+    /// Puts the next part of a plan on the agenda, with what follows it.
+    fn plan_rest(&mut self, mut rest: Vec<Later>) {
+        if rest.is_empty() {
+            return;
         }
-    }
-
-    /// Keeps what a verb wants done later, and forgets what a later verb takes back.
-    fn plan(&mut self, verb: &Verb) {
-        if let Verb::Heal(ways) | Verb::Release(ways) | Verb::Cut(ways) = *verb {
-            let ways = ways.of(self.driver.wiring());
-            for (_, actions) in &mut self.due {
-                actions
-                    .retain(|action| !matches!(action, Action::Cut(way) | Action::Release(way) if ways.contains(way)));
-            }
-            self.due.retain(|(_, actions)| !actions.is_empty());
-        }
-        if let Some((after, actions)) = verb.later(&self.topology, self.driver.wiring()) {
-            self.due.push((self.driver.now() + after, actions));
-        }
+        let Later { moment: Moment::After(after), actions } = rest.remove(0);
+        self.agenda.add(self.driver.now() + after, (actions, rest));
     }
 
     async fn apply_due(&mut self) {
-        let now = self.driver.now();
-        let (due, later) = std::mem::take(&mut self.due).into_iter().partition(|&(at, _)| at <= now);
-        self.due = later;
-        let due: Vec<(Timestamp, Vec<Action>)> = due;
-        for action in due.into_iter().flat_map(|(_, actions)| actions) {
-            // A cut or a release of a link that exists cannot fail.
-            if self.driver.apply(action.clone()).await.is_ok() {
-                self.standing.apply(&action);
+        while let Some((actions, rest)) = self.agenda.pop(self.driver.now()) {
+            if let Err(refusal) = self.perform(actions).await {
+                tracing::warn!(error = %refusal.error, "what was to follow a verb failed");
             }
+            self.plan_rest(rest);
         }
+    }
+
+    /// Returns `true` if an action will change a server, what stands on a way, or what happens there later.
+    fn changes(&self, action: &Action) -> bool {
+        match *action {
+            Action::Server(server, verb) => match (verb, self.state(server)) {
+                (ServerVerb::Kill | ServerVerb::Stop, ServerState::Up | ServerState::Paused) => true,
+                (ServerVerb::Start, ServerState::Down | ServerState::Crashed) => true,
+                (ServerVerb::Pause, ServerState::Up) | (ServerVerb::Resume, ServerState::Paused) => true,
+                (ServerVerb::Clock(offset), _) => self.driver.clock_offset(server) != offset,
+                (verb, _) => verb == ServerVerb::Restart,
+            },
+            // What happens once to lines to come counts towards something.
+            Action::Way(_, WayVerb::Reset { after }) => after > 0,
+            Action::Way(_, WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => true,
+            Action::Way(way, verb) => self.standing.of(way).apply(verb),
+            Action::Send { .. } | Action::Close(_) => false,
+        }
+    }
+
+    /// Says why a verb changed nothing.
+    fn why_nothing(&self, verb: &Verb) -> String {
+        match verb {
+            Verb::Servers { verb: ServerVerb::Clock(_), on } => {
+                format!("the clock of {} is so already", self.names(on))
+            }
+            Verb::Servers { on, .. } => {
+                let states: Vec<_> = on.iter().map(|&server| self.state(server).name()).collect();
+                format!("{} {} {} already", self.names(on), if on.len() == 1 { "is" } else { "are" }, states.join(", "))
+            }
+            Verb::Ways { verb: WayVerb::Reset { .. }, .. } => "there was no connection to reset".into(),
+            Verb::Ways { verb, .. } => match verb.spec().state {
+                Some(state) => format!("all of it is {state} already"),
+                None => format!("there was nothing to {}", verb.spec().word),
+            },
+            Verb::Partition { .. } => "no link leads from one group to another, or all are separated already".into(),
+        }
+    }
+
+    fn names(&self, servers: &[ServerId]) -> String {
+        let names: Vec<_> = servers.iter().map(|&server| &**self.topology.name(server)).collect();
+        names.join(", ")
     }
 
     fn state(&self, server: ServerId) -> ServerState {
@@ -362,7 +361,7 @@ impl Owner {
             strategy: self.topology.strategy,
             log_dir: self.origin.log_dir.clone(),
             servers: self.servers().into_iter().map(|server| self.server_status(server)).collect(),
-            faults: faults.map(|(way, faults)| WayFault { from: name(way.from), to: name(way.to), faults }).collect(),
+            faults: faults.map(|(way, faults)| way_fault(name(way.from), name(way.to), faults)).collect(),
         }
     }
 
@@ -453,18 +452,8 @@ impl Owner {
     }
 }
 
-/// The server a verb is about, when it is about one.
-fn one_server(verb: &Verb) -> Option<ServerId> {
-    match *verb {
-        Verb::Kill(server)
-        | Verb::Stop(server)
-        | Verb::Start(server)
-        | Verb::Restart(server)
-        | Verb::Pause(server)
-        | Verb::Resume(server)
-        | Verb::SetClock(server, _) => Some(server),
-        _ => None,
-    }
+fn way_fault(from: String, to: String, faults: WayFaults) -> WayFault {
+    WayFault { from, to, faults: faults.states().into_iter().map(str::to_owned).collect() }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -22,11 +22,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
     DownAnswer, DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer,
-    VerbRequest,
 };
 use super::events::{NamedEvent, NamedObservation, Seen};
 use super::names::refusal;
 use super::owner::{Request, Watch};
+use crate::act::Verb;
 use crate::config::Topology;
 
 type Asks = State<mpsc::Sender<Request>>;
@@ -90,7 +90,7 @@ async fn herd(asks: Asks) -> Result<Json<HerdStatus>, Refusal> {
     ask(&asks, Request::Status).await.map(Json)
 }
 
-async fn verb(asks: Asks, request: Result<Json<VerbRequest>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {
+async fn verb(asks: Asks, request: Result<Json<Verb<String>>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {
     let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
     ask(&asks, |answer| Request::Verb(request, answer)).await?.map(Json)
 }

@@ -4,91 +4,20 @@
 
 pub mod loopback;
 pub mod path;
+mod perform;
 pub mod simulated;
+
+pub use perform::{Performed, perform};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{ServerId, Slowness, Way, Wiring};
+use crate::act::{Action, Hit, SessionId};
+use crate::config::{ServerId, Way, Wiring};
 use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
-
-/// A client's connection, by a number its owner chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u32);
-
-/// Something done to a running herd.
-///
-/// Every action can be applied at any time; one that changes nothing (to kill the dead, to heal what is whole) is no error
-/// and answers with [`Hit::default`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Ends a server at once: its connections are reset, its memory is gone.
-    Kill(ServerId),
-    /// Ends a server in order: it finishes what it was asked, hands on what it owes and closes. Its memory is gone.
-    Stop(ServerId),
-    /// Starts a server that does not run, with an empty memory, on the port it had.
-    Start(ServerId),
-    /// Kills a server that runs, and starts it.
-    Restart(ServerId),
-    /// Freezes a server: it handles nothing, its connections stay open and fill.
-    Pause(ServerId),
-    /// Lets a frozen server go on.
-    Resume(ServerId),
-    /// Sets how far a server's wall clock is ahead of the machine's, in nanoseconds. Survives restarts.
-    SetClock(ServerId, i64),
-    /// Resets the connection of a way, loses what is in flight on it, and refuses its dials.
-    Cut(Way),
-    /// Mends a way that was cut, slowed or half-open. A half-open connection is reset: its far end is back and does not
-    /// know it.
-    Heal(Way),
-    /// Lets lines of a way wait. Nothing is lost.
-    Hold(Way),
-    /// Lets the lines that wait arrive, in order.
-    Release(Way),
-    /// Delays the lines of a way, on top of the link's own delay.
-    Slow(Way, Slowness),
-    /// Resets the connection of a way on a line boundary, after that many further lines; at once when 0.
-    Reset(Way, u64),
-    /// Loses everything sent on a way from now on without resetting its connection: the far end is gone and nobody has
-    /// noticed.
-    HalfOpen(Way),
-    /// Loses one line of a way: the `n`-th from now, counted from 1. Not something TCP does.
-    Drop(Way, u64),
-    /// Sends one line of a way twice: the `n`-th from now, counted from 1. Not something TCP does.
-    Duplicate(Way, u64),
-    /// A client writes `bytes` to a server, over the connection `session`, which is opened when it is not yet.
-    Send {
-        /// Over which connection. Sessions of two servers are different sessions.
-        session: SessionId,
-        /// The server dialled.
-        server: ServerId,
-        /// What is written, line ends included.
-        bytes: Bytes,
-        /// Whether the client then closes its writing side.
-        finish: bool,
-    },
-    /// A client closes its connection.
-    Close(SessionId),
-}
-
-/// What an action hit at the moment it was applied. Zeros mean that nothing was there to hit.
-///
-/// What a fault hits later, while it lasts, is in the observations: [`Event::Missed`], [`Event::Sent`] without
-/// [`Event::Heard`], [`Event::LinkLost`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Hit {
-    /// Connections that were reset or closed.
-    pub connections: u64,
-    /// Lines that were in flight and are lost.
-    pub lines_lost: u64,
-    /// Lines that waited and go on.
-    pub lines_released: u64,
-    /// Records that were forgotten.
-    pub records_lost: u64,
-}
 
 /// Why an action could not be done. The herd is as before.
 #[derive(Debug, thiserror::Error)]
@@ -293,8 +222,19 @@ pub trait Driver {
     /// The present moment of this driver.
     fn now(&self) -> Timestamp;
 
-    /// Does something to the herd, and tells what it hit at once. When this returns it is done: a killed server is down,
-    /// a started one listens.
+    /// Checks that the driver can do an action at all, whatever state the herd is in.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the herd has no such link, or another process runs the server.
+    fn check(&self, action: &Action) -> Result<(), DriverError>;
+
+    /// Does something to the herd, and returns what it hit at once. A killed server is then down, a started one listens.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if [`Self::check`] does, or if a server cannot listen where it should. The herd is as before then,
+    /// except that a server that was to restart is down.
     async fn apply(&mut self, action: Action) -> Result<Hit, DriverError>;
 
     /// The next observation, in the order in which things happened; `None` once the wait is over.

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::config::{Bandwidth, Delay, Distribution, Slowness, Way};
+use crate::act::{WayFaults, WayVerb};
+use crate::config::{Bandwidth, Delay, Distribution, Way};
 use crate::draws::Draws;
 use crate::time::Timestamp;
 
@@ -31,16 +32,12 @@ struct Particulars {
     bandwidth: Option<Bandwidth>,
     /// When everything sent has gone out.
     out_at: Timestamp,
+    /// What was done to the way and not taken back.
+    faults: WayFaults,
+    /// The delay of [`WayFaults::slow`].
     slow: Span,
-    /// The one that [`Path::slow`] brought. The lesser of both counts.
-    slow_bandwidth: Option<Bandwidth>,
-    /// Lines a second at most.
-    rate: Option<u32>,
-    /// When the rate admits the next line.
+    /// When the rate of [`WayFaults::slow`] admits the next line.
     free_at: Timestamp,
-    cut: bool,
-    held: bool,
-    half_open: bool,
     /// Reset when this many further lines have passed.
     reset_after: Option<u64>,
     /// What happens to single lines, by the count of lines at which it happens.
@@ -88,8 +85,19 @@ pub enum Passage {
     Arrives(Timestamp),
     /// It arrives twice at this time.
     Twice(Timestamp),
-    /// It never arrives.
+    /// It never arrives, and nothing tells of it.
     Lost,
+}
+
+/// What a verb asks of the driver besides the change of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effect {
+    /// The connection of the way, if there is one, is reset.
+    pub severs: bool,
+    /// The lines that wait are released.
+    pub frees: bool,
+    /// Dials that were lost in silence are heard from now on.
+    pub answers: bool,
 }
 
 impl Path {
@@ -119,74 +127,46 @@ impl Path {
         self.lines
     }
 
-    /// Whether dials are refused.
+    /// Returns what was done to the way and not taken back.
+    pub fn faults(&self) -> WayFaults {
+        self.particulars.as_ref().map_or_else(WayFaults::default, |own| own.faults)
+    }
+
+    /// Returns `true` if dials are refused.
     pub fn is_cut(&self) -> bool {
-        self.particulars.as_ref().is_some_and(|own| own.cut)
+        self.particulars.as_ref().is_some_and(|own| own.faults.cut)
     }
 
-    /// Whether lines wait for [`Self::release`].
+    /// Returns `true` if lines wait for [`WayVerb::Release`].
     pub fn is_held(&self) -> bool {
-        self.particulars.as_ref().is_some_and(|own| own.held)
+        self.particulars.as_ref().is_some_and(|own| own.faults.held)
     }
 
-    /// Whether everything sent is lost in silence.
-    pub fn is_half_open(&self) -> bool {
-        self.particulars.as_ref().is_some_and(|own| own.half_open)
+    /// Returns `true` if everything sent is lost in silence, dials among it.
+    pub fn is_silent(&self) -> bool {
+        self.particulars.as_ref().is_some_and(|own| own.faults.half_open)
     }
 
-    /// Whether a line passes at once and nothing about it needs to be asked or counted.
+    /// Returns `true` if a line passes at once and nothing about it needs to be asked or counted.
     pub fn is_clear(&self) -> bool {
         self.base == Span::default() && self.particulars.as_ref().is_none_or(|own| own.is_clear())
     }
 
-    /// Refuses dials; whether that is new.
-    pub fn cut(&mut self) -> bool {
-        !std::mem::replace(&mut self.particulars().cut, true)
-    }
-
-    /// Lets lines wait; whether that is new.
-    pub fn hold(&mut self) -> bool {
-        !std::mem::replace(&mut self.particulars().held, true)
-    }
-
-    /// Lets lines pass again; whether they did not.
-    pub fn release(&mut self) -> bool {
-        self.particulars.as_mut().is_some_and(|own| std::mem::take(&mut own.held))
-    }
-
-    /// Loses everything in silence; whether that is new.
-    pub fn half_open(&mut self) -> bool {
-        !std::mem::replace(&mut self.particulars().half_open, true)
-    }
-
-    /// Delays every line from now on.
-    pub fn slow(&mut self, slowness: Slowness) {
-        let particulars = self.particulars();
-        particulars.slow = slowness.delay.into();
-        particulars.slow_bandwidth = slowness.delay.bandwidth;
-        particulars.rate = slowness.rate;
-    }
-
-    /// Takes back cut, half-open and slow; whether any was there. The link's own delay stays.
-    pub fn heal(&mut self) -> bool {
-        self.particulars.as_mut().is_some_and(|own| own.heal())
-    }
-
-    /// Resets the connection when `lines` further lines have passed; at least 1.
-    pub fn reset_after(&mut self, lines: u64) {
-        self.particulars().reset_after = Some(lines);
-    }
-
-    /// Loses the `nth` line from now, counted from 1.
-    pub fn drop_line(&mut self, nth: u64) {
-        let line = self.lines + nth;
-        self.particulars().edits.push((line, Edit::Drop));
-    }
-
-    /// Doubles the `nth` line from now, counted from 1.
-    pub fn duplicate_line(&mut self, nth: u64) {
-        let line = self.lines + nth;
-        self.particulars().edits.push((line, Edit::Duplicate));
+    /// Does `verb` to the way, and returns what the driver has to do about its connection and its lines.
+    pub fn apply(&mut self, verb: WayVerb) -> Effect {
+        let lines = self.lines;
+        // A way to which nothing was ever done stays small.
+        if self.particulars.is_none() && matches!(verb, WayVerb::Heal | WayVerb::Release) {
+            return Effect::default();
+        }
+        match verb {
+            WayVerb::Reset { after: 0 } => return Effect { severs: true, ..Effect::default() },
+            WayVerb::Reset { after } => self.particulars().reset_after = Some(after),
+            WayVerb::Drop { nth } => self.particulars().edits.push((lines + nth, Edit::Drop)),
+            WayVerb::Duplicate { nth } => self.particulars().edits.push((lines + nth, Edit::Duplicate)),
+            _ => return self.particulars().apply(verb),
+        }
+        Effect::default()
     }
 
     /// A new connection: its lines need not wait for those of the one before.
@@ -222,10 +202,10 @@ impl Path {
         let admitted = particulars.admitted(now);
         let leaves = particulars.out(admitted, bytes);
         let spent = spent.saturating_add(particulars.slow.spent(draws, lines, 1));
-        let (half_open, edit) = (particulars.half_open, particulars.edit(lines));
+        let (faults, edit) = (particulars.faults, particulars.edit(lines));
         let arrival = self.arrival(leaves, spent);
         match edit {
-            _ if half_open => Passage::Lost,
+            _ if faults.half_open => Passage::Lost,
             Some(Edit::Drop) => Passage::Lost,
             Some(Edit::Duplicate) => Passage::Twice(arrival),
             None => Passage::Arrives(arrival),
@@ -237,7 +217,7 @@ impl Path {
         self.particulars.as_mut().is_some_and(|own| own.resets_now())
     }
 
-    /// What a line on this way waits at the moment: the link's own delay and that of [`Self::slow`].
+    /// What a line on this way waits at the moment: the link's own delay and that of [`WayVerb::Slow`].
     pub fn spans(&self) -> [Span; 2] {
         [self.base, self.particulars.as_ref().map_or_else(Span::default, |own| own.slow)]
     }
@@ -278,20 +258,20 @@ impl Particulars {
     }
 
     fn is_clear(&self) -> bool {
-        let whole = !(self.cut || self.held || self.half_open);
-        whole
-            && self.least_bandwidth().is_none()
-            && self.slow == Span::default()
-            && self.rate.is_none()
+        self.faults == WayFaults::default()
+            && self.bandwidth.is_none()
             && self.reset_after.is_none()
             && self.edits.is_empty()
     }
 
-    fn heal(&mut self) -> bool {
-        let was_slow = std::mem::take(&mut self.slow) != Span::default();
-        let (had_rate, was_cut) = (self.rate.take().is_some(), std::mem::take(&mut self.cut));
-        let was_thin = self.slow_bandwidth.take().is_some();
-        std::mem::take(&mut self.half_open) || was_slow || had_rate || was_cut || was_thin
+    fn apply(&mut self, verb: WayVerb) -> Effect {
+        let before = self.faults;
+        self.faults.apply(verb);
+        let after = self.faults;
+        self.slow = after.slow.map_or_else(Span::default, |slowness| slowness.delay.into());
+        let answers = before.half_open && !after.half_open;
+        // The reader behind a half-open connection does not know it: once the reader is back, the connection is reset.
+        Effect { severs: answers || (after.cut && !before.cut), frees: before.held && !after.held, answers }
     }
 
     /// When the rate admits a line sent at `now`.
@@ -304,11 +284,12 @@ impl Particulars {
 
     /// The time between two lines at most so many a second.
     fn interval(&self) -> Option<Duration> {
-        self.rate.map(|rate| Duration::from_secs(1) / rate.max(1))
+        self.faults.slow?.rate.map(|rate| Duration::from_secs(1) / rate.max(1))
     }
 
     fn least_bandwidth(&self) -> Option<Bandwidth> {
-        self.bandwidth.into_iter().chain(self.slow_bandwidth).min()
+        let slow = self.faults.slow.and_then(|slowness| slowness.delay.bandwidth);
+        self.bandwidth.into_iter().chain(slow).min()
     }
 
     /// When a line that may go out from `now` on has gone out, behind all lines before it.
@@ -345,7 +326,7 @@ impl Particulars {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ServerId;
+    use crate::config::{ServerId, Slowness};
 
     const MILLISECOND: Duration = Duration::from_millis(1);
     const WAY: Way = Way { from: ServerId(0), to: ServerId(2) };
@@ -389,7 +370,7 @@ mod tests {
         let longest = |distribution| {
             let mut path = path(Duration::ZERO, Duration::ZERO);
             let delay = Delay { jitter: MILLISECOND, distribution, ..Delay::default() };
-            path.slow(Slowness { delay, rate: None });
+            path.apply(WayVerb::Slow(Slowness { delay, rate: None }));
             let spent = (0..1000).map(|second| {
                 let sent = Timestamp::EPOCH + Duration::from_secs(second);
                 arrival(&mut path, sent).since(sent)
@@ -405,7 +386,7 @@ mod tests {
     #[test]
     fn a_rate_spaces_lines_evenly() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
-        path.slow(Slowness { delay: Delay::default(), rate: Some(1000) });
+        path.apply(WayVerb::Slow(Slowness { delay: Delay::default(), rate: Some(1000) }));
         let arrivals = [0, 1, 2].map(|_| arrival(&mut path, Timestamp::EPOCH));
         assert_eq!(arrivals, [0, 1, 2].map(|n| Timestamp::EPOCH + n * MILLISECOND));
     }
@@ -414,9 +395,9 @@ mod tests {
     fn edits_and_resets_count_lines_from_the_moment_they_are_asked_for() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
         path.send(Timestamp::EPOCH, || LINE);
-        path.drop_line(2);
-        path.duplicate_line(1);
-        path.reset_after(2);
+        path.apply(WayVerb::Drop { nth: 2 });
+        path.apply(WayVerb::Duplicate { nth: 1 });
+        path.apply(WayVerb::Reset { after: 2 });
         assert_eq!(path.send(Timestamp::EPOCH, || LINE), Passage::Twice(Timestamp::EPOCH));
         assert!(!path.resets_now());
         assert_eq!(path.send(Timestamp::EPOCH, || LINE), Passage::Lost);
@@ -456,11 +437,11 @@ mod tests {
             let sent = Timestamp::EPOCH + at * Duration::from_secs(1);
             arrival(path, sent).since(sent)
         };
-        path.slow(slow(8 * MILLISECOND));
+        path.apply(WayVerb::Slow(slow(8 * MILLISECOND)));
         assert_eq!(takes(&mut path, 0), 8 * MILLISECOND);
-        path.slow(slow(MILLISECOND));
+        path.apply(WayVerb::Slow(slow(MILLISECOND)));
         assert_eq!(takes(&mut path, 1), 2 * MILLISECOND);
-        assert!(path.heal() && !path.heal());
+        path.apply(WayVerb::Heal);
         assert_eq!(takes(&mut path, 2), 2 * MILLISECOND);
         let mut path = path.renewed(7, WAY);
         assert_eq!((takes(&mut path, 0), path.is_clear()), (2 * MILLISECOND, false));
@@ -469,16 +450,20 @@ mod tests {
     #[test]
     fn a_way_whose_bandwidth_was_a_fault_is_clear_once_healed() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
-        path.slow(Slowness { delay: Delay { bandwidth: a_line_in(MILLISECOND), ..Delay::default() }, rate: None });
+        path.apply(WayVerb::Slow(Slowness {
+            delay: Delay { bandwidth: a_line_in(MILLISECOND), ..Delay::default() },
+            rate: None,
+        }));
         assert!(!path.is_clear());
-        assert!(path.heal() && path.is_clear());
+        path.apply(WayVerb::Heal);
+        assert!(path.is_clear());
     }
 
     #[test]
     fn a_rate_lets_lines_in_and_a_bandwidth_lets_them_out() {
         let mut path = path(Duration::ZERO, Duration::ZERO);
         let delay = Delay { bandwidth: a_line_in(MILLISECOND), ..Delay::default() };
-        path.slow(Slowness { delay, rate: Some(100) });
+        path.apply(WayVerb::Slow(Slowness { delay, rate: Some(100) }));
         let arrivals = [0, 0].map(|_| arrival(&mut path, Timestamp::EPOCH));
         assert_eq!(arrivals, [1, 11].map(|at| Timestamp::EPOCH + at * MILLISECOND));
     }
@@ -488,7 +473,7 @@ mod tests {
         let delay = Delay { bandwidth: a_line_in(Duration::from_secs(1)), ..Delay::default() };
         for slowness in [Slowness { delay, rate: None }, Slowness { delay: Delay::default(), rate: Some(1) }] {
             let mut path = path(Duration::ZERO, Duration::ZERO);
-            path.slow(slowness);
+            path.apply(WayVerb::Slow(slowness));
             (0..10).for_each(|_| {
                 assert!(arrival(&mut path, Timestamp::EPOCH) <= Timestamp::EPOCH + 10 * Duration::from_secs(1))
             });
@@ -497,6 +482,21 @@ mod tests {
             // As if one line had just gone out.
             assert_eq!(arrival(&mut path, now), now + Duration::from_secs(1));
         }
+    }
+
+    #[test]
+    fn a_verb_tells_what_its_driver_has_to_do() {
+        let mut path = path(Duration::ZERO, Duration::ZERO);
+        let severs = Effect { severs: true, ..Effect::default() };
+        assert_eq!(
+            [WayVerb::Cut, WayVerb::Cut, WayVerb::Heal].map(|verb| path.apply(verb)),
+            [severs, Effect::default(), Effect::default()]
+        );
+        assert_eq!(path.apply(WayVerb::Reset { after: 0 }), severs);
+        assert_eq!(path.apply(WayVerb::HalfOpen), Effect::default());
+        assert_eq!(path.apply(WayVerb::Heal), Effect { severs: true, answers: true, frees: false });
+        assert_eq!(path.apply(WayVerb::Hold), Effect::default());
+        assert_eq!(path.apply(WayVerb::Release), Effect { frees: true, ..Effect::default() });
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{DriverKind, Fact, History, Origin, Step};
+use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
-use crate::driver::{Action, Event, Hit, SessionId};
+use crate::driver::Event;
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 
@@ -149,7 +150,7 @@ impl Builder {
     pub(crate) fn cut(self, a: &str, b: &str) -> Self {
         [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
             let way = herd.way(from, to);
-            herd.did(Action::Cut(way), Hit { connections: 1, ..Hit::default() })
+            herd.did(WayVerb::Cut.on(way), Hit { connections: 1, ..Hit::default() })
                 .saw(Event::LinkLost { way, lines_lost: 0 })
         })
     }
@@ -158,19 +159,19 @@ impl Builder {
     pub(crate) fn heal(self, a: &str, b: &str) -> Self {
         [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
             let way = herd.way(from, to);
-            herd.did(Action::Heal(way), Hit::default()).saw(Event::LinkUp(way))
+            herd.did(WayVerb::Heal.on(way), Hit::default()).saw(Event::LinkUp(way))
         })
     }
 
     pub(crate) fn kill(self, name: &str, records: u64) -> Self {
         let server = self.server(name);
         let hit = Hit { connections: 4, records_lost: records, ..Hit::default() };
-        self.did(Action::Kill(server), hit).saw(Event::Killed { server, records })
+        self.did(ServerVerb::Kill.on(server), hit).saw(Event::Killed { server, records })
     }
 
     pub(crate) fn start(self, name: &str) -> Self {
         let server = self.server(name);
-        self.did(Action::Start(server), Hit::default()).saw(Event::Started { server, port: 0 })
+        self.did(ServerVerb::Start.on(server), Hit::default()).saw(Event::Started { server, port: 0 })
     }
 
     /// A client sends a line, over a connection of its own, and reads a reply.

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step};
+use crate::act::{Action, Hit, SessionId};
 use crate::claim::{Assertion, Check, StepId, When, limit};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Slowness, Strategy, Way};
-use crate::driver::{Action, Event, Hit, SessionId};
+use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
+use crate::driver::Event;
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 
@@ -163,66 +164,12 @@ struct EntryLine {
 enum FactLine {
     StepBegan {},
     StepEnded {},
-    Did {
-        #[serde(flatten)]
-        action: ActionLine,
-        #[serde(flatten)]
-        hit: HitLine,
-    },
+    Did { action: Action<String>, hit: Hit },
     Saw(EventLine),
-    Opened {
-        session: u32,
-        talker: String,
-    },
+    Opened { session: u32, talker: String },
     Quiescent(bool),
     Compared(Comparison),
     Waited(u64),
-}
-
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
-struct HitLine {
-    #[serde(skip_serializing_if = "is_none")]
-    connections: u64,
-    #[serde(skip_serializing_if = "is_none")]
-    lines_lost: u64,
-    #[serde(skip_serializing_if = "is_none")]
-    lines_released: u64,
-    #[serde(skip_serializing_if = "is_none")]
-    records_lost: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ActionLine {
-    Kill(String),
-    Stop(String),
-    Start(String),
-    Restart(String),
-    Pause(String),
-    Resume(String),
-    SetClock(String, i64),
-    Cut(WayLine),
-    Heal(WayLine),
-    Hold(WayLine),
-    Release(WayLine),
-    Slow {
-        way: WayLine,
-        #[serde(flatten)]
-        delay: Delay,
-        rate: Option<u32>,
-    },
-    Reset(WayLine, u64),
-    HalfOpen(WayLine),
-    Drop(WayLine, u64),
-    Duplicate(WayLine, u64),
-    Send {
-        session: u32,
-        server: String,
-        bytes: BytesLine,
-        finish: bool,
-    },
-    Close(u32),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,10 +206,6 @@ enum BytesLine {
 }
 
 fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
@@ -406,7 +349,7 @@ impl Writer<'_> {
         match fact {
             Fact::StepBegan => FactLine::StepBegan {},
             Fact::StepEnded => FactLine::StepEnded {},
-            Fact::Did { action, hit } => FactLine::Did { action: self.action(action), hit: HitLine::of(*hit) },
+            Fact::Did { action, hit } => FactLine::Did { action: self.action(action), hit: *hit },
             Fact::Saw(event) => FactLine::Saw(self.event(event)),
             Fact::Opened { session, talker } => FactLine::Opened { session: session.0, talker: talker.to_string() },
             Fact::Quiescent(quiescent) => FactLine::Quiescent(*quiescent),
@@ -415,29 +358,9 @@ impl Writer<'_> {
         }
     }
 
-    fn action(&self, action: &Action) -> ActionLine {
-        match *action {
-            Action::Kill(server) => ActionLine::Kill(self.name(server)),
-            Action::Stop(server) => ActionLine::Stop(self.name(server)),
-            Action::Start(server) => ActionLine::Start(self.name(server)),
-            Action::Restart(server) => ActionLine::Restart(self.name(server)),
-            Action::Pause(server) => ActionLine::Pause(self.name(server)),
-            Action::Resume(server) => ActionLine::Resume(self.name(server)),
-            Action::SetClock(server, offset) => ActionLine::SetClock(self.name(server), offset),
-            Action::Cut(way) => ActionLine::Cut(self.way(way)),
-            Action::Heal(way) => ActionLine::Heal(self.way(way)),
-            Action::Hold(way) => ActionLine::Hold(self.way(way)),
-            Action::Release(way) => ActionLine::Release(self.way(way)),
-            Action::Slow(way, Slowness { delay, rate }) => ActionLine::Slow { way: self.way(way), delay, rate },
-            Action::Reset(way, after) => ActionLine::Reset(self.way(way), after),
-            Action::HalfOpen(way) => ActionLine::HalfOpen(self.way(way)),
-            Action::Drop(way, nth) => ActionLine::Drop(self.way(way), nth),
-            Action::Duplicate(way, nth) => ActionLine::Duplicate(self.way(way), nth),
-            Action::Send { session, server, ref bytes, finish } => {
-                ActionLine::Send { session: session.0, server: self.name(server), bytes: BytesLine::of(bytes), finish }
-            }
-            Action::Close(session) => ActionLine::Close(session.0),
-        }
+    fn action(&self, action: &Action) -> Action<String> {
+        let Ok(named) = action.clone().map(&mut |server| Ok::<_, std::convert::Infallible>(self.name(server)));
+        named
     }
 
     fn event(&self, event: &Event) -> EventLine {
@@ -482,18 +405,6 @@ impl Writer<'_> {
     }
 }
 
-impl HitLine {
-    fn of(hit: Hit) -> Self {
-        let Hit { connections, lines_lost, lines_released, records_lost } = hit;
-        Self { connections, lines_lost, lines_released, records_lost }
-    }
-
-    fn hit(&self) -> Hit {
-        let Self { connections, lines_lost, lines_released, records_lost } = *self;
-        Hit { connections, lines_lost, lines_released, records_lost }
-    }
-}
-
 /// From lines to values.
 struct Reader {
     origin: Arc<Origin>,
@@ -528,40 +439,14 @@ impl Reader {
         Ok(match line {
             FactLine::StepBegan {} => Fact::StepBegan,
             FactLine::StepEnded {} => Fact::StepEnded,
-            FactLine::Did { action, hit } => Fact::Did { action: self.action(action)?, hit: hit.hit() },
+            FactLine::Did { action, hit } => {
+                Fact::Did { action: action.map(&mut |name: String| self.server(&name))?, hit }
+            }
             FactLine::Saw(event) => Fact::Saw(self.event(event)?),
             FactLine::Opened { session, talker } => Fact::Opened { session: SessionId(session), talker: talker.into() },
             FactLine::Quiescent(quiescent) => Fact::Quiescent(quiescent),
             FactLine::Compared(comparison) => Fact::Compared(comparison),
             FactLine::Waited(time) => Fact::Waited(Duration::from_nanos(time)),
-        })
-    }
-
-    fn action(&self, line: ActionLine) -> Result<Action, String> {
-        Ok(match line {
-            ActionLine::Kill(server) => Action::Kill(self.server(&server)?),
-            ActionLine::Stop(server) => Action::Stop(self.server(&server)?),
-            ActionLine::Start(server) => Action::Start(self.server(&server)?),
-            ActionLine::Restart(server) => Action::Restart(self.server(&server)?),
-            ActionLine::Pause(server) => Action::Pause(self.server(&server)?),
-            ActionLine::Resume(server) => Action::Resume(self.server(&server)?),
-            ActionLine::SetClock(server, offset) => Action::SetClock(self.server(&server)?, offset),
-            ActionLine::Cut(way) => Action::Cut(self.way(&way)?),
-            ActionLine::Heal(way) => Action::Heal(self.way(&way)?),
-            ActionLine::Hold(way) => Action::Hold(self.way(&way)?),
-            ActionLine::Release(way) => Action::Release(self.way(&way)?),
-            ActionLine::Slow { way, delay, rate } => Action::Slow(self.way(&way)?, Slowness { delay, rate }),
-            ActionLine::Reset(way, after) => Action::Reset(self.way(&way)?, after),
-            ActionLine::HalfOpen(way) => Action::HalfOpen(self.way(&way)?),
-            ActionLine::Drop(way, nth) => Action::Drop(self.way(&way)?, nth),
-            ActionLine::Duplicate(way, nth) => Action::Duplicate(self.way(&way)?, nth),
-            ActionLine::Send { session, server, bytes, finish } => Action::Send {
-                session: SessionId(session),
-                server: self.server(&server)?,
-                bytes: bytes.bytes(),
-                finish,
-            },
-            ActionLine::Close(session) => Action::Close(SessionId(session)),
         })
     }
 
@@ -613,8 +498,9 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::{ServerVerb, WayVerb};
     use crate::claim::{ConvergedMode, Scope, Verdict, VersionBound};
-    use crate::config::{Bandwidth, Distribution};
+    use crate::config::{Bandwidth, Distribution, Slowness};
     use crate::history::build::{Builder, herd, line};
     use crate::wire::PosixTime;
 
@@ -636,26 +522,8 @@ mod tests {
         let bandwidth = Bandwidth::from_bytes_a_second(64_000);
         let [latency, jitter] = [Duration::from_millis(3), Duration::from_micros(5)];
         let delay = Delay { latency, jitter, distribution, bandwidth };
-        let actions = [
-            Action::Kill(a),
-            Action::Stop(a),
-            Action::Start(a),
-            Action::Restart(a),
-            Action::Pause(a),
-            Action::Resume(a),
-            Action::SetClock(a, -5),
-            Action::Cut(way),
-            Action::Heal(way),
-            Action::Hold(way),
-            Action::Release(way),
-            Action::Slow(way, Slowness { delay, rate: Some(9) }),
-            Action::Reset(way, 3),
-            Action::HalfOpen(way),
-            Action::Drop(way, 1),
-            Action::Duplicate(way, 2),
-            Action::Send { session, server: b, bytes: not_text.clone(), finish: true },
-            Action::Close(session),
-        ];
+        let clients =
+            [Action::Send { session, server: b, bytes: not_text.clone(), finish: true }, Action::Close(session)];
         let events = [
             Event::Started { server: a, port: 10_000 },
             Event::Stopped { server: a, records: 2 },
@@ -676,6 +544,10 @@ mod tests {
             Event::SessionLost { session, unanswered: 1 },
         ];
         let hit = Hit { connections: 1, lines_lost: 2, lines_released: 3, records_lost: 4 };
+        let slow = WayVerb::Slow(Slowness { delay, rate: Some(9) });
+        let servers = ServerVerb::ALL.map(|verb| verb.on(a)).into_iter().chain([ServerVerb::Clock(-5).on(a)]);
+        let ways = WayVerb::ALL.map(|verb| verb.on(way)).into_iter().chain([slow.on(way)]);
+        let actions = servers.chain(ways).chain(clients);
         let herd = actions.into_iter().fold(herd, |herd, action| herd.did(action, hit));
         let herd = events.into_iter().fold(herd, |herd, event| herd.at(5, |herd| herd.saw(event)));
         let version = VersionBound { time: Some(PosixTime { seconds: 1, nanoseconds: 5 }), origin: Some(a) };
@@ -718,7 +590,10 @@ mod tests {
             lines[1],
             r#"{"at":3000000,"saw":{"accepted":{"server":"Bona","session":null,"line":"AT Bona +0.263873386 kiwi +34.068930-118.445127 1","newer":true}}}"#
         );
-        assert_eq!(lines[2], r#"{"at":3000000,"did":{"cut":["Bona","Clark"],"connections":1}}"#);
+        assert_eq!(
+            lines[2],
+            r#"{"at":3000000,"did":{"action":{"way":[{"from":"Bona","to":"Clark"},"cut"]},"hit":{"connections":1}}}"#
+        );
     }
 
     #[test]

@@ -9,9 +9,10 @@ pub mod json;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::act::{Action, Hit, SessionId};
 use crate::claim::{Check, StepId, Threshold, Verdict};
 use crate::config::{Link, Redial, ServerId, Strategy, Topology};
-use crate::driver::{Action, Event, Hit, Observation, SessionId};
+use crate::driver::{Event, Observation};
 use crate::time::Timestamp;
 
 /// One run.

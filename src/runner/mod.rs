@@ -3,7 +3,6 @@
 //! A plain loop that does not know which driver it has: it does what is due, asks for the next observation, and looks whether
 //! what it waits for has happened. It never sleeps. Not here: whether what happened is right ([`crate::checker`]).
 
-mod agenda;
 mod milestone;
 mod talk;
 mod workload;
@@ -14,15 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::act::{Action, Agenda, Later, Moment, Standing, Verb};
 use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
-use crate::driver::{Action, Driver, DriverError, Event, Observation, Wait};
-use crate::herd::Verb;
+use crate::driver::{Driver, DriverError, Event, Observation, Performed, Wait, perform};
 use crate::history::{Comparison, Fact, History};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use crate::words::short;
-use agenda::{Agenda, Planned};
 use milestone::{Held, Watch};
 use talk::Talking;
 use workload::Running;
@@ -57,6 +55,17 @@ pub enum RunError {
 /// How many observations are taken between two looks at whether a run is to stop.
 const BETWEEN_LOOKS: u64 = 256;
 
+/// One thing that is going to be done at a time of its own.
+#[derive(Debug)]
+enum Planned {
+    /// A step that has a time.
+    Step(StepId),
+    /// What a step leads to later, such as the end of its fault; and what follows from that.
+    Actions(StepId, Vec<Action>, Vec<Later>),
+    /// The next command of a workload.
+    Command(StepId),
+}
+
 /// One run of a script. What has happened so far is in it at any time, so it may be given up half-way.
 pub struct Runner<'a, D> {
     script: &'a Script,
@@ -65,7 +74,10 @@ pub struct Runner<'a, D> {
     history: History,
     /// The step under way.
     current: Option<StepId>,
-    agenda: Agenda,
+    agenda: Agenda<Planned>,
+    /// When the last of everything known to come is due, or was.
+    horizon: Timestamp,
+    standing: Standing,
     watches: Vec<(Watch, StepId)>,
     held: Held,
     talking: Talking,
@@ -99,6 +111,8 @@ impl<'a, D: Driver> Runner<'a, D> {
             history,
             current: None,
             agenda: Agenda::default(),
+            horizon: Timestamp::default(),
+            standing: Standing::default(),
             watches: Vec::new(),
             held: Held::new(follows_records),
             talking: Talking::default(),
@@ -142,8 +156,8 @@ impl<'a, D: Driver> Runner<'a, D> {
         let now = self.driver.now();
         match &step.when {
             When::InTurn => return self.take_in_turn(id, progress).await,
-            When::At(after) => self.agenda.add(begun + *after, Planned::Step(id)),
-            When::After(after) => self.agenda.add(now + *after, Planned::Step(id)),
+            When::At(after) => self.plan(begun + *after, Planned::Step(id)),
+            When::After(after) => self.plan(now + *after, Planned::Step(id)),
             When::Milestone(milestone) => self.watches.push((Watch::new(milestone.clone()), id)),
         }
         Ok(())
@@ -178,12 +192,12 @@ impl<'a, D: Driver> Runner<'a, D> {
                 let running = Running::new(workload, id, self.history.seed, self.driver.now());
                 let (first, background) = (running.due(), workload.background);
                 self.workloads.insert(id, running);
-                self.agenda.add(first, Planned::Command(id));
-                self.agenda.expect_until(first + workload.duration());
+                self.plan(first, Planned::Command(id));
+                self.horizon = self.horizon.max(first + workload.duration());
                 Ok((!background).then_some(Goal::Replies(id)))
             }
             Task::Close { session } => self.close(id, session).await,
-            Task::Herd(verbs) => self.break_or_mend(id, verbs).await,
+            Task::Herd(verb) => self.break_or_mend(id, verb).await,
             Task::Until(Until::Quiescent) => Ok(Some(Goal::Quiescent)),
             Task::Until(Until::Done) => Ok(Some(Goal::Done)),
             Task::Until(Until::Milestone(milestone)) => Ok(Some(Goal::Milestone(Watch::new(milestone.clone())))),
@@ -195,21 +209,31 @@ impl<'a, D: Driver> Runner<'a, D> {
         }
     }
 
-    async fn break_or_mend(&mut self, id: StepId, verbs: &[Verb]) -> Result<Option<Goal>, DriverError> {
+    async fn break_or_mend(&mut self, id: StepId, verb: &Verb) -> Result<Option<Goal>, DriverError> {
         let topology = &self.script.topology;
-        for verb in verbs {
-            for action in verb.actions(topology, &self.wiring) {
-                self.apply(id, action).await?;
-            }
-            let now = self.driver.now();
-            if let Some((after, actions)) = verb.later(topology, &self.wiring) {
-                self.agenda.add(now + after, Planned::Actions(id, actions));
-            }
-            if let Some(lasting) = self.script.steps[id.index()].lasting {
-                self.agenda.add(now + lasting, Planned::Actions(id, verb.mending(topology, &self.wiring)));
-            }
+        let plan = verb.plan(topology, &self.wiring).expect("the verb was planned when the script was read");
+        self.perform(id, plan.now).await?;
+        self.plan_rest(id, plan.later);
+        if let Some(lasting) = self.script.steps[id.index()].lasting {
+            let mending = verb.mend(topology, &self.wiring);
+            self.plan(self.driver.now() + lasting, Planned::Actions(id, mending, Vec::new()));
         }
         Ok(None)
+    }
+
+    /// Puts a thing on the agenda.
+    fn plan(&mut self, at: Timestamp, planned: Planned) {
+        self.horizon = self.horizon.max(at);
+        self.agenda.add(at, planned);
+    }
+
+    /// Puts the next part of a plan on the agenda, with what follows it.
+    fn plan_rest(&mut self, step: StepId, mut rest: Vec<Later>) {
+        if rest.is_empty() {
+            return;
+        }
+        let Later { moment: Moment::After(after), actions } = rest.remove(0);
+        self.plan(self.driver.now() + after, Planned::Actions(step, actions, rest));
     }
 
     async fn close(&mut self, id: StepId, key: &SessionKey) -> Result<Option<Goal>, DriverError> {
@@ -219,12 +243,22 @@ impl<'a, D: Driver> Runner<'a, D> {
         Ok(None)
     }
 
+    /// Does actions of a step, all or none.
+    async fn perform(&mut self, step: StepId, actions: Vec<Action>) -> Result<(), DriverError> {
+        let Performed { done, error } = perform(self.driver, &mut self.standing, &self.script.topology, actions).await;
+        for (at, action, hit) in done {
+            self.agenda.retain(|planned| match planned {
+                Planned::Actions(_, actions, rest) => action.take_back(actions) || !rest.is_empty(),
+                Planned::Step(_) | Planned::Command(_) => true,
+            });
+            self.history.push(at, Some(step), Fact::Did { action, hit });
+        }
+        error.map_or(Ok(()), Err)
+    }
+
     async fn apply(&mut self, step: StepId, action: Action) -> Result<(), DriverError> {
         let at = self.driver.now();
         let hit = self.driver.apply(action.clone()).await?;
-        if let Action::Heal(way) | Action::Release(way) = action {
-            self.agenda.mended(way);
-        }
         self.history.push(at, Some(step), Fact::Did { action, hit });
         Ok(())
     }
@@ -246,7 +280,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             if self.is_reached(goal, watch.as_ref()) {
                 return Ok(true);
             }
-            let from = if let Goal::Done = goal { self.agenda.horizon().max(begun) } else { begun };
+            let from = if let Goal::Done = goal { self.horizon.max(begun) } else { begun };
             let deadline = (from + allowed).min(self.end);
             let wait = self.wait(goal, deadline);
             // Most of what is seen brings no goal nearer, and need not be asked about one by one.
@@ -313,10 +347,9 @@ impl<'a, D: Driver> Runner<'a, D> {
         while let Some(planned) = self.agenda.pop(self.driver.now()) {
             match planned {
                 Planned::Step(step) => self.do_planned(step).await?,
-                Planned::Actions(step, actions) => {
-                    for action in actions {
-                        self.apply(step, action).await?;
-                    }
+                Planned::Actions(step, actions, rest) => {
+                    self.perform(step, actions).await?;
+                    self.plan_rest(step, rest);
                 }
                 Planned::Command(step) => self.say_next(step).await?,
             }
@@ -334,14 +367,11 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     fn plan_reached_milestones(&mut self) {
         let now = self.driver.now();
-        let (agenda, held) = (&mut self.agenda, &self.held);
-        self.watches.retain(|(watch, step)| {
-            let reached = watch.is_reached(held);
-            if reached {
-                agenda.add(now, Planned::Step(*step));
-            }
-            !reached
-        });
+        let held = &self.held;
+        let reached: Vec<_> = self.watches.extract_if(.., |(watch, _)| watch.is_reached(held)).collect();
+        for (_, step) in reached {
+            self.plan(now, Planned::Step(step));
+        }
     }
 
     fn see(&mut self, observation: Observation, watch: Option<&mut Watch>) {

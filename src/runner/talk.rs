@@ -6,8 +6,9 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use bytes::Bytes;
 
 use super::Runner;
+use crate::act::{Action, SessionId};
 use crate::claim::StepId;
-use crate::driver::{Action, Driver, DriverError, SessionId};
+use crate::driver::{Driver, DriverError};
 use crate::history::Fact;
 use crate::scenario::{ClientTime, Said, SessionKey, Talk};
 use crate::time::Timestamp;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::act::WayVerb;
 use crate::checker::{Finding, Judgement, judge};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::history::DriverKind;
@@ -172,7 +173,8 @@ fn a_way_mended_before_its_hold_turns_into_a_cut_is_not_cut() {
         "[[step]]\npartition = { groups = [['A']], mode = 'hold-then-cut', after = '1s' }\n\
          [[step]]\nheal = 'all'\n[[step]]\niamat = { client = 'k', at = '+1+1', via = 'A' }\n[expect]\nconverged = true\n",
     );
-    let cuts = history.entries.iter().filter(|entry| matches!(entry.fact, Fact::Did { action: Action::Cut(_), .. }));
+    let is_cut = |fact: &Fact| matches!(fact, Fact::Did { action: Action::Way(_, WayVerb::Cut), .. });
+    let cuts = history.entries.iter().filter(|entry| is_cut(&entry.fact));
     assert_eq!((cuts.count(), judgement.verdict), (0, Verdict::Unproven), "nothing was held that waited");
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Runner;
-use super::agenda::Planned;
+use super::{Planned, Runner};
 use crate::claim::StepId;
 use crate::config::ServerId;
 use crate::draws::Draws;
@@ -125,8 +124,9 @@ impl<D: Driver> Runner<'_, D> {
         let Some(running) = self.workloads.get_mut(&step).filter(|running| !running.is_over()) else { return Ok(()) };
         let (client, via, location) = running.next();
         running.said += 1;
+        let due = running.due();
         if !running.is_over() {
-            self.agenda.add(running.due(), Planned::Command(step));
+            self.plan(due, Planned::Command(step));
         }
         let bytes = match location {
             Some(location) => self.iamat(&client, &location, 0),

@@ -1,60 +1,62 @@
-//! Steps in which something is done to the herd.
+//! Steps in which something is done to the herd: the values behind the words of the table of verbs.
+
+use std::sync::Arc;
 
 use super::names::Names;
+use crate::act::{PartitionMode, ServerVerb, Spec, Verb, WayVerb, Ways};
 use crate::config::{DelayKeys, ServerId, Slowness};
 use crate::diagnostic::{Choice, Problem, Table, Value};
-use crate::herd::{Partition, PartitionMode, Verb, Ways};
 
-/// The verbs, as steps spell them.
-pub(super) const VERBS: [&str; 16] = [
-    "kill",
-    "stop",
-    "start",
-    "restart",
-    "pause",
-    "resume",
-    "cut",
-    "heal",
-    "hold",
-    "release",
-    "half-open",
-    "slow",
-    "reset",
-    "drop",
-    "duplicate",
-    "clock",
-];
+/// Returns the row of the verb that a step's key spells.
+pub(super) fn spec(key: &str) -> Option<&'static Spec> {
+    Spec::all().find(|spec| spec.word == key)
+}
 
-/// Verbs that end what another one began, or happen once: they cannot last.
-pub(super) const MOMENTARY: [&str; 8] = ["start", "restart", "resume", "heal", "release", "reset", "drop", "duplicate"];
-
-/// What a step does to the herd; `key` is one of [`VERBS`].
-pub(super) fn verbs(key: &str, value: Value<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
-    let servers = |verb: fn(ServerId) -> Verb| Some(names.servers(value)?.into_iter().map(verb).collect());
-    let ways = |verb: fn(Ways) -> Verb| Some(names.ways(value)?.into_iter().map(verb).collect());
-    match key {
-        "kill" => servers(Verb::Kill),
-        "stop" => servers(Verb::Stop),
-        "start" => servers(Verb::Start),
-        "restart" => servers(Verb::Restart),
-        "pause" => servers(Verb::Pause),
-        "resume" => servers(Verb::Resume),
-        "cut" => ways(Verb::Cut),
-        "heal" => ways(Verb::Heal),
-        "hold" => ways(Verb::Hold),
-        "release" => ways(Verb::Release),
-        "half-open" => ways(Verb::HalfOpen),
-        "slow" => value.table(|table| slow(table, names)),
-        "reset" => reset(value, names),
-        "drop" => value.table(|table| single_line(table, names, Verb::Drop)),
-        "duplicate" => value.table(|table| single_line(table, names, Verb::Duplicate)),
-        _ => value.table(|table| clock(table, names)),
+/// Reads what a step does to the herd. `key` is the word of a verb.
+pub(super) fn verb(key: &str, value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
+    let verb = if let Some(verb) = ServerVerb::ALL.into_iter().find(|verb| verb.spec().word == key) {
+        server_verb(verb, value, names)
+    } else if let Some(verb) = WayVerb::ALL.into_iter().find(|verb| verb.spec().word == key) {
+        way_verb(verb, value, names)
+    } else {
+        partition(value, names)
+    };
+    let verb = verb?;
+    match verb.plan(names.topology, &names.wiring) {
+        Ok(_) => Some(verb),
+        Err(refused) => value.reject(value.error(refused.told(names.topology, &names.wiring))),
     }
 }
 
-fn slow(table: &mut Table<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
+fn server_verb(verb: ServerVerb, value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
+    match verb {
+        ServerVerb::Clock(_) => value.table(|table| {
+            let server = table.required("server", |value| names.server(value));
+            let offset = table.required("offset", Value::signed_duration);
+            let offset = i64::try_from(offset?.as_nanos()).ok()?;
+            Some(Verb::Servers { verb: ServerVerb::Clock(offset), on: vec![server?] })
+        }),
+        _ => Some(Verb::Servers { verb, on: names.servers(value)? }),
+    }
+}
+
+fn way_verb(verb: WayVerb, value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
+    match verb {
+        WayVerb::Slow(_) => value.table(|table| slow(table, names)),
+        WayVerb::Reset { .. } if value.is_table() => value.table(|table| {
+            let on = table.required("link", |value| names.ways(value));
+            let after = table.optional("after", |value| value.integer(0..=u64::MAX >> 1)).unwrap_or(0);
+            Some(Verb::Ways { verb: WayVerb::Reset { after }, on: on? })
+        }),
+        WayVerb::Drop { .. } => value.table(|table| single_line(table, names, |nth| WayVerb::Drop { nth })),
+        WayVerb::Duplicate { .. } => value.table(|table| single_line(table, names, |nth| WayVerb::Duplicate { nth })),
+        _ => Some(Verb::Ways { verb, on: names.ways(value)? }),
+    }
+}
+
+fn slow(table: &mut Table<'_>, names: &Names<'_>) -> Option<Verb> {
     let before = table.problems().errors();
-    let ways = table.required("link", |value| names.ways(value));
+    let on = table.required("link", |value| names.ways(value));
     let keys = DelayKeys::read(table);
     let rate = table.optional("rate", |value| value.integer(1..=u32::MAX));
     if table.problems().errors() > before {
@@ -70,34 +72,13 @@ fn slow(table: &mut Table<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
         table.problems().push(problem.help("give `latency`, `jitter`, `bandwidth` or `rate`"));
         return None;
     }
-    Some(ways?.into_iter().map(|ways| Verb::Slow(ways, slowness)).collect())
+    Some(Verb::Ways { verb: WayVerb::Slow(slowness), on: on? })
 }
 
-fn reset(value: Value<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
-    if !value.is_table() {
-        return Some(names.ways(value)?.into_iter().map(|ways| Verb::Reset(ways, 0)).collect());
-    }
-    value.table(|table| {
-        let ways = table.required("link", |value| names.ways(value));
-        let after = table.optional("after", |value| value.integer(0..=u64::MAX >> 1)).unwrap_or(0);
-        Some(ways?.into_iter().map(|ways| Verb::Reset(ways, after)).collect())
-    })
-}
-
-fn single_line(
-    table: &mut Table<'_>,
-    names: &Names<'_>,
-    verb: fn(crate::config::Way, u64) -> Verb,
-) -> Option<Vec<Verb>> {
-    let way = table.required("way", |value| names.way(value));
+fn single_line(table: &mut Table<'_>, names: &Names<'_>, verb: impl Fn(u64) -> WayVerb) -> Option<Verb> {
+    let way = table.required("way", |value| names.one_way(value));
     let nth = table.optional("nth", |value| value.integer(1..=u64::MAX >> 1)).unwrap_or(1);
-    Some(vec![verb(way?, nth)])
-}
-
-fn clock(table: &mut Table<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
-    let server = table.required("server", |value| names.server(value));
-    let offset = table.required("offset", Value::signed_duration);
-    Some(vec![Verb::SetClock(server?, i64::try_from(offset?.as_nanos()).ok()?)])
+    Some(Verb::Ways { verb: verb(nth), on: Ways::These(vec![way?]) })
 }
 
 /// The modes of a partition, as a file spells them.
@@ -117,11 +98,10 @@ impl Choice for Mode {
         &[("cut", Self::Cut), ("hold", Self::Hold), ("hold-then-cut", Self::HoldThenCut)];
 }
 
-/// `partition = [[..], [..]]` or `{ groups, mode, after }`.
-pub(super) fn partition(value: Value<'_>, names: &Names<'_>) -> Option<Vec<Verb>> {
+/// Reads `[[..], [..]]` or `{ groups, mode, after }`.
+fn partition(value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
     if !value.is_table() {
-        let groups = groups(value, names)?;
-        return Some(vec![Verb::Partition(Partition { groups, mode: PartitionMode::Cut })]);
+        return Some(Verb::Partition { groups: groups(value, names)?, mode: PartitionMode::Cut });
     }
     value.table(|table| {
         let groups = table.required("groups", |value| groups(value, names));
@@ -135,7 +115,7 @@ pub(super) fn partition(value: Value<'_>, names: &Names<'_>) -> Option<Vec<Verb>
             Mode::Hold => PartitionMode::Hold,
             Mode::HoldThenCut => PartitionMode::HoldThenCut(after?),
         };
-        Some(vec![Verb::Partition(Partition { groups: groups?, mode })])
+        Some(Verb::Partition { groups: groups?, mode })
     })
 }
 
@@ -151,8 +131,15 @@ fn groups(value: Value<'_>, names: &Names<'_>) -> Option<Vec<Vec<ServerId>>> {
     })?;
     let rest = seen.len() < names.topology.servers.len();
     if groups.len() + usize::from(rest) < 2 {
-        return value
-            .reject(value.error("this separates nobody").help("name two groups; servers in none are one more"));
+        let problem = value.error("this partition has a single group");
+        return value.reject(problem.help("name two groups; servers in none are one more"));
     }
     Some(groups)
+}
+
+/// Returns the verb in one line, as reports show the step.
+pub(super) fn shown(verb: &Verb, names: &Names<'_>) -> String {
+    let mut name = |server: ServerId| Ok::<Arc<str>, std::convert::Infallible>(names.topology.name(server).clone());
+    let Ok(named) = verb.clone().map(&mut name);
+    format!("{} {}{}", verb.spec().word, named.targets(), named.manner())
 }

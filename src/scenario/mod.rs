@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::act::Verb;
 use crate::claim::{Check, Threshold};
 use crate::config::{ServerId, Topology, Way};
-use crate::herd::Verb;
 use crate::history::{self, DriverKind};
 
 pub use expand::Variables;
@@ -137,8 +137,8 @@ pub enum Task {
         /// Which connection.
         session: SessionKey,
     },
-    /// Something is done to the herd, in this order.
-    Herd(Vec<Verb>),
+    /// Something is done to the herd.
+    Herd(Verb),
     /// The script waits for something to happen.
     Until(Until),
     /// The script waits for time to pass.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::act::{Ends, Ways, not_linked, split_way};
 use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::diagnostic::{Problem, Value, quoted};
-use crate::herd::Ways;
 
 /// The herd that a script is checked against, and what the script mentions.
 pub(super) struct Names<'a> {
@@ -64,50 +64,48 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// `"a->b"`.
-    pub(super) fn way(&self, value: Value<'_>) -> Option<Way> {
+    /// Reads one way: `"a->b"` or `"a:b"`.
+    pub(super) fn one_way(&self, value: Value<'_>) -> Option<Ends> {
         let text = value.text()?;
-        let Some((from, to)) = text.split_once("->") else {
-            return value.reject(value.error(format!("{} is no way", quoted(text))).help("write \"Clark->Bona\""));
+        let Some((from, to)) = split_way(text) else {
+            let problem = value.error(format!("{} is no way", quoted(text)));
+            return value.reject(problem.help("write \"Clark->Bona\" or \"Clark:Bona\""));
         };
-        let ends = [from.trim(), to.trim()];
-        let [from, to] = ends.map(|name| self.named(name).or_else(|| value.reject(self.unknown(value, name))));
+        let end = |name| self.named(name).or_else(|| value.reject(self.unknown(value, name)));
+        let (from, to) = (end(from), end(to));
         let way = Way { from: from?, to: to? };
-        self.linked(value, way).then_some(way)
+        self.linked(value, way).then_some(Ends::One(way.from, way.to))
     }
 
     fn linked(&self, value: Value<'_>, way: Way) -> bool {
         let linked = self.wiring.link(way).is_some();
         if !linked {
-            let [from, to] = [way.from, way.to].map(|server| self.topology.name(server));
-            let neighbours = self.wiring.neighbours(way.from).iter();
-            let neighbours: Vec<_> = neighbours.take(10).map(|next| &**self.topology.name(next.server)).collect();
-            let problem = value.error(format!("{from} and {to} are not linked"));
-            value.problems().push(problem.help(format!("{from} is linked with {}", neighbours.join(", "))));
+            value.problems().push(value.error(not_linked(self.topology, &self.wiring, way)));
         }
         linked
     }
 
-    /// `"all"`, `"a->b"`, `["a", "b"]` for both ways, or a list of the last two.
-    pub(super) fn ways(&self, value: Value<'_>) -> Option<Vec<Ways>> {
+    /// Reads `"all"`, `"a->b"`, `["a", "b"]` for both ways, or a list of the last two.
+    pub(super) fn ways(&self, value: Value<'_>) -> Option<Ways> {
+        if value.peek_text() == Some("all") { Some(Ways::All) } else { self.ends(value).map(Ways::These) }
+    }
+
+    fn ends(&self, value: Value<'_>) -> Option<Vec<Ends>> {
         if value.is_text() {
-            return match value.text()? {
-                "all" => Some(vec![Ways::All]),
-                _ => Some(vec![Ways::One(self.way(value)?)]),
-            };
+            return Some(vec![self.one_way(value)?]);
         }
         let entries: Vec<_> = value.list()?.collect();
         match entries.as_slice() {
             [a, b] if is_name(*a) && is_name(*b) => Some(vec![self.both(value, *a, *b)?]),
             [] => value.reject(value.error("a list of links needs at least one")),
-            _ => Some(entries.into_iter().filter_map(|entry| self.ways(entry)).flatten().collect()),
+            _ => Some(entries.into_iter().filter_map(|entry| self.ends(entry)).flatten().collect()),
         }
     }
 
-    fn both(&self, value: Value<'_>, a: Value<'_>, b: Value<'_>) -> Option<Ways> {
+    fn both(&self, value: Value<'_>, a: Value<'_>, b: Value<'_>) -> Option<Ends> {
         let (a, b) = (self.server(a), self.server(b));
         let way = Way { from: a?, to: b? };
-        self.linked(value, way).then_some(Ways::Both(way.from, way.to))
+        self.linked(value, way).then_some(Ends::Both(way.from, way.to))
     }
 
     /// A client that a step says something about.
@@ -159,5 +157,5 @@ impl<'a> Names<'a> {
 }
 
 fn is_name(value: Value<'_>) -> bool {
-    value.peek_text().is_some_and(|text| !text.contains("->"))
+    value.peek_text().is_some_and(|text| split_way(text).is_none())
 }

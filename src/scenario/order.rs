@@ -7,19 +7,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Step, Task, When};
+use crate::act::{Action, ServerVerb, Verb, WayVerb, Ways};
 use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::diagnostic::Problem;
-use crate::driver::Action;
-use crate::herd::{Verb, Ways};
 
 /// What some step before has done: for each thing, whether it is certainly so.
 #[derive(Default)]
 struct Before {
     ended: BTreeMap<ServerId, bool>,
     paused: BTreeMap<ServerId, bool>,
-    broken: BTreeMap<Way, bool>,
-    held: BTreeMap<Way, bool>,
+    /// Ways with a fault that this verb takes back.
+    broken: BTreeMap<(Way, Word), bool>,
 }
+
+/// The word of a verb that takes faults back.
+type Word = &'static str;
 
 /// What is wrong with a step, and what to do.
 type Wrong = (String, &'static str);
@@ -37,12 +39,10 @@ pub(super) fn problems(
     let mut passed = Duration::ZERO;
     for step in in_time(steps) {
         let mut wrong: Vec<Wrong> = too_late(step, &mut passed, deadline).into_iter().collect();
-        if let Task::Herd(verbs) = &step.task {
+        if let Task::Herd(verb) = &step.task {
             let certain = step.when == When::InTurn && step.lasting.is_none();
-            for verb in verbs {
-                wrong.extend(before.wrong(verb, topology, wiring));
-                before.note(verb, certain, topology, wiring);
-            }
+            wrong.extend(before.wrong(verb, topology, wiring));
+            before.note(verb, certain, topology, wiring);
         }
         let own = wrong.into_iter().filter(|_| step.shown.file.is_none());
         problems.extend(own.map(|(title, help)| Problem::error(step.span.clone(), title).help(help)));
@@ -79,59 +79,70 @@ fn too_late(step: &Step, passed: &mut Duration, deadline: Option<Duration>) -> O
 }
 
 impl Before {
-    /// What a verb needs and no step before it has done.
+    /// Returns what a verb needs that no step before it has done.
     fn wrong(&self, verb: &Verb, topology: &Topology, wiring: &Wiring) -> Option<Wrong> {
-        let name = |server: &ServerId| topology.name(*server).clone();
         match verb {
-            Verb::Start(server) if !self.ended.contains_key(server) => {
-                Some((format!("{} runs: no step before this ends it", name(server)), "`kill` or `stop` it first"))
+            Verb::Servers { verb, on } => on.iter().find_map(|server| self.wrong_server(*verb, server, topology)),
+            Verb::Ways { verb: verb @ (WayVerb::Heal | WayVerb::Release), on } => {
+                // `heal = "all"` releases, too.
+                let takes_back = |taken: Word| taken == verb.spec().word || *on == Ways::All && *verb == WayVerb::Heal;
+                let ways = on.of(wiring).unwrap_or_default();
+                let found = self.broken.keys().any(|(way, taken)| takes_back(taken) && ways.contains(way));
+                (!found).then(|| nothing_to_take_back(*verb))
             }
-            Verb::Kill(server) | Verb::Stop(server) if self.ended.get(server) == Some(&true) => {
-                Some((format!("{} is down already", name(server)), "`start` it first"))
+            Verb::Ways { .. } | Verb::Partition { .. } => None,
+        }
+    }
+
+    fn wrong_server(&self, verb: ServerVerb, server: &ServerId, topology: &Topology) -> Option<Wrong> {
+        let name = topology.name(*server);
+        match verb {
+            ServerVerb::Start if !self.ended.contains_key(server) => {
+                Some((format!("{name} runs: no step before this ends it"), "`kill` or `stop` it first"))
             }
-            Verb::Resume(server) if !self.paused.contains_key(server) => {
-                Some((format!("{} is not paused by any step before this", name(server)), "`pause` it first"))
+            ServerVerb::Kill | ServerVerb::Stop if self.ended.get(server) == Some(&true) => {
+                Some((format!("{name} is down already"), "`start` it first"))
             }
-            Verb::Heal(which) if !self.can_heal(*which, wiring) => Some((
-                "no step before this cuts, slows or half-opens what is healed".into(),
-                "break it first; `release` ends a `hold`",
-            )),
-            Verb::Release(which) if !which.of(wiring).iter().any(|way| self.held.contains_key(way)) => {
-                Some(("no step before this holds what is released".into(), "`hold` it first"))
+            ServerVerb::Resume if !self.paused.contains_key(server) => {
+                Some((format!("{name} is not paused by any step before this"), "`pause` it first"))
             }
             _ => None,
         }
     }
 
-    fn can_heal(&self, which: Ways, wiring: &Wiring) -> bool {
-        // `heal = "all"` releases, too.
-        let held = which == Ways::All && !self.held.is_empty();
-        held || which.of(wiring).iter().any(|way| self.broken.contains_key(way))
-    }
-
     fn note(&mut self, verb: &Verb, certain: bool, topology: &Topology, wiring: &Wiring) {
-        for action in verb.actions(topology, wiring) {
-            self.note_action(&action, certain);
+        let Ok(plan) = verb.plan(topology, wiring) else { return };
+        for action in &plan.now {
+            self.note_action(action, certain);
         }
-        let later = verb.later(topology, wiring).map_or_else(Vec::new, |(_, actions)| actions);
-        for action in later {
-            self.note_action(&action, false);
+        for action in plan.later.iter().flat_map(|later| &later.actions) {
+            self.note_action(action, false);
         }
     }
 
     fn note_action(&mut self, action: &Action, certain: bool) {
         match *action {
-            Action::Kill(server) | Action::Stop(server) => drop(self.ended.insert(server, certain)),
-            Action::Pause(server) => drop(self.paused.insert(server, certain)),
-            Action::Cut(way) | Action::Slow(way, _) | Action::HalfOpen(way) => drop(self.broken.insert(way, certain)),
-            Action::Hold(way) => drop(self.held.insert(way, certain)),
-            Action::Start(server) | Action::Restart(server) => mend(&mut self.ended, &server, certain),
-            Action::Resume(server) => mend(&mut self.paused, &server, certain),
-            Action::Heal(way) => mend(&mut self.broken, &way, certain),
-            Action::Release(way) => mend(&mut self.held, &way, certain),
-            _ => {}
+            Action::Server(server, verb) => match verb {
+                ServerVerb::Kill | ServerVerb::Stop => drop(self.ended.insert(server, certain)),
+                ServerVerb::Pause => drop(self.paused.insert(server, certain)),
+                ServerVerb::Start | ServerVerb::Restart => mend(&mut self.ended, &server, certain),
+                ServerVerb::Resume => mend(&mut self.paused, &server, certain),
+                ServerVerb::Clock(_) => {}
+            },
+            Action::Way(way, verb) => match verb.mended_by() {
+                Some(healing) => drop(self.broken.insert((way, healing.spec().word), certain)),
+                None => mend(&mut self.broken, &(way, verb.spec().word), certain),
+            },
+            Action::Send { .. } | Action::Close(_) => {}
         }
     }
+}
+
+fn nothing_to_take_back(verb: WayVerb) -> Wrong {
+    let faults = WayVerb::ALL.into_iter().filter(|fault| fault.mended_by() == Some(verb));
+    let words: Vec<_> = faults.map(|fault| format!("`{}`", fault.spec().word)).collect();
+    let title = format!("no step before this does what `{}` takes back: {}", verb.spec().word, words.join(", "));
+    (title, if verb == WayVerb::Heal { "break it first; `release` ends a `hold`" } else { "`hold` it first" })
 }
 
 /// What is certainly mended is no more; otherwise it may still be broken.

@@ -4,13 +4,15 @@
 
 #![expect(dead_code, reason = "the types stand for what a file may hold; nothing ever holds one")]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::fault::Mode;
 use super::{Keys, LineKind};
+use crate::act::{ServerVerb, Spec, WayVerb};
 use crate::claim::ConvergedMode;
 use crate::config::{self, DelayKeys, Strategy};
 use crate::diagnostic::{DurationText, OneOf};
@@ -20,7 +22,7 @@ use crate::history::DriverKind;
 type Time = DurationText;
 /// A server, or several.
 type Servers = OneOf<String, Vec<String>>;
-/// `"a->b"`, `["a", "b"]` for both ways, `"all"`, or a list of links.
+/// `"a->b"` or `"a:b"`, `["a", "b"]` for both ways, `"all"`, or a list of links.
 type Links = OneOf<String, Vec<OneOf<String, Vec<String>>>>;
 
 /// What is done to a herd, and what must come of it.
@@ -74,40 +76,9 @@ struct Step {
     close: Option<Close>,
     /// Many clients talk at a steady rate.
     workload: Option<Workload>,
-    /// Servers end at once: connections reset, memory gone.
-    kill: Option<Servers>,
-    /// Servers end in order; their memory is gone.
-    stop: Option<Servers>,
-    /// Servers start, with an empty memory.
-    start: Option<Servers>,
-    /// Servers are killed and started.
-    restart: Option<Servers>,
-    /// Servers freeze: their connections stay open and fill.
-    pause: Option<Servers>,
-    /// Frozen servers go on.
-    resume: Option<Servers>,
-    /// Connections are reset, what is in flight is lost, dials are refused.
-    cut: Option<Links>,
-    /// Mends what was cut, slowed or half-open; `"all"` releases as well.
-    heal: Option<Links>,
-    /// Lines wait; none is lost.
-    hold: Option<Links>,
-    /// Lines that waited go on.
-    release: Option<Links>,
-    /// Everything sent is lost, and no connection is reset.
-    half_open: Option<Links>,
-    /// Lines are delayed.
-    slow: Option<Slow>,
-    /// Connections are reset once, now or after some lines.
-    reset: Option<OneOf<Links, Reset>>,
-    /// A single line is lost.
-    drop: Option<SingleLine>,
-    /// A single line is sent twice.
-    duplicate: Option<SingleLine>,
-    /// A server's clock is set.
-    clock: Option<Clock>,
-    /// Groups of servers are separated; servers in none are one more group.
-    partition: Option<OneOf<Vec<Vec<String>>, Partition>>,
+    /// The verbs of [`crate::act`]: one key for each row of their table.
+    #[serde(flatten)]
+    verbs: Verbs,
     /// Waits until the herd is "quiescent", all that is planned is "done", or something has happened.
     until: Option<OneOf<String, Milestone>>,
     /// Waits.
@@ -129,6 +100,45 @@ struct Step {
     deadline: Option<Time>,
     /// Done so often.
     repeat: Option<u32>,
+}
+
+/// The keys that do something to the herd. Their words come from the table of verbs.
+struct Verbs;
+
+impl JsonSchema for Verbs {
+    fn schema_name() -> Cow<'static, str> {
+        "Verbs".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut properties = serde_json::Map::new();
+        for spec in Spec::all() {
+            let mut value = match spec.word {
+                word if word == WayVerb::Reset { after: 0 }.spec().word => {
+                    generator.subschema_for::<Option<OneOf<Links, Reset>>>()
+                }
+                word => match WayVerb::ALL.into_iter().find(|verb| verb.spec().word == word) {
+                    Some(WayVerb::Slow(_)) => generator.subschema_for::<Option<Slow>>(),
+                    Some(WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => {
+                        generator.subschema_for::<Option<SingleLine>>()
+                    }
+                    Some(_) => generator.subschema_for::<Option<Links>>(),
+                    None => server_verb_schema(word, generator),
+                },
+            };
+            value.insert("description".into(), format!("{}.", spec.help).into());
+            properties.insert(spec.word.into(), value.into());
+        }
+        schemars::json_schema!({ "type": "object", "properties": properties })
+    }
+}
+
+fn server_verb_schema(word: &str, generator: &mut SchemaGenerator) -> Schema {
+    match ServerVerb::ALL.into_iter().find(|verb| verb.spec().word == word) {
+        Some(ServerVerb::Clock(_)) => generator.subschema_for::<Option<Clock>>(),
+        Some(_) => generator.subschema_for::<Option<Servers>>(),
+        None => generator.subschema_for::<Option<OneOf<Vec<Vec<String>>, Partition>>>(),
+    }
 }
 
 #[derive(JsonSchema)]
@@ -246,7 +256,7 @@ struct Reset {
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SingleLine {
-    /// `"a->b"`.
+    /// `"a->b"` or `"a:b"`.
     way: String,
     /// Which line from now, counted from 1.
     nth: Option<u64>,

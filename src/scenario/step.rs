@@ -1,47 +1,23 @@
 //! One `[[step]]`: its verb, and when it is done.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::names::Names;
 use super::{LineKind, Milestone, STEP_DEADLINE, Said, Step, Task, Until, When, check, fault, talk};
+use crate::act::Spec;
 use crate::claim::{self, Check, StepId};
 use crate::config::Way;
 use crate::diagnostic::{Choice, Table, Value};
-use crate::herd::Ways;
 use crate::history::{self};
 
-/// What a step can do, as it is spelt.
-pub(super) const TASKS: [&str; 26] = [
-    "iamat",
-    "whatsat",
-    "send",
-    "close",
-    "workload",
-    "kill",
-    "stop",
-    "start",
-    "restart",
-    "pause",
-    "resume",
-    "cut",
-    "heal",
-    "hold",
-    "release",
-    "half-open",
-    "slow",
-    "reset",
-    "drop",
-    "duplicate",
-    "clock",
-    "partition",
-    "until",
-    "wait",
-    "check",
-    "assert",
-];
+/// What a step can do besides the verbs of [`crate::act`].
+const OTHERS: [&str; 9] = ["iamat", "whatsat", "send", "close", "workload", "until", "wait", "check", "assert"];
+
+/// Returns every key that says what a step does.
+pub(super) fn tasks() -> Vec<&'static str> {
+    OTHERS.into_iter().chain(Spec::all().map(|spec| spec.word)).collect()
+}
 
 impl Choice for LineKind {
     const WORDS: &'static [(&'static str, Self)] =
@@ -71,7 +47,7 @@ impl Reading<'_> {
     pub(super) fn step(&self, value: Value<'_>, into: &mut Steps) -> Option<()> {
         value.table(|table| {
             let begun = table.span();
-            let (key, task) = table.one_of(&TASKS)?;
+            let (key, task) = table.one_of(&tasks())?;
             let span = table.key_span(key).map_or(begun, |key| key.start..task.span().end);
             let repeat = table.optional("repeat", |value| value.integer(1..=100_000_u32)).unwrap_or(1);
             let when = self.when(table);
@@ -101,19 +77,17 @@ impl Reading<'_> {
             "send" => Task::Talk(talk::send(value, self.names)?),
             "close" => Task::Close { session: talk::close(value, self.names)? },
             "workload" => Task::Workload(talk::workload(value, self.names)?),
-            "partition" => Task::Herd(fault::partition(value, self.names)?),
             "until" => Task::Until(self.until(value)?),
             "wait" => Task::Wait(value.duration()?),
             "check" => return Some((Task::Check, Some(check::at_step(value, claim::When::Here, id, self.names)?))),
             "assert" => {
                 return Some((Task::Check, Some(check::at_step(value, claim::When::FromHere, id, self.names)?)));
             }
-            "drop" | "duplicate" if !self.unrealistic => {
-                let problem = value.error(format!("TCP does not {key} single lines"));
-                return value
-                    .reject(problem.help("say `unrealistic = true` at the top of the scenario to do it all the same"));
+            verb if !self.unrealistic && fault::spec(verb).is_some_and(|spec| spec.unrealistic) => {
+                let problem = value.error(format!("TCP does nothing like `{verb}`"));
+                return value.reject(problem.help("say `unrealistic = true` at the top of the scenario to allow it"));
             }
-            verb => Task::Herd(fault::verbs(verb, value, self.names)?),
+            verb => Task::Herd(fault::verb(verb, value, self.names)?),
         };
         Some((task, None))
     }
@@ -132,8 +106,7 @@ impl Reading<'_> {
     }
 
     fn lasting(&self, key: &str, value: Value<'_>) -> Option<Duration> {
-        let lasts = key == "partition" || (fault::VERBS.contains(&key) && !fault::MOMENTARY.contains(&key));
-        if !lasts {
+        if !fault::spec(key).is_some_and(|spec| spec.lasts) {
             return value.reject(value.error(format!("`{key}` is done at once and lasts no time")));
         }
         value.positive_duration()
@@ -172,8 +145,7 @@ impl Reading<'_> {
             let servers = self.names.servers(value)?;
             return Some(servers.into_iter().map(|server| Way { from: server, to: server }).collect());
         }
-        let ways = self.names.ways(value)?;
-        Some(ways.into_iter().flat_map(|ways: Ways| ways.of(&self.names.wiring)).collect())
+        self.names.ways(value)?.of(&self.names.wiring).ok()
     }
 
     fn line(&self, span: &Range<usize>) -> u32 {
@@ -197,7 +169,7 @@ impl Reading<'_> {
             Task::Until(Until::Done) => "until all is done".into(),
             Task::Until(Until::Milestone(milestone)) => format!("until {}", self.milestone_shown(milestone)),
             Task::Wait(duration) => format!("wait {}", crate::words::short(*duration)),
-            Task::Herd(verbs) => self.herd_shown(key, verbs),
+            Task::Herd(verb) => fault::shown(verb, self.names),
             Task::Check => key.into(),
         }
     }
@@ -209,37 +181,6 @@ impl Reading<'_> {
                 let on: Vec<_> = on.iter().map(|&server| &**self.names.topology.name(server)).collect();
                 format!("{client} is known to {}", on.join(", "))
             }
-        }
-    }
-
-    fn herd_shown(&self, key: &str, verbs: &[crate::herd::Verb]) -> String {
-        let actions = verbs.iter().flat_map(|verb| verb.actions(self.names.topology, &self.names.wiring));
-        let named: BTreeSet<Arc<str>> = actions.flat_map(|action| self.action_names(&action)).collect();
-        format!("{key} {}", named.into_iter().collect::<Vec<_>>().join(", "))
-    }
-
-    fn action_names(&self, action: &crate::driver::Action) -> Vec<Arc<str>> {
-        use crate::driver::Action;
-
-        let name = |server| self.names.topology.name(server).clone();
-        match *action {
-            Action::Kill(server)
-            | Action::Stop(server)
-            | Action::Start(server)
-            | Action::Restart(server)
-            | Action::Pause(server)
-            | Action::Resume(server)
-            | Action::SetClock(server, _) => vec![name(server)],
-            Action::Cut(way)
-            | Action::Heal(way)
-            | Action::Hold(way)
-            | Action::Release(way)
-            | Action::Slow(way, _)
-            | Action::Reset(way, _)
-            | Action::HalfOpen(way)
-            | Action::Drop(way, _)
-            | Action::Duplicate(way, _) => vec![format!("{}->{}", name(way.from), name(way.to)).into()],
-            Action::Send { .. } | Action::Close(_) => Vec::new(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::act::{Verb, WayVerb};
 use crate::config::{Bandwidth, Delay, Distribution, LoadError, Slowness};
-use crate::herd::Verb;
 
 const HERD: &str = "herd = { links = [['Clark', 'Bona']], server = [{ name = 'Clark', port = 0 }, { name = 'Bona', port = 0 }, { name = 'Jaquez', port = 0 }] }\n";
 
@@ -105,15 +105,13 @@ cost = 'cheap'
       |
       = help: did you mean `Clark`?
 
-    error: Clark and Jaquez are not linked
+    error: Clark and Jaquez are not linked; Clark is linked with Bona
      --> f.toml:8:7
       |
     8 | cut = ['Clark', 'Jaquez']
       |       ^^^^^^^^^^^^^^^^^^^
-      |
-      = help: Clark is linked with Bona
 
-    error: no step before this cuts, slows or half-opens what is healed
+    error: no step before this does what `heal` takes back: `cut`, `slow`, `half-open`
       --> f.toml:10:1
        |
     10 | heal = ['Clark', 'Bona']
@@ -145,15 +143,15 @@ cost = 'cheap'
        |
        = help: write "5ms" or "5s"
 
-    error: TCP does not drop single lines
+    error: TCP does nothing like `drop`
       --> f.toml:18:8
        |
     18 | drop = { way = 'Clark->Bona' }
        |        ^^^^^^^^^^^^^^^^^^^^^^^
        |
-       = help: say `unrealistic = true` at the top of the scenario to do it all the same
+       = help: say `unrealistic = true` at the top of the scenario to allow it
 
-    error: no step before this cuts, slows or half-opens what is healed
+    error: no step before this does what `heal` takes back: `cut`, `slow`, `half-open`
       --> f.toml:20:1
        |
     20 | heal = 'all'
@@ -342,14 +340,15 @@ fn a_way_is_slowed_in_any_way_that_a_link_can_be_slow() {
     let keys = "latency = '1ms', jitter = '2ms', distribution = { log-normal = 0.5 }, bandwidth = '64kB/s'";
     let text = format!("title = 'x'\n{HERD}[[step]]\nslow = {{ link = ['Clark', 'Bona'], {keys} }}");
     let scripts = cases(&text).unwrap_or_else(|problems| panic!("{problems}"));
-    let Task::Herd(verbs) = &scripts[0].steps[0].task else { panic!("{:?}", scripts[0].steps[0].task) };
+    let Task::Herd(verb) = &scripts[0].steps[0].task else { panic!("{:?}", scripts[0].steps[0].task) };
     let delay = Delay {
         latency: Duration::from_millis(1),
         jitter: Duration::from_millis(2),
         distribution: Distribution::LogNormal { sigma_percent: 50 },
         bandwidth: Bandwidth::from_bytes_a_second(64_000),
     };
-    assert!(matches!(verbs[..], [Verb::Slow(_, slowness)] if slowness == Slowness { delay, rate: None }), "{verbs:?}");
+    let slow = WayVerb::Slow(Slowness { delay, rate: None });
+    assert!(matches!(verb, Verb::Ways { verb, .. } if *verb == slow), "{verb:?}");
 }
 
 #[test]

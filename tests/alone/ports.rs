@@ -1,7 +1,7 @@
 //! What a herd keeps of its ports. Alone, because a process that another test starts has every listener of this one too, for the
 //! moment until it becomes another program.
 
-use herdsim::driver::Action;
+use herdsim::act::ServerVerb;
 
 use crate::support::*;
 use crate::{alone, one_thread};
@@ -16,7 +16,7 @@ async fn restarts() {
     let port = herd.port(CLARK);
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
     for _ in 0..50 {
-        herd.apply(Action::Restart(CLARK)).await;
+        herd.apply(ServerVerb::Restart.on(CLARK)).await;
         assert_eq!(herd.port(CLARK), port);
     }
     herd.settle().await;

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Delay, LinkMode, ServerId, Slowness, Way};
 use herdsim::draws::Draws;
-use herdsim::driver::{Action, Driver as _, Event, SessionId, Wait};
+use herdsim::driver::{Driver as _, Event, Wait};
 use herdsim::time::Timestamp;
 use herdsim::wire::PosixTime;
 
@@ -39,20 +40,20 @@ impl Choices {
         let way = self.of(ways);
         let delay = Delay { latency: Duration::from_millis(3), jitter: Duration::from_millis(3), ..Delay::default() };
         match self.below(16) {
-            0 => Action::Kill(self.of(&OTHERS)),
-            1 => Action::Stop(self.of(&OTHERS)),
-            2 | 3 => Action::Start(self.of(&OTHERS)),
-            4 | 5 => Action::Restart(self.of(&OTHERS)),
-            6 => Action::Pause(self.of(&ALL)),
-            7 => Action::Resume(self.of(&ALL)),
-            8 => Action::Cut(way),
-            9 => Action::Heal(way),
-            10 => Action::Hold(way),
-            11 => Action::Release(way),
-            12 => Action::Slow(way, Slowness { delay, rate: None }),
-            13 => Action::Reset(way, self.below(3) as u64),
-            14 => Action::HalfOpen(way),
-            _ => Action::SetClock(self.of(&ALL), self.below(1_000_000) as i64),
+            0 => ServerVerb::Kill.on(self.of(&OTHERS)),
+            1 => ServerVerb::Stop.on(self.of(&OTHERS)),
+            2 | 3 => ServerVerb::Start.on(self.of(&OTHERS)),
+            4 | 5 => ServerVerb::Restart.on(self.of(&OTHERS)),
+            6 => ServerVerb::Pause.on(self.of(&ALL)),
+            7 => ServerVerb::Resume.on(self.of(&ALL)),
+            8 => WayVerb::Cut.on(way),
+            9 => WayVerb::Heal.on(way),
+            10 => WayVerb::Hold.on(way),
+            11 => WayVerb::Release.on(way),
+            12 => WayVerb::Slow(Slowness { delay, rate: None }).on(way),
+            13 => WayVerb::Reset { after: self.below(3) as u64 }.on(way),
+            14 => WayVerb::HalfOpen.on(way),
+            _ => ServerVerb::Clock(self.below(1_000_000) as i64).on(self.of(&ALL)),
         }
     }
 }
@@ -75,12 +76,12 @@ impl Herd {
     /// Mends everything, and waits for rest.
     async fn mend(&mut self, ways: &[Way]) {
         for server in ALL {
-            self.apply(Action::Resume(server)).await;
-            self.apply(Action::Start(server)).await;
+            self.apply(ServerVerb::Resume.on(server)).await;
+            self.apply(ServerVerb::Start.on(server)).await;
         }
         for &way in ways {
-            self.apply(Action::Heal(way)).await;
-            self.apply(Action::Release(way)).await;
+            self.apply(WayVerb::Heal.on(way)).await;
+            self.apply(WayVerb::Release.on(way)).await;
         }
         self.settle().await;
     }

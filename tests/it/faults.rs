@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Slowness, Strategy};
-use herdsim::driver::{Action, Driver as _, Event, SessionId};
+use herdsim::driver::{Driver as _, Event};
 
 use crate::support::*;
 
@@ -31,7 +32,7 @@ async fn per_message_links_carry_one_line_a_connection_and_as_many_lines() {
     let mut herd = Herd::start(topology).await;
     herd.say(CLARK, KIWI).await;
     assert_eq!((herd.lines(), herd.holders("kiwi.cs.ucla.edu", "1621464827.959498503")), (8, ALL.into()));
-    let hit = herd.apply(Action::Kill(BONA)).await;
+    let hit = herd.apply(ServerVerb::Kill.on(BONA)).await;
     assert_eq!(hit.records_lost, 1);
     herd.say(CLARK, "IAMAT b +1+1 1").await;
     assert_eq!(herd.holders("b", "1"), [BAILEY, CAMPBELL, CLARK, JAQUEZ]);
@@ -42,11 +43,11 @@ async fn a_restarted_server_catches_up_with_flood_sync_and_not_with_flood() {
     for (strategy, holders) in [(Strategy::FloodSync, &ALL[..]), (Strategy::Flood, &[BAILEY, BONA, CAMPBELL, JAQUEZ])] {
         let mut herd = Herd::start(with_strategy(strategy)).await;
         herd.say(CLARK, "IAMAT before +1+1 1").await;
-        let hit = herd.apply(Action::Kill(CLARK)).await;
+        let hit = herd.apply(ServerVerb::Kill.on(CLARK)).await;
         assert!(hit.connections >= 4 && hit.records_lost == 1, "{hit:?}");
         herd.settle().await;
         herd.say(BAILEY, "IAMAT during +1+1 2").await;
-        herd.apply(Action::Start(CLARK)).await;
+        herd.apply(ServerVerb::Start.on(CLARK)).await;
         herd.settle().await;
         assert_eq!(herd.holders("during", "2"), holders, "{strategy}");
         assert_eq!(herd.holders("before", "1"), holders, "{strategy}");
@@ -61,14 +62,14 @@ async fn a_killed_server_resets_its_clients_and_a_stopped_one_answers_them_first
     let mut client = connect(herd.port(CLARK)).await;
     herd.ask(CLARK, b"\n").await;
     let port = herd.port(CLARK);
-    herd.apply(Action::Kill(CLARK)).await;
+    herd.apply(ServerVerb::Kill.on(CLARK)).await;
     let error = client.read(&mut [0; 8]).await.expect_err("a killed server closes nothing in order");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
 
     herd.send(JAQUEZ, "IAMAT last +1+1 1").await;
     herd.until(|event| matches!(event, Event::Accepted { .. })).await;
-    herd.apply(Action::Stop(JAQUEZ)).await;
+    herd.apply(ServerVerb::Stop.on(JAQUEZ)).await;
     herd.settle().await;
     assert_eq!(herd.holders("last", "1"), [BAILEY, BONA, CAMPBELL]);
     assert!(herd.seen.iter().any(|seen| matches!(seen.event, Event::Replied { .. })));
@@ -78,7 +79,7 @@ async fn a_killed_server_resets_its_clients_and_a_stopped_one_answers_them_first
 async fn a_cut_way_loses_updates_and_a_healed_one_is_repaired() {
     let mut herd = Herd::start(with_strategy(Strategy::FloodSync)).await;
     for neighbour in [BONA, JAQUEZ] {
-        let hit = herd.apply(Action::Cut(way(neighbour, CLARK))).await;
+        let hit = herd.apply(WayVerb::Cut.on(way(neighbour, CLARK))).await;
         assert_eq!(hit.connections, 1);
     }
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
@@ -88,7 +89,7 @@ async fn a_cut_way_loses_updates_and_a_healed_one_is_repaired() {
     // The other way is whole.
     herd.say(CLARK, "IAMAT b +1+1 1").await;
     assert_eq!(herd.holders("b", "1"), ALL);
-    herd.apply(Action::Heal(way(BONA, CLARK))).await;
+    herd.apply(WayVerb::Heal.on(way(BONA, CLARK))).await;
     herd.settle().await;
     assert_eq!(herd.holders("a", "1"), ALL);
 }
@@ -97,13 +98,13 @@ async fn a_cut_way_loses_updates_and_a_healed_one_is_repaired() {
 async fn a_held_way_loses_nothing_and_keeps_the_order() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
     for neighbour in [BONA, JAQUEZ] {
-        herd.apply(Action::Hold(way(neighbour, CLARK))).await;
+        herd.apply(WayVerb::Hold.on(way(neighbour, CLARK))).await;
     }
     for time in 1..=3 {
         herd.say(BAILEY, &format!("IAMAT a +1+1 {time}")).await;
     }
     assert_eq!(herd.holders("a", "3"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
-    let hit = herd.apply(Action::Release(way(BONA, CLARK))).await;
+    let hit = herd.apply(WayVerb::Release.on(way(BONA, CLARK))).await;
     assert_eq!(hit.lines_released, 3);
     herd.settle().await;
     assert_eq!(herd.holders("a", "3"), ALL);
@@ -117,13 +118,13 @@ async fn a_held_way_loses_nothing_and_keeps_the_order() {
 #[tokio::test]
 async fn a_paused_server_handles_nothing_and_then_everything() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
-    herd.apply(Action::Pause(CLARK)).await;
+    herd.apply(ServerVerb::Pause.on(CLARK)).await;
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
     herd.send(CLARK, "IAMAT b +1+1 1").await;
     herd.settle().await;
     assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
     assert_eq!(herd.holders("b", "1"), []);
-    herd.apply(Action::Resume(CLARK)).await;
+    herd.apply(ServerVerb::Resume.on(CLARK)).await;
     herd.settle().await;
     assert_eq!((herd.holders("a", "1"), herd.holders("b", "1")), (ALL.into(), ALL.into()));
 }
@@ -133,7 +134,7 @@ async fn a_slow_way_delays_its_lines() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
     let delay = Delay { latency: Duration::from_millis(50), jitter: Duration::ZERO, ..Delay::default() };
     for neighbour in [BONA, JAQUEZ] {
-        herd.apply(Action::Slow(way(neighbour, CLARK), Slowness { delay, rate: None })).await;
+        herd.apply(WayVerb::Slow(Slowness { delay, rate: None }).on(way(neighbour, CLARK))).await;
     }
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
     let at = |wanted: &dyn Fn(&Event) -> bool| herd.seen.iter().find(|seen| wanted(&seen.event)).expect("seen").at;
@@ -157,7 +158,7 @@ async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
         });
         let mut herd = Herd::start(topology).await;
         for neighbour in [BONA, JAQUEZ].into_iter().filter(|_| is_fault) {
-            herd.apply(Action::Slow(way(neighbour, CLARK), Slowness { delay, rate: None })).await;
+            herd.apply(WayVerb::Slow(Slowness { delay, rate: None }).on(way(neighbour, CLARK))).await;
         }
         for client in 0..20 {
             herd.send(BAILEY, &format!("IAMAT client-{client} +1+1 1")).await;
@@ -184,12 +185,12 @@ async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
 async fn a_half_open_way_swallows_lines_until_it_is_healed() {
     let mut herd = Herd::start(with_strategy(Strategy::FloodSync)).await;
     for neighbour in [BONA, JAQUEZ] {
-        herd.apply(Action::HalfOpen(way(neighbour, CLARK))).await;
+        herd.apply(WayVerb::HalfOpen.on(way(neighbour, CLARK))).await;
     }
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
     assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
     assert_eq!(herd.seen.iter().filter(|seen| matches!(seen.event, Event::LinkLost { .. })).count(), 0);
-    let hit = herd.apply(Action::Heal(way(JAQUEZ, CLARK))).await;
+    let hit = herd.apply(WayVerb::Heal.on(way(JAQUEZ, CLARK))).await;
     assert_eq!(hit.connections, 1);
     herd.settle().await;
     assert_eq!(herd.holders("a", "1"), ALL);
@@ -198,22 +199,22 @@ async fn a_half_open_way_swallows_lines_until_it_is_healed() {
 #[tokio::test]
 async fn a_reset_comes_after_as_many_lines_as_asked_and_the_link_comes_back() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
-    herd.apply(Action::Reset(way(BONA, CLARK), 2)).await;
+    herd.apply(WayVerb::Reset { after: 2 }.on(way(BONA, CLARK))).await;
     for time in 1..=3 {
         herd.say(BAILEY, &format!("IAMAT a +1+1 {time}")).await;
         let resets = herd.seen.iter().filter(|seen| matches!(seen.event, Event::LinkLost { .. })).count();
         assert_eq!(resets, usize::from(time >= 2));
     }
     assert_eq!(herd.holders("a", "3"), ALL);
-    assert_eq!(herd.apply(Action::Reset(way(BONA, CLARK), 0)).await.connections, 1);
+    assert_eq!(herd.apply(WayVerb::Reset { after: 0 }.on(way(BONA, CLARK))).await.connections, 1);
 }
 
 #[tokio::test]
 async fn single_lines_can_be_dropped_and_doubled() {
     let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
-    herd.apply(Action::Cut(way(JAQUEZ, CLARK))).await;
-    herd.apply(Action::Drop(way(BONA, CLARK), 1)).await;
-    herd.apply(Action::Duplicate(way(BONA, CLARK), 2)).await;
+    herd.apply(WayVerb::Cut.on(way(JAQUEZ, CLARK))).await;
+    herd.apply(WayVerb::Drop { nth: 1 }.on(way(BONA, CLARK))).await;
+    herd.apply(WayVerb::Duplicate { nth: 2 }.on(way(BONA, CLARK))).await;
     herd.say(BAILEY, "IAMAT a +1+1 1").await;
     assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
     herd.say(BAILEY, "IAMAT a +1+1 2").await;
@@ -229,7 +230,7 @@ async fn a_clock_that_is_ahead_shows_in_the_skew() {
         reply.split(' ').nth(2).expect("a skew").parse().expect("a number")
     };
     let before = skew(&herd).await;
-    herd.apply(Action::SetClock(CLARK, 3_600_000_000_000)).await;
+    herd.apply(ServerVerb::Clock(3_600_000_000_000).on(CLARK)).await;
     let after = skew(&herd).await;
     assert!((3600.0..3660.0).contains(&(after - before)), "{before} {after}");
 }
@@ -241,7 +242,7 @@ async fn four_pairs_of_dead_servers_in_the_ten_do_not_split_more_than_the_graph_
     for dead in pairs {
         let mut herd = Herd::start(with_strategy(Strategy::Flood)).await;
         for server in dead {
-            herd.apply(Action::Kill(server)).await;
+            herd.apply(ServerVerb::Kill.on(server)).await;
         }
         herd.settle().await;
         let alive: Vec<ServerId> = ALL.into_iter().filter(|server| !dead.contains(server)).collect();
@@ -254,14 +255,14 @@ async fn four_pairs_of_dead_servers_in_the_ten_do_not_split_more_than_the_graph_
 #[tokio::test]
 async fn a_neighbour_that_did_not_read_for_long_gets_everything_once_it_does() {
     let mut herd = Herd::start(five_servers()).await;
-    herd.apply(Action::Pause(BONA)).await;
+    herd.apply(ServerVerb::Pause.on(BONA)).await;
     // Far more than the sockets between two servers hold, in lines that are written one by one.
     for number in 0..400 {
         let client = format!("{number}-{}", "x".repeat(40_000));
         herd.send(BAILEY, &format!("IAMAT {client} +1+1 1")).await;
         herd.until(|event| matches!(event, Event::Heard { server: CAMPBELL, .. })).await;
     }
-    herd.apply(Action::Resume(BONA)).await;
+    herd.apply(ServerVerb::Resume.on(BONA)).await;
     herd.settle().await;
     assert_eq!(herd.driver.records(BONA).len(), 400);
 }
@@ -295,7 +296,7 @@ async fn a_herd_is_at_rest_only_when_its_clients_know_that_their_connections_hav
     herd.apply(open(1001)).await;
     herd.settle().await;
     assert_eq!(lost(&herd), 1, "what a client has ended");
-    herd.apply(Action::Kill(BONA)).await;
+    herd.apply(ServerVerb::Kill.on(BONA)).await;
     herd.settle().await;
     assert_eq!(lost(&herd), 2, "what a server has ended");
 }
@@ -304,8 +305,8 @@ async fn a_herd_is_at_rest_only_when_its_clients_know_that_their_connections_hav
 async fn a_way_that_is_to_be_reset_after_a_line_is_even_when_the_line_is_lost() {
     let mut herd = Herd::start(five_servers()).await;
     let way = way(CLARK, JAQUEZ);
-    herd.apply(Action::HalfOpen(way)).await;
-    herd.apply(Action::Reset(way, 1)).await;
+    herd.apply(WayVerb::HalfOpen.on(way)).await;
+    herd.apply(WayVerb::Reset { after: 1 }.on(way)).await;
     herd.say(CLARK, KIWI).await;
     assert!(herd.seen.iter().any(|seen| matches!(seen.event, Event::LinkLost { way: lost, .. } if lost == way)));
 }
@@ -315,17 +316,17 @@ async fn a_way_that_is_to_be_reset_after_a_line_is_even_when_the_line_is_lost() 
 async fn more_lines_than_a_way_holds_all_go_on_once_it_is_released() {
     let mut herd = Herd::start(five_servers()).await;
     // The other way to there.
-    herd.apply(Action::Cut(way(CAMPBELL, JAQUEZ))).await;
-    herd.apply(Action::Hold(way(CLARK, JAQUEZ))).await;
+    herd.apply(WayVerb::Cut.on(way(CAMPBELL, JAQUEZ))).await;
+    herd.apply(WayVerb::Hold.on(way(CLARK, JAQUEZ))).await;
     let bytes: String = (0..6000).map(|client| format!("IAMAT c{client} +1+1 1\n")).collect();
     herd.apply(Action::Send { session: SessionId(1000), server: CLARK, bytes: bytes.into(), finish: true }).await;
     herd.settle().await;
     assert_eq!(herd.driver.records(JAQUEZ).len(), 0);
     // Frozen while it is released: nothing of it may be forgotten.
-    herd.apply(Action::Pause(CLARK)).await;
-    herd.apply(Action::Release(way(CLARK, JAQUEZ))).await;
+    herd.apply(ServerVerb::Pause.on(CLARK)).await;
+    herd.apply(WayVerb::Release.on(way(CLARK, JAQUEZ))).await;
     herd.settle().await;
-    herd.apply(Action::Resume(CLARK)).await;
+    herd.apply(ServerVerb::Resume.on(CLARK)).await;
     herd.settle().await;
     assert_eq!(herd.driver.records(JAQUEZ).len(), 6000);
 }
@@ -333,7 +334,7 @@ async fn more_lines_than_a_way_holds_all_go_on_once_it_is_released() {
 #[tokio::test]
 async fn who_left_before_a_paused_server_accepted_him_is_not_taken_for_somebody_else() {
     let mut herd = Herd::start(five_servers()).await;
-    herd.apply(Action::Pause(BONA)).await;
+    herd.apply(ServerVerb::Pause.on(BONA)).await;
     let send = |session, client| Action::Send {
         session: SessionId(session),
         server: BONA,
@@ -351,7 +352,7 @@ async fn who_left_before_a_paused_server_accepted_him_is_not_taken_for_somebody_
     for session in 1000..1100 {
         herd.apply(Action::Close(SessionId(session))).await;
     }
-    herd.apply(Action::Resume(BONA)).await;
+    herd.apply(ServerVerb::Resume.on(BONA)).await;
     herd.settle().await;
     let replied = |herd: &Herd| herd.seen.iter().filter(|seen| matches!(seen.event, Event::Replied { .. })).count();
     assert_eq!((replied(&herd), herd.holders("stays", "1"), herd.holders("left", "1")), (100, ALL.into(), vec![]));

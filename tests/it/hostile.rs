@@ -1,7 +1,8 @@
 //! Clients that are hostile or unlucky, and that everybody else is served all the same.
 
+use herdsim::act::{Action, ServerVerb, SessionId};
 use herdsim::config::Limits;
-use herdsim::driver::{Action, Driver as _, SessionId, Wait};
+use herdsim::driver::{Driver as _, Wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -186,11 +187,11 @@ async fn a_paused_server_does_not_hang_up_on_those_who_wait_for_it() {
     client.write_all(b"X\n").await.expect("the server reads");
     let mut reply = [0; 4];
     client.read_exact(&mut reply).await.expect("the server answers");
-    herd.apply(Action::Pause(CLARK)).await;
+    herd.apply(ServerVerb::Pause.on(CLARK)).await;
     let long = herd.driver.now() + std::time::Duration::from_millis(80);
     while herd.driver.next(Wait::Until(long)).await.is_some() {}
     client.write_all(b"Y\n").await.expect("it is connected");
-    herd.apply(Action::Resume(CLARK)).await;
+    herd.apply(ServerVerb::Resume.on(CLARK)).await;
     client.read_exact(&mut reply).await.expect("the server answers");
     assert_eq!(&reply, b"? Y\n");
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use herdsim::act::{Action, SessionId};
 use herdsim::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
 };
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
-use herdsim::driver::{Action, Driver, Event, Observation, SessionId, Wait};
+use herdsim::driver::{Driver, Event, Observation, Wait};
 use herdsim::places::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -97,7 +98,7 @@ impl Herd {
         }
     }
 
-    pub(crate) async fn apply(&mut self, action: Action) -> herdsim::driver::Hit {
+    pub(crate) async fn apply(&mut self, action: Action) -> herdsim::act::Hit {
         self.driver.apply(action).await.expect("the action can be done")
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use herdsim::config::{ServerId, Topology, Way, Wiring};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Action, Driver as _, SessionId, Wait};
+use herdsim::driver::{Driver as _, Wait};
+use herdsim::act::{Action, SessionId, WayVerb};
 use herdsim::history::DriverKind;
 use herdsim::wire::Answer;
 use herdsim::report::{CaseResult, Status};
@@ -52,11 +53,11 @@ impl Direct {
         self.settle();
         self.say_all(Round::Before);
         self.settle();
-        self.act_across(Action::Cut);
+        self.act_across(|way| WayVerb::Cut.on(way));
         self.say_all(Round::During);
         self.settle();
         self.observe(|now| Wait::Until(now + lasting));
-        self.act_across(Action::Heal);
+        self.act_across(|way| WayVerb::Heal.on(way));
         self.settle();
         for server in self.topology.ids() {
             let records = self.driver.records(server);

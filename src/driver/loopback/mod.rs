@@ -28,7 +28,8 @@ use tokio::time::sleep_until;
 pub use feed::Feed;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait, neighbour_of};
+use super::{Driver, DriverError, Event, Known, Observation, Wait, neighbour_of};
+use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::config::{LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
 use crate::node::{Input, LinkState, Rules};
 use crate::places::Service;
@@ -341,39 +342,43 @@ impl LoopbackDriver {
         Hit::default()
     }
 
-    /// Changes a way. The path stays locked until its connection has followed, so that no dial slips in between.
-    fn change_way(
-        &self,
-        way: Way,
-        change: impl FnOnce(&mut Path, &dyn Fn() -> Hit) -> Hit,
-    ) -> Result<Hit, DriverError> {
-        let name = |server| self.shared.topology.name(server).clone();
-        let Some(link) = self.shared.wiring.link(way) else {
-            return Err(DriverError::NoLink { from: name(way.from), to: name(way.to) });
-        };
+    /// Does something to a way. Its path stays locked until its connection has followed, so that no dial slips in between.
+    fn act_on_way(&self, way: Way, verb: WayVerb) -> Hit {
         let life = self.shared.life(way.from);
-        let lane = life.as_ref().map(|life| &life.lanes[link.index()]);
-        let sever = || match lane.and_then(|lane| lane.sever(&self.shared)) {
-            Some(lines_lost) => Hit { connections: 1, lines_lost, ..Hit::default() },
-            None => Hit::default(),
-        };
-        let hit = change(&mut lock(self.shared.path(way)), &sever);
-        if let Some(lane) = lane {
+        let link = self.shared.wiring.link(way).expect("the way was looked up");
+        let lane = life.as_ref().map(|life| (life, &life.lanes[link.index()]));
+        let mut path = lock(self.shared.path(way));
+        let effect = path.apply(verb);
+        let mut hit = Hit::default();
+        if let Some((life, lane)) = lane {
+            if effect.severs
+                && let Some(lines_lost) = lane.sever(&self.shared)
+            {
+                hit = Hit { connections: 1, lines_lost, ..hit };
+            }
+            if effect.frees {
+                hit.lines_released = lane.release(&self.shared, life, &mut path);
+            }
             lane.ring();
         }
+        drop(path);
         self.shared.activity.look();
-        Ok(hit)
+        hit
     }
 
-    fn release(&self, way: Way) -> Result<Hit, DriverError> {
-        self.change_way(way, |path, _| {
-            path.release();
-            let life = self.shared.life(way.from);
-            let link = self.shared.wiring.link(way).expect("the way was found");
-            let release = |life: &Arc<Life>| life.lanes[link.index()].release(&self.shared, life, path);
-            let lines_released = life.as_ref().map_or(0, release);
-            Hit { lines_released, ..Hit::default() }
-        })
+    async fn act_on_server(&mut self, server: ServerId, verb: ServerVerb) -> Result<Hit, DriverError> {
+        match verb {
+            ServerVerb::Kill => Ok(self.kill(server).await),
+            ServerVerb::Stop => Ok(self.stop(server).await),
+            ServerVerb::Start => self.start_server(server),
+            ServerVerb::Restart => {
+                let hit = self.kill(server).await;
+                self.start_server(server).map(|_| hit)
+            }
+            ServerVerb::Pause => Ok(self.pause(server, true)),
+            ServerVerb::Resume => Ok(self.pause(server, false)),
+            ServerVerb::Clock(offset) => Ok(self.set_clock(server, offset)),
+        }
     }
 
     fn send(&mut self, session: SessionId, server: ServerId, bytes: bytes::Bytes, finish: bool) -> Hit {
@@ -391,31 +396,6 @@ impl LoopbackDriver {
         }
         Hit::default()
     }
-
-    /// Starting, stopping and pausing need a server of this process; ways need their writing end here.
-    fn check_local(&self, action: &Action) -> Result<(), DriverError> {
-        let Some(only) = self.shared.only else { return Ok(()) };
-        let server = match *action {
-            Action::Kill(server)
-            | Action::Stop(server)
-            | Action::Start(server)
-            | Action::Restart(server)
-            | Action::Pause(server)
-            | Action::Resume(server)
-            | Action::SetClock(server, _) => server,
-            Action::Cut(way)
-            | Action::Heal(way)
-            | Action::Hold(way)
-            | Action::Release(way)
-            | Action::Slow(way, _)
-            | Action::Reset(way, _)
-            | Action::HalfOpen(way)
-            | Action::Drop(way, _)
-            | Action::Duplicate(way, _) => way.from,
-            Action::Send { .. } | Action::Close(_) => return Ok(()),
-        };
-        if server == only { Ok(()) } else { Err(DriverError::Elsewhere(self.shared.topology.name(server).clone())) }
-    }
 }
 
 impl Driver for LoopbackDriver {
@@ -423,54 +403,26 @@ impl Driver for LoopbackDriver {
         self.shared.clock.now()
     }
 
-    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {
-        self.check_local(&action)?;
-        match action {
-            Action::Kill(server) => Ok(self.kill(server).await),
-            Action::Stop(server) => Ok(self.stop(server).await),
-            Action::Start(server) => self.start_server(server),
-            Action::Restart(server) => {
-                let hit = self.kill(server).await;
-                self.start_server(server).map(|_| hit)
+    /// Servers that are started, stopped or paused, and the writing ends of ways, are those of this process.
+    fn check(&self, action: &Action) -> Result<(), DriverError> {
+        let name = |server| self.shared.topology.name(server).clone();
+        let server = match *action {
+            Action::Server(server, _) => server,
+            Action::Way(way, _) if self.shared.wiring.link(way).is_none() => {
+                return Err(DriverError::NoLink { from: name(way.from), to: name(way.to) });
             }
-            Action::Pause(server) => Ok(self.pause(server, true)),
-            Action::Resume(server) => Ok(self.pause(server, false)),
-            Action::SetClock(server, offset) => Ok(self.set_clock(server, offset)),
-            Action::Cut(way) => self.change_way(way, |path, sever| {
-                path.cut();
-                sever()
-            }),
-            Action::Heal(way) => self.change_way(way, |path, sever| {
-                let was_half_open = path.is_half_open();
-                path.heal();
-                if was_half_open { sever() } else { Hit::default() }
-            }),
-            Action::Hold(way) => self.change_way(way, |path, _| {
-                path.hold();
-                Hit::default()
-            }),
-            Action::Release(way) => self.release(way),
-            Action::Slow(way, slowness) => self.change_way(way, |path, _| {
-                path.slow(slowness);
-                Hit::default()
-            }),
-            Action::Reset(way, 0) => self.change_way(way, |_, sever| sever()),
-            Action::Reset(way, after) => self.change_way(way, |path, _| {
-                path.reset_after(after);
-                Hit::default()
-            }),
-            Action::HalfOpen(way) => self.change_way(way, |path, _| {
-                path.half_open();
-                Hit::default()
-            }),
-            Action::Drop(way, nth) => self.change_way(way, |path, _| {
-                path.drop_line(nth);
-                Hit::default()
-            }),
-            Action::Duplicate(way, nth) => self.change_way(way, |path, _| {
-                path.duplicate_line(nth);
-                Hit::default()
-            }),
+            Action::Way(way, _) => way.from,
+            Action::Send { .. } | Action::Close(_) => return Ok(()),
+        };
+        let is_elsewhere = self.shared.only.is_some_and(|only| only != server);
+        if is_elsewhere { Err(DriverError::Elsewhere(name(server))) } else { Ok(()) }
+    }
+
+    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {
+        self.check(&action)?;
+        match action {
+            Action::Server(server, verb) => self.act_on_server(server, verb).await,
+            Action::Way(way, verb) => Ok(self.act_on_way(way, verb)),
             Action::Send { session, server, bytes, finish } => Ok(self.send(session, server, bytes, finish)),
             Action::Close(session) => Ok(self.close(session)),
         }
@@ -703,7 +655,7 @@ mod tests {
         while driver.next(Wait::Until(until)).await.expect("it happens in time").event != crashed {}
         assert_eq!(driver.condition(ServerId(0)), Condition::Crashed("asked to crash".into()));
         assert_eq!(driver.condition(ServerId(1)), Condition::Up);
-        driver.apply(Action::Start(ServerId(0))).await.expect("it starts again");
+        driver.apply(ServerVerb::Start.on(ServerId(0))).await.expect("it starts again");
         while driver.next(Wait::Quiescent(until)).await.is_some() {}
         assert_eq!((driver.quiescent(), driver.links_up(ServerId(1))), (true, 1));
     }

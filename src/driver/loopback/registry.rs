@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use super::activity::{Call, Flow};
 use super::lock;
 use super::socket::Socket;
+use crate::act::SessionId;
 use crate::config::{ServerId, Way};
-use crate::driver::SessionId;
 
 /// The far end of an accepted connection.
 #[derive(Debug, Clone)]

@@ -16,8 +16,9 @@ use super::activity::Flow;
 use super::registry::{Caller, Dialled};
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
+use crate::act::SessionId;
 use crate::config::ServerId;
-use crate::driver::{Event, SessionId};
+use crate::driver::Event;
 use crate::wire::{Command, parse};
 
 /// A client's connection, as the driver holds it.

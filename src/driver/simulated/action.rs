@@ -5,30 +5,20 @@
 use std::ops::AddAssign;
 
 use super::SimulatedDriver;
+use crate::act::{Action, Hit, ServerVerb, WayVerb};
 use crate::config::{ServerId, Way};
-use crate::driver::{Action, DriverError, Event, Hit};
+use crate::driver::{DriverError, Event};
 use crate::node::Input;
 
 impl SimulatedDriver {
     /// Does something to the herd; see [`Driver::apply`](crate::driver::Driver::apply).
     pub fn act(&mut self, action: Action) -> Result<Hit, DriverError> {
         Ok(match action {
-            Action::Kill(server) => self.kill(server),
-            Action::Stop(server) => self.stop(server),
-            Action::Start(server) => self.start(server),
-            Action::Restart(server) => self.restart(server),
-            Action::Pause(server) => self.pause(server),
-            Action::Resume(server) => self.resume(server),
-            Action::SetClock(server, offset) => self.set_clock(server, offset),
-            Action::Cut(way) => self.cut(self.pipe(way)?),
-            Action::Heal(way) => self.heal(self.pipe(way)?),
-            Action::Hold(way) => self.hold(self.pipe(way)?),
-            Action::Release(way) => self.release_held(self.pipe(way)?),
-            Action::Reset(way, after) => self.reset_after(self.pipe(way)?, after),
-            Action::HalfOpen(way) => self.half_open(self.pipe(way)?),
-            Action::Slow(way, slowness) => self.on_path(way, |path| path.slow(slowness))?,
-            Action::Drop(way, nth) => self.on_path(way, |path| path.drop_line(nth))?,
-            Action::Duplicate(way, nth) => self.on_path(way, |path| path.duplicate_line(nth))?,
+            Action::Server(server, verb) => self.act_on_server(server, verb),
+            Action::Way(way, verb) => {
+                let pipe = self.pipe(way)?;
+                self.act_on_pipe(pipe, verb)
+            }
             Action::Send { session, server, bytes, finish } => {
                 self.client_writes(session, server, bytes, finish);
                 Hit::default()
@@ -37,19 +27,43 @@ impl SimulatedDriver {
         })
     }
 
-    /// The pipe of a way.
-    fn pipe(&self, way: Way) -> Result<u32, DriverError> {
+    fn act_on_server(&mut self, server: ServerId, verb: ServerVerb) -> Hit {
+        match verb {
+            ServerVerb::Kill => self.kill(server),
+            ServerVerb::Stop => self.stop(server),
+            ServerVerb::Start => self.start(server),
+            ServerVerb::Restart => self.restart(server),
+            ServerVerb::Pause => self.pause(server),
+            ServerVerb::Resume => self.resume(server),
+            ServerVerb::Clock(offset) => self.set_clock(server, offset),
+        }
+    }
+
+    /// Does `verb` to a way. Lines in flight on a way that is held have left and arrive; those written from then on wait with
+    /// their sender.
+    fn act_on_pipe(&mut self, pipe: u32, verb: WayVerb) -> Hit {
+        let mut hit = Hit::default();
+        let effect = self.pipes[pipe as usize].path.apply(verb);
+        if effect.answers && self.pipes[pipe as usize].is_dialing() {
+            // The dialler has been asking again and again all the time; now it is heard.
+            self.dial(pipe);
+        } else if effect.severs {
+            hit += self.reset_pipe(pipe);
+        }
+        if effect.frees {
+            hit.lines_released = self.release(pipe);
+        }
+        self.recount(pipe);
+        hit
+    }
+
+    /// Returns the pipe of a way.
+    pub(super) fn pipe(&self, way: Way) -> Result<u32, DriverError> {
         let pipes = self.host(way.from).pipes();
         pipes.into_iter().find(|&pipe| self.pipes[pipe as usize].to == way.to.0).ok_or_else(|| {
             let [from, to] = [way.from, way.to].map(|server| self.topology.name(server).clone());
             DriverError::NoLink { from, to }
         })
-    }
-
-    fn on_path(&mut self, way: Way, change: impl FnOnce(&mut super::Path)) -> Result<Hit, DriverError> {
-        let pipe = self.pipe(way)?;
-        change(&mut self.pipes[pipe as usize].path);
-        Ok(Hit::default())
     }
 
     fn kill(&mut self, server: ServerId) -> Hit {
@@ -132,57 +146,6 @@ impl SimulatedDriver {
     fn set_clock(&mut self, server: ServerId, offset: i64) -> Hit {
         self.tell(server, Input::ClockSet(offset));
         self.observe(|| Event::ClockSet { server, offset });
-        Hit::default()
-    }
-
-    fn cut(&mut self, pipe: u32) -> Hit {
-        let mut hit = Hit::default();
-        if self.pipes[pipe as usize].path.cut() {
-            hit += self.reset_pipe(pipe);
-        }
-        self.recount(pipe);
-        hit
-    }
-
-    fn heal(&mut self, pipe: u32) -> Hit {
-        let mut hit = Hit::default();
-        let was_half_open = self.pipes[pipe as usize].path.is_half_open();
-        self.pipes[pipe as usize].path.heal();
-        if was_half_open {
-            if self.pipes[pipe as usize].is_dialing() {
-                // The dialler has been asking again and again all the time; now it is heard.
-                self.dial(pipe);
-            } else {
-                hit += self.reset_pipe(pipe);
-            }
-        }
-        self.recount(pipe);
-        hit
-    }
-
-    /// Lines in flight have left and arrive; those written from now on wait with their sender.
-    fn hold(&mut self, pipe: u32) -> Hit {
-        self.pipes[pipe as usize].path.hold();
-        Hit::default()
-    }
-
-    fn release_held(&mut self, pipe: u32) -> Hit {
-        let was_held = self.pipes[pipe as usize].path.release();
-        Hit { lines_released: if was_held { self.release(pipe) } else { 0 }, ..Hit::default() }
-    }
-
-    fn reset_after(&mut self, pipe: u32, after: u64) -> Hit {
-        let mut hit = Hit::default();
-        match after {
-            0 => hit += self.reset_pipe(pipe),
-            lines => self.pipes[pipe as usize].path.reset_after(lines),
-        }
-        hit
-    }
-
-    fn half_open(&mut self, pipe: u32) -> Hit {
-        self.pipes[pipe as usize].path.half_open();
-        self.recount(pipe);
         Hit::default()
     }
 }

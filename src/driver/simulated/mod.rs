@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait};
+use super::{Driver, DriverError, Event, Known, Observation, Wait};
+use crate::act::{Action, Hit};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
@@ -347,6 +348,13 @@ impl SimulatedDriver {
 impl Driver for SimulatedDriver {
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn check(&self, action: &Action) -> Result<(), DriverError> {
+        match *action {
+            Action::Way(way, _) => self.pipe(way).map(|_| ()),
+            Action::Server(..) | Action::Send { .. } | Action::Close(_) => Ok(()),
+        }
     }
 
     async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {

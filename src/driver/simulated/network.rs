@@ -188,7 +188,7 @@ impl SimulatedDriver {
         let back = self.pipes[back as usize].path.spans();
         let path = &self.pipes[pipe as usize].path;
         let (trip, timeout) = (path.round_trip(number, back), self.topology.redial.timeout);
-        let times_out = path.is_half_open() || trip > timeout;
+        let times_out = path.is_silent() || trip > timeout;
         (self.now + if times_out { timeout } else { trip }, times_out)
     }
 
@@ -386,14 +386,14 @@ impl SimulatedDriver {
     }
 
     /// The reader of a pipe is gone; connections and lines that were lost. The writer learns of it after the latency of
-    /// the way back, and not at all when the pipe is half-open.
+    /// the way back, and not at all when the pipe swallows everything.
     pub(super) fn lose_reader(&mut self, pipe: u32) -> (u64, u64) {
         let (messages, lost) = self.lose_lines(pipe);
         let state = &self.pipes[pipe as usize];
         if state.connection != Connection::Up {
             return (messages, lost);
         }
-        if !state.path.is_half_open() {
+        if !state.path.is_silent() {
             let until = self.now + self.pipes[state.back as usize].path.latency();
             self.pipes[pipe as usize].connection = Connection::Broken { until };
             self.queue.push(until, Due::Timer(Timer::Notice(pipe)));

@@ -128,7 +128,7 @@ impl Pipe {
 
     /// Whether nobody answers a dial, in one way or the other, before the pipe is healed.
     pub(super) fn is_unreachable(&self) -> bool {
-        self.path.is_cut() || self.path.is_half_open()
+        self.path.is_cut() || self.path.is_silent()
     }
 
     /// How many lines wait for the pipe's release.

@@ -1,6 +1,7 @@
 //! What every action does, one test each.
 
 use super::*;
+use crate::act::{ServerVerb, WayVerb};
 use crate::config::{Bandwidth, Slowness};
 
 /// Two servers, 10 ms apart.
@@ -21,7 +22,7 @@ fn a_killed_server_forgets_and_its_neighbour_learns_of_it_one_latency_later() {
     run.iamat(1, "kiwi", 5);
     run.settle();
     let killed_at = run.driver.now();
-    let hit = run.act(Action::Kill(ServerId(1)));
+    let hit = run.act(ServerVerb::Kill.on(ServerId(1)));
     // Both ways and the client's connection.
     assert_eq!(hit, Hit { connections: 3, records_lost: 1, ..Hit::default() });
     run.settle();
@@ -29,7 +30,7 @@ fn a_killed_server_forgets_and_its_neighbour_learns_of_it_one_latency_later() {
         run.seen.iter().rev().find(|seen| matches!(seen.event, Event::LinkLost { way: by, .. } if by == way(0, 1)));
     assert_eq!(lost.map(|seen| seen.at.since(killed_at)), Some(10 * MILLISECOND));
     assert_eq!((run.knows(1, "kiwi"), run.driver.port(ServerId(1))), (None, None));
-    assert_eq!(run.act(Action::Kill(ServerId(1))), Hit::default());
+    assert_eq!(run.act(ServerVerb::Kill.on(ServerId(1))), Hit::default());
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn lines_in_flight_to_a_killed_server_are_lost_and_counted() {
     let mut run = pair(Strategy::Flood);
     run.iamat(0, "kiwi", 5);
     run.pass(MILLISECOND);
-    assert_eq!(run.act(Action::Kill(ServerId(1))).lines_lost, 1);
+    assert_eq!(run.act(ServerVerb::Kill.on(ServerId(1))).lines_lost, 1);
     // Written before the writer can know.
     run.iamat(0, "kiwi", 6);
     let events = run.settle();
@@ -49,10 +50,10 @@ fn lines_in_flight_to_a_killed_server_are_lost_and_counted() {
 fn after_a_restart_flood_sync_catches_up_and_flood_does_not() {
     for (strategy, expected) in [(Strategy::FloodSync, Some(5)), (Strategy::Flood, None)] {
         let mut run = pair(strategy);
-        run.act(Action::Kill(ServerId(1)));
+        run.act(ServerVerb::Kill.on(ServerId(1)));
         run.iamat(0, "kiwi", 5);
         run.settle();
-        run.act(Action::Restart(ServerId(1)));
+        run.act(ServerVerb::Restart.on(ServerId(1)));
         run.settle();
         assert_eq!(run.knows(1, "kiwi"), expected, "{strategy}");
     }
@@ -61,10 +62,10 @@ fn after_a_restart_flood_sync_catches_up_and_flood_does_not() {
 #[test]
 fn a_neighbour_dials_a_restarted_server_at_once_because_it_was_dialled() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Kill(ServerId(1)));
+    run.act(ServerVerb::Kill.on(ServerId(1)));
     // By now the backoff is at its cap of 250 ms.
     run.pass(Duration::from_secs(5));
-    run.act(Action::Start(ServerId(1)));
+    run.act(ServerVerb::Start.on(ServerId(1)));
     let started = run.driver.now();
     run.settle();
     // The dial of the restarted server, then that of its neighbour.
@@ -75,7 +76,7 @@ fn a_neighbour_dials_a_restarted_server_at_once_because_it_was_dialled() {
 fn a_stopped_server_hands_on_what_it_owes_and_loses_nothing() {
     let mut run = pair(Strategy::Flood);
     run.iamat(0, "kiwi", 5);
-    let hit = run.act(Action::Stop(ServerId(0)));
+    let hit = run.act(ServerVerb::Stop.on(ServerId(0)));
     assert_eq!((hit.lines_lost, hit.records_lost), (0, 1));
     let events = run.settle();
     assert_eq!(heard(&events, way(0, 1)), 1);
@@ -87,7 +88,7 @@ fn a_stopped_server_hands_on_what_it_owes_and_loses_nothing() {
 fn a_stopped_server_gives_the_answers_it_still_owes_its_clients() {
     let mut run = pair(Strategy::Flood);
     run.send(0, "IAMAT kiwi +34.0-118.0 5\nWHATSAT kiwi 10 5\n", false);
-    run.act(Action::Stop(ServerId(0)));
+    run.act(ServerVerb::Stop.on(ServerId(0)));
     let events = run.settle();
     assert_eq!(replies(&events).len(), 2);
     assert!(events.contains(&Event::SessionLost { session: SessionId(0), unanswered: 0 }));
@@ -98,11 +99,11 @@ fn a_stopped_server_gives_the_answers_it_still_owes_its_clients() {
 fn a_line_that_arrives_after_its_sender_was_restarted_is_given_back_to_it() {
     let mut run = pair(Strategy::FloodSync);
     let delay = Delay { latency: 100 * MILLISECOND, ..Delay::default() };
-    run.act(Action::Slow(way(0, 1), Slowness { delay, rate: None }));
+    run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
     run.iamat(0, "kiwi", 5);
-    run.act(Action::Heal(way(0, 1)));
-    run.act(Action::Stop(ServerId(0)));
-    run.act(Action::Start(ServerId(0)));
+    run.act(WayVerb::Heal.on(way(0, 1)));
+    run.act(ServerVerb::Stop.on(ServerId(0)));
+    run.act(ServerVerb::Start.on(ServerId(0)));
     run.pass(60 * MILLISECOND);
     assert_eq!(
         run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_))).count(),
@@ -117,13 +118,13 @@ fn a_line_that_arrives_after_its_sender_was_restarted_is_given_back_to_it() {
 #[test]
 fn a_frozen_server_handles_nothing_and_keeps_its_connections() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Pause(ServerId(1)));
+    run.act(ServerVerb::Pause.on(ServerId(1)));
     run.iamat(0, "kiwi", 5);
     run.iamat(1, "lime", 6);
     let events = run.settle();
     assert_eq!((heard(&events, way(0, 1)), run.knows(1, "kiwi"), run.knows(1, "lime")), (0, None, None));
     assert!(!events.iter().any(|event| matches!(event, Event::LinkLost { .. })));
-    run.act(Action::Resume(ServerId(1)));
+    run.act(ServerVerb::Resume.on(ServerId(1)));
     run.settle();
     assert_eq!((run.knows(1, "kiwi"), run.knows(0, "lime")), (Some(5), Some(6)));
 }
@@ -131,10 +132,10 @@ fn a_frozen_server_handles_nothing_and_keeps_its_connections() {
 #[test]
 fn a_killed_server_that_was_frozen_loses_what_it_had_not_read() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Pause(ServerId(1)));
+    run.act(ServerVerb::Pause.on(ServerId(1)));
     run.iamat(0, "kiwi", 5);
     run.settle();
-    assert_eq!(run.act(Action::Restart(ServerId(1))).lines_lost, 1);
+    assert_eq!(run.act(ServerVerb::Restart.on(ServerId(1))).lines_lost, 1);
     run.settle();
     assert_eq!(run.knows(1, "kiwi"), None);
 }
@@ -143,14 +144,14 @@ fn a_killed_server_that_was_frozen_loses_what_it_had_not_read() {
 fn a_cut_loses_what_is_in_flight_and_refuses_dials_until_it_heals() {
     let mut run = pair(Strategy::FloodSync);
     run.iamat(0, "kiwi", 5);
-    assert_eq!(run.act(Action::Cut(way(0, 1))), Hit { connections: 1, lines_lost: 1, ..Hit::default() });
+    assert_eq!(run.act(WayVerb::Cut.on(way(0, 1))), Hit { connections: 1, lines_lost: 1, ..Hit::default() });
     let events = run.settle();
     assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 1 }));
     run.iamat(0, "kiwi", 6);
     let events = run.pass(Duration::from_secs(60));
     assert!(events.iter().any(|event| matches!(event, Event::Missed { way: by, .. } if *by == way(0, 1))));
     assert_eq!((heard(&events, way(0, 1)), run.knows(1, "kiwi")), (0, None));
-    run.act(Action::Heal(way(0, 1)));
+    run.act(WayVerb::Heal.on(way(0, 1)));
     assert!(!run.driver.is_quiescent(), "the next dial is due");
     run.settle();
     assert_eq!(run.knows(1, "kiwi"), Some(6));
@@ -159,7 +160,7 @@ fn a_cut_loses_what_is_in_flight_and_refuses_dials_until_it_heals() {
 #[test]
 fn a_cut_of_one_way_leaves_the_other_whole() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Cut(way(0, 1)));
+    run.act(WayVerb::Cut.on(way(0, 1)));
     run.iamat(1, "kiwi", 5);
     run.settle();
     assert_eq!(run.knows(0, "kiwi"), Some(5));
@@ -168,13 +169,13 @@ fn a_cut_of_one_way_leaves_the_other_whole() {
 #[test]
 fn lines_on_a_held_way_wait_and_arrive_in_order() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Hold(way(0, 1)));
+    run.act(WayVerb::Hold.on(way(0, 1)));
     for (client, time) in [("kiwi", 5), ("lime", 6), ("kiwi", 7)] {
         run.iamat(0, client, time);
     }
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), heard(&events, way(0, 1))), (3, 0));
-    assert_eq!(run.act(Action::Release(way(0, 1))).lines_released, 3);
+    assert_eq!(run.act(WayVerb::Release.on(way(0, 1))).lines_released, 3);
     let heard = run.settle().into_iter().filter_map(|event| match event {
         Event::Heard { report, .. } => Some(report.at().time().seconds),
         _ => None,
@@ -187,10 +188,10 @@ fn a_full_way_that_is_held_leaves_newer_versions_in_the_outbox_where_they_replac
     let settings = Settings { window: 2, ..Settings::default() };
     let mut run = Run::unsettled(herd(2, &[(0, 1, 10)], Strategy::Flood), settings);
     run.settle();
-    run.act(Action::Hold(way(0, 1)));
+    run.act(WayVerb::Hold.on(way(0, 1)));
     (1..=50).for_each(|time| run.iamat(0, "kiwi", time));
     assert_eq!(sent(&run.settle(), way(0, 1)), 2);
-    run.act(Action::Release(way(0, 1)));
+    run.act(WayVerb::Release.on(way(0, 1)));
     let events = run.settle();
     assert_eq!((heard(&events, way(0, 1)), run.knows(1, "kiwi")), (3, Some(50)));
 }
@@ -199,20 +200,20 @@ fn a_full_way_that_is_held_leaves_newer_versions_in_the_outbox_where_they_replac
 fn a_slow_way_delays_its_lines_and_heals() {
     let mut run = pair(Strategy::Flood);
     let delay = Delay { latency: 90 * MILLISECOND, ..Delay::default() };
-    run.act(Action::Slow(way(0, 1), Slowness { delay, rate: None }));
+    run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
     for (time, expected) in [(5, 100), (6, 10)] {
         let start = run.driver.now();
         run.iamat(0, "kiwi", time);
         run.settle();
         assert_eq!(run.driver.now().since(start), expected * MILLISECOND);
-        run.act(Action::Heal(way(0, 1)));
+        run.act(WayVerb::Heal.on(way(0, 1)));
     }
 }
 
 #[test]
 fn a_rate_spaces_the_lines_of_a_way() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Slow(way(0, 1), Slowness { delay: Delay::default(), rate: Some(100) }));
+    run.act(WayVerb::Slow(Slowness { delay: Delay::default(), rate: Some(100) }).on(way(0, 1)));
     let start = run.driver.now();
     (0..5).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     run.settle();
@@ -249,9 +250,9 @@ fn a_burst_takes_as_long_as_its_bytes_need_to_go_out_and_the_latency_once() {
             assert_eq!(run.driver.now().since(start), latencies + bytes_out(&events, bandwidth), "{mode:?}");
         };
         burst(&mut run, 1, own);
-        run.act(Action::Slow(way(0, 1), slowness));
+        run.act(WayVerb::Slow(slowness).on(way(0, 1)));
         burst(&mut run, 2, fault);
-        run.act(Action::Heal(way(0, 1)));
+        run.act(WayVerb::Heal.on(way(0, 1)));
         burst(&mut run, 3, own);
     }
 }
@@ -277,7 +278,7 @@ fn lines_of_a_new_connection_need_not_wait_for_those_that_were_lost_with_the_old
     topology.links[0].delay.bandwidth = Some(kilobytes(1));
     let mut run = Run::of(topology);
     (0..20).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
-    assert_eq!(run.act(Action::Reset(way(0, 1), 0)).lines_lost, 20);
+    assert_eq!(run.act(WayVerb::Reset { after: 0 }.on(way(0, 1))).lines_lost, 20);
     run.settle();
     let up = run.seen.iter().rposition(|seen| matches!(seen.event, Event::LinkUp(_))).expect("it is dialled again");
     let again: Vec<_> = run.seen[up..].iter().map(|seen| seen.event.clone()).collect();
@@ -288,7 +289,7 @@ fn lines_of_a_new_connection_need_not_wait_for_those_that_were_lost_with_the_old
 #[test]
 fn a_reset_after_some_lines_lets_exactly_these_arrive() {
     let mut run = pair(Strategy::Flood);
-    assert_eq!(run.act(Action::Reset(way(0, 1), 2)), Hit::default());
+    assert_eq!(run.act(WayVerb::Reset { after: 2 }.on(way(0, 1))), Hit::default());
     (0..5).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), heard(&events, way(0, 1))), (2, 2));
@@ -300,7 +301,10 @@ fn a_reset_after_some_lines_lets_exactly_these_arrive() {
 fn a_reset_at_once_loses_what_is_in_flight_and_the_writer_dials_again() {
     let mut run = pair(Strategy::FloodSync);
     run.iamat(0, "kiwi", 5);
-    assert_eq!(run.act(Action::Reset(way(0, 1), 0)), Hit { connections: 1, lines_lost: 1, ..Hit::default() });
+    assert_eq!(
+        run.act(WayVerb::Reset { after: 0 }.on(way(0, 1))),
+        Hit { connections: 1, lines_lost: 1, ..Hit::default() }
+    );
     run.settle();
     assert_eq!(run.knows(1, "kiwi"), Some(5));
 }
@@ -308,12 +312,12 @@ fn a_reset_at_once_loses_what_is_in_flight_and_the_writer_dials_again() {
 #[test]
 fn a_half_open_way_loses_everything_in_silence_until_it_heals() {
     let mut run = pair(Strategy::FloodSync);
-    run.act(Action::HalfOpen(way(0, 1)));
+    run.act(WayVerb::HalfOpen.on(way(0, 1)));
     run.iamat(0, "kiwi", 5);
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), heard(&events, way(0, 1))), (1, 0));
     assert!(!events.iter().any(|event| matches!(event, Event::LinkLost { .. })));
-    assert_eq!(run.act(Action::Heal(way(0, 1))).connections, 1);
+    assert_eq!(run.act(WayVerb::Heal.on(way(0, 1))).connections, 1);
     let events = run.settle();
     assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 1 }));
     assert_eq!(run.knows(1, "kiwi"), Some(5));
@@ -322,14 +326,14 @@ fn a_half_open_way_loses_everything_in_silence_until_it_heals() {
 #[test]
 fn a_dial_of_a_half_open_way_times_out_and_is_heard_when_the_way_heals() {
     let mut run = pair(Strategy::FloodSync);
-    run.act(Action::HalfOpen(way(0, 1)));
-    run.act(Action::Restart(ServerId(0)));
+    run.act(WayVerb::HalfOpen.on(way(0, 1)));
+    run.act(ServerVerb::Restart.on(ServerId(0)));
     run.iamat(0, "kiwi", 5);
     run.settle();
     let dials = run.driver.counts().dials;
     run.pass(Duration::from_millis(1900));
     assert_eq!(run.driver.counts().dials, dials, "the dial takes two seconds");
-    run.act(Action::Heal(way(0, 1)));
+    run.act(WayVerb::Heal.on(way(0, 1)));
     let healed = run.driver.now();
     run.settle();
     assert_eq!((run.knows(1, "kiwi"), run.driver.now().since(healed)), (Some(5), 30 * MILLISECOND));
@@ -338,7 +342,7 @@ fn a_dial_of_a_half_open_way_times_out_and_is_heard_when_the_way_heals() {
 #[test]
 fn a_dropped_line_is_written_and_not_read() {
     let mut run = pair(Strategy::FloodSync);
-    run.act(Action::Drop(way(0, 1), 2));
+    run.act(WayVerb::Drop { nth: 2 }.on(way(0, 1)));
     (0..3).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), heard(&events, way(0, 1))), (3, 2));
@@ -348,7 +352,7 @@ fn a_dropped_line_is_written_and_not_read() {
 #[test]
 fn a_doubled_line_is_read_twice_and_changes_nothing_the_second_time() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Duplicate(way(0, 1), 1));
+    run.act(WayVerb::Duplicate { nth: 1 }.on(way(0, 1)));
     run.iamat(0, "kiwi", 5);
     let events = run.settle();
     let newer = events.iter().filter(|event| matches!(event, Event::Heard { newer: true, .. })).count();
@@ -358,8 +362,8 @@ fn a_doubled_line_is_read_twice_and_changes_nothing_the_second_time() {
 #[test]
 fn a_clock_shows_in_the_skew_and_survives_a_restart() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::SetClock(ServerId(0), 1_500_000_000));
-    run.act(Action::Restart(ServerId(0)));
+    run.act(ServerVerb::Clock(1_500_000_000).on(ServerId(0)));
+    run.act(ServerVerb::Restart.on(ServerId(0)));
     run.settle();
     let time = run.driver.now();
     run.send(0, &format!("IAMAT kiwi +34.0-118.0 {time}\n"), true);
@@ -369,7 +373,7 @@ fn a_clock_shows_in_the_skew_and_survives_a_restart() {
 #[test]
 fn an_action_on_a_way_that_is_not_there_is_an_error() {
     let mut run = Run::of(herd(3, &[(0, 1, 1)], Strategy::Flood));
-    let refused = run.driver.act(Action::Cut(way(0, 2)));
+    let refused = run.driver.act(WayVerb::Cut.on(way(0, 2)));
     assert_eq!(refused.expect_err("no such way").to_string(), "s0 and s2 are not linked");
 }
 
@@ -383,16 +387,16 @@ fn every_line_of_a_per_message_link_dials_for_itself() {
     let events = run.settle();
     // A round trip for the dial, and half of one for the line.
     assert_eq!((heard(&events, way(0, 1)), run.driver.now().since(start)), (1, 30 * MILLISECOND));
-    run.act(Action::Cut(way(0, 1)));
+    run.act(WayVerb::Cut.on(way(0, 1)));
     run.iamat(0, "kiwi", 6);
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), run.knows(1, "kiwi")), (0, Some(5)));
     assert!(events.iter().any(|event| matches!(event, Event::Missed { way: by, .. } if *by == way(0, 1))));
-    run.act(Action::Heal(way(0, 1)));
-    run.act(Action::Hold(way(0, 1)));
+    run.act(WayVerb::Heal.on(way(0, 1)));
+    run.act(WayVerb::Hold.on(way(0, 1)));
     run.iamat(0, "kiwi", 7);
     run.settle();
-    assert_eq!((run.knows(1, "kiwi"), run.act(Action::Release(way(0, 1))).lines_released), (Some(5), 1));
+    assert_eq!((run.knows(1, "kiwi"), run.act(WayVerb::Release.on(way(0, 1))).lines_released), (Some(5), 1));
     run.settle();
     assert_eq!(run.knows(1, "kiwi"), Some(7));
 }
@@ -432,7 +436,7 @@ fn a_line_over_the_limit_is_refused_and_the_connection_closed() {
 fn a_client_of_a_server_that_is_killed_or_down_is_told_what_stays_unanswered() {
     let mut run = pair(Strategy::Flood);
     run.send(0, "IAMAT kiwi +34.0-118.0 5\nWHATSAT kiwi 10 5\nnonsense\n", false);
-    run.act(Action::Kill(ServerId(0)));
+    run.act(ServerVerb::Kill.on(ServerId(0)));
     run.send(0, "IAMAT kiwi +34.0-118.0 6\n", false);
     let lost = |event: &Event| match *event {
         Event::SessionLost { unanswered, .. } => Some(unanswered),
@@ -444,10 +448,10 @@ fn a_client_of_a_server_that_is_killed_or_down_is_told_what_stays_unanswered() {
 #[test]
 fn what_a_client_wrote_before_it_closed_is_read_all_the_same() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Pause(ServerId(0)));
+    run.act(ServerVerb::Pause.on(ServerId(0)));
     run.iamat(0, "kiwi", 5);
     assert_eq!(run.act(Action::Close(SessionId(0))).connections, 1);
-    run.act(Action::Resume(ServerId(0)));
+    run.act(ServerVerb::Resume.on(ServerId(0)));
     let events = run.settle();
     assert_eq!((run.knows(1, "kiwi"), replies(&events).len()), (Some(5), 0));
 }
@@ -455,7 +459,7 @@ fn what_a_client_wrote_before_it_closed_is_read_all_the_same() {
 #[test]
 fn an_hour_of_a_cut_way_passes_without_a_quiescent_herd_waiting_for_it() {
     let mut run = pair(Strategy::Flood);
-    run.act(Action::Cut(way(0, 1)));
+    run.act(WayVerb::Cut.on(way(0, 1)));
     run.settle();
     let before = run.driver.now();
     run.settle();

@@ -1,8 +1,8 @@
 //! The same topology, seed and actions give the same observations.
 
+use super::script::{Mix, Script};
 use super::*;
 use crate::config::Distribution;
-use crate::explore::{Mix, Script};
 
 /// Six servers with jitter of every kind.
 fn topology() -> Arc<Topology> {

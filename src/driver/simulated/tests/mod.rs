@@ -3,6 +3,7 @@
 mod conformance;
 mod determinism;
 mod properties;
+mod script;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use bytes::Bytes;
 
 use super::pipe::Connection;
 use super::*;
+use crate::act::SessionId;
 use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads, Way};
-use crate::driver::SessionId;
-use crate::explore::drain;
+use script::drain;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

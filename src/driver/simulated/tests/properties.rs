@@ -7,10 +7,11 @@ use petgraph::graph::{NodeIndex, UnGraph};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as _;
 
+use super::script::{Mix, Script};
 use super::*;
+use crate::act::WayVerb;
 use crate::config::Spread;
 use crate::draws::Draws;
-use crate::explore::{Mix, Script};
 
 /// A connected graph: every server is linked to an earlier one, and there are more links at random.
 fn connected(servers: u32, more: u32, seed: u64) -> Vec<(u32, u32, u64)> {
@@ -82,11 +83,11 @@ proptest! {
         let is_left = |server: u32| side >> (server % 64) & 1 == 1;
         let between: Vec<_> = links.iter().filter(|link| is_left(link.0) != is_left(link.1)).collect();
         let ways: Vec<_> = between.iter().flat_map(|link| [way(link.0, link.1), way(link.1, link.0)]).collect();
-        ways.iter().for_each(|&way| { run.act(Action::Cut(way)); });
+        ways.iter().for_each(|&way| { run.act(WayVerb::Cut.on(way)); });
         (0..servers).for_each(|server| run.iamat(server, &format!("client-{server}"), 5));
         run.pass(Duration::from_millis(cut_for));
         let healed_at = run.driver.now();
-        ways.iter().for_each(|&way| { run.act(Action::Heal(way)); });
+        ways.iter().for_each(|&way| { run.act(WayVerb::Heal.on(way)); });
         run.settle();
         let longest = (0..servers).flat_map(|origin| distances(servers, &links, origin)).max().unwrap_or_default();
         let slowest = Duration::from_millis(links.iter().map(|link| link.2).max().unwrap_or(0));

@@ -1,46 +1,46 @@
 //! Random scripts of faults and updates as plain values, from which single steps can be taken away.
 //!
-//! Not here: what runs a script's herd ([`crate::driver`]), and whether what happened was right ([`crate::checker`]). Every
-//! step is drawn by its own number, so that a script without one step is the same script but for that step.
+//! Every step is drawn by its own number, so that a script without one step is the same script but for that step.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::act::{Action, ServerVerb, SessionId, Standing, WayVerb};
 use crate::config::{Bandwidth, Delay, ServerId, Slowness, Topology, Way, Wiring};
 use crate::draws::Draws;
 use crate::driver::simulated::{EPOCH, SimulatedDriver};
-use crate::driver::{Action, DriverError, Observation, SessionId, Wait};
+use crate::driver::{DriverError, Observation, Wait};
 
 /// What is done to a herd, and when.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Script {
+pub(super) struct Script {
     /// In order of time; steps of one time in the order in which they are done.
-    pub steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// One thing that is done.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub(super) struct Step {
     /// Since the start of the herd.
-    pub at: Duration,
+    pub(super) at: Duration,
     /// What.
-    pub action: Action,
+    pub(super) action: Action,
 }
 
 /// What a random script is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mix {
+pub(super) struct Mix {
     /// Updates and faults, before everything is mended.
-    pub steps: u32,
+    pub(super) steps: u32,
     /// The time in which they happen.
-    pub span: Duration,
+    pub(super) span: Duration,
     /// Different clients that send updates. At least 1.
-    pub clients: u32,
+    pub(super) clients: u32,
     /// Out of a hundred steps, how many are updates; the others are faults.
-    pub updates_percent: u8,
+    pub(super) updates_percent: u8,
     /// Out of a hundred servers that are down at the end of the span, how many are started again.
-    pub restarted_percent: u8,
+    pub(super) restarted_percent: u8,
 }
 
 impl Default for Mix {
@@ -63,7 +63,7 @@ enum Stream {
 impl Script {
     /// Updates and faults at random times of the span; at its end every way is mended, every frozen server goes on, and
     /// some of those that are down are started. Nothing in it makes TCP do what TCP does not do.
-    pub fn random(topology: &Topology, mix: &Mix, seed: u64) -> Self {
+    pub(super) fn random(topology: &Topology, mix: &Mix, seed: u64) -> Self {
         let (draws, ways) = (Draws::new(seed, 0), Wiring::of(topology).ways().collect::<Vec<_>>());
         let step = |number| random_step(draws, number, mix, topology.servers.len() as u64, &ways);
         let mut script = Self { steps: (0..u64::from(mix.steps)).map(step).collect() };
@@ -75,18 +75,19 @@ impl Script {
     fn mend(&mut self, topology: &Topology, mix: &Mix, ways: &[Way], draws: Draws) {
         let end = self.end_state(topology);
         let at = mix.span;
-        let resumed = topology.ids().filter(|server| end.is_paused[server.index()]).map(Action::Resume);
+        let resumed =
+            topology.ids().filter(|server| end.is_paused[server.index()]).map(|server| ServerVerb::Resume.on(server));
         let is_started = |server: &ServerId| {
             let number = u64::from(mix.steps) + u64::from(server.0);
             !end.is_up[server.index()] && draws.below(100, number, 0) < u64::from(mix.restarted_percent)
         };
-        let started = topology.ids().filter(is_started).map(Action::Start);
-        let mended = ways.iter().flat_map(|&way| [Action::Heal(way), Action::Release(way)]);
+        let started = topology.ids().filter(is_started).map(|server| ServerVerb::Start.on(server));
+        let mended = ways.iter().flat_map(|&way| [WayVerb::Heal.on(way), WayVerb::Release.on(way)]);
         self.steps.extend(resumed.chain(started).chain(mended).map(|action| Step { at, action }));
     }
 
     /// The script without its step number `index`.
-    pub fn without(&self, index: usize) -> Self {
+    pub(super) fn without(&self, index: usize) -> Self {
         let mut shorter = self.clone();
         shorter.steps.remove(index);
         shorter
@@ -94,7 +95,7 @@ impl Script {
 
     /// The servers that run at the end, if links that are whole in both ways join all of them; `None` when they are apart
     /// or none runs.
-    pub fn core(&self, topology: &Topology) -> Option<Vec<ServerId>> {
+    pub(super) fn core(&self, topology: &Topology) -> Option<Vec<ServerId>> {
         let end = self.end_state(topology);
         let core: Vec<_> = topology.ids().filter(|&server| end.runs(server)).collect();
         let mut reached = vec![*core.first()?];
@@ -118,7 +119,7 @@ impl Script {
     /// # Errors
     ///
     /// When a step names a way that the herd has not; the steps before it are done.
-    pub fn play(
+    pub(super) fn play(
         &self,
         driver: &mut SimulatedDriver,
         then: Duration,
@@ -136,14 +137,15 @@ impl Script {
 
     fn end_state(&self, topology: &Topology) -> EndState {
         let servers = topology.servers.len();
-        let mut end = EndState { is_up: vec![true; servers], is_paused: vec![false; servers], broken: Vec::new() };
+        let mut end =
+            EndState { is_up: vec![true; servers], is_paused: vec![false; servers], standing: Standing::default() };
         self.steps.iter().for_each(|step| end.apply(&step.action));
         end
     }
 }
 
 /// Takes observations as long as there are any.
-pub fn drain(driver: &mut SimulatedDriver, wait: Wait, observe: &mut impl FnMut(&SimulatedDriver, Observation)) {
+pub(super) fn drain(driver: &mut SimulatedDriver, wait: Wait, observe: &mut impl FnMut(&SimulatedDriver, Observation)) {
     while let Some(observation) = driver.observe_next(wait) {
         observe(driver, observation);
     }
@@ -154,15 +156,7 @@ pub fn drain(driver: &mut SimulatedDriver, wait: Wait, observe: &mut impl FnMut(
 struct EndState {
     is_up: Vec<bool>,
     is_paused: Vec<bool>,
-    /// Ways that are cut, held or half-open, once for each of these.
-    broken: Vec<(Way, Broken)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Broken {
-    Cut,
-    Held,
-    HalfOpen,
+    standing: Standing,
 }
 
 impl EndState {
@@ -171,29 +165,21 @@ impl EndState {
     }
 
     fn is_whole(&self, way: Way) -> bool {
-        self.broken.iter().all(|&(broken, _)| broken != way)
+        self.standing.of(way).is_passable()
     }
 
     fn apply(&mut self, action: &Action) {
-        match *action {
-            Action::Kill(server) | Action::Stop(server) => self.set(server, false),
-            Action::Start(server) if self.is_up[server.index()] => {}
-            Action::Start(server) | Action::Restart(server) => self.set(server, true),
-            Action::Pause(server) => self.is_paused[server.index()] = self.is_up[server.index()],
-            Action::Resume(server) => self.is_paused[server.index()] = false,
-            Action::Cut(way) => self.broken.push((way, Broken::Cut)),
-            Action::Hold(way) => self.broken.push((way, Broken::Held)),
-            Action::HalfOpen(way) => self.broken.push((way, Broken::HalfOpen)),
-            Action::Heal(way) => self.broken.retain(|&broken| broken.0 != way || broken.1 == Broken::Held),
-            Action::Release(way) => self.broken.retain(|&broken| broken != (way, Broken::Held)),
-            Action::SetClock(..) | Action::Slow(..) | Action::Reset(..) | Action::Drop(..) | Action::Duplicate(..) => {}
-            Action::Send { .. } | Action::Close(_) => {}
+        self.standing.apply(action);
+        let Action::Server(server, verb) = *action else { return };
+        let (is_up, is_paused) = (&mut self.is_up[server.index()], &mut self.is_paused[server.index()]);
+        match verb {
+            ServerVerb::Kill | ServerVerb::Stop => (*is_up, *is_paused) = (false, false),
+            ServerVerb::Start if *is_up => {}
+            ServerVerb::Start | ServerVerb::Restart => (*is_up, *is_paused) = (true, false),
+            ServerVerb::Pause => *is_paused = *is_up,
+            ServerVerb::Resume => *is_paused = false,
+            ServerVerb::Clock(_) => {}
         }
-    }
-
-    fn set(&mut self, server: ServerId, is_up: bool) {
-        self.is_up[server.index()] = is_up;
-        self.is_paused[server.index()] = false;
     }
 }
 
@@ -225,19 +211,19 @@ fn fault(kind: u64, server: ServerId, way: Way, amount: u64) -> Action {
     let bandwidth = Bandwidth::from_bytes_a_second(4000).filter(|_| amount.is_multiple_of(3));
     let delay = Delay { latency: milliseconds / 4, jitter: milliseconds / 4, bandwidth, ..Delay::default() };
     match kind {
-        0 => Action::Kill(server),
-        1 => Action::Stop(server),
-        2 => Action::Start(server),
-        3 | 4 => Action::Restart(server),
-        5 => Action::Pause(server),
-        6 => Action::Resume(server),
-        7 => Action::Cut(way),
-        8 | 9 => Action::Heal(way),
-        10 => Action::Hold(way),
-        11 => Action::Release(way),
-        12 => Action::Slow(way, Slowness { delay, rate: None }),
-        13 => Action::Reset(way, amount % 4),
-        14 => Action::HalfOpen(way),
-        _ => Action::SetClock(server, milliseconds.as_nanos() as i64),
+        0 => ServerVerb::Kill.on(server),
+        1 => ServerVerb::Stop.on(server),
+        2 => ServerVerb::Start.on(server),
+        3 | 4 => ServerVerb::Restart.on(server),
+        5 => ServerVerb::Pause.on(server),
+        6 => ServerVerb::Resume.on(server),
+        7 => WayVerb::Cut.on(way),
+        8 | 9 => WayVerb::Heal.on(way),
+        10 => WayVerb::Hold.on(way),
+        11 => WayVerb::Release.on(way),
+        12 => WayVerb::Slow(Slowness { delay, rate: None }).on(way),
+        13 => WayVerb::Reset { after: amount % 4 }.on(way),
+        14 => WayVerb::HalfOpen.on(way),
+        _ => ServerVerb::Clock(milliseconds.as_nanos() as i64).on(server),
     }
 }

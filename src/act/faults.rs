@@ -1,0 +1,239 @@
+//! The faults that stay: what stands on a way, what takes it back, and how half a verb is undone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, ServerVerb, WayVerb};
+use crate::config::{ServerId, Slowness, Topology, Way};
+
+/// What was done to a way and not taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WayFaults {
+    /// Dials are refused.
+    pub cut: bool,
+    /// Lines wait.
+    pub held: bool,
+    /// Everything sent is lost in silence.
+    pub half_open: bool,
+    /// Lines are delayed.
+    pub slow: Option<Slowness>,
+}
+
+impl WayFaults {
+    /// Does `verb` to the way. Returns `true` if that changed anything that stays.
+    pub fn apply(&mut self, verb: WayVerb) -> bool {
+        let before = *self;
+        match verb {
+            WayVerb::Cut => self.cut = true,
+            WayVerb::Hold => self.held = true,
+            WayVerb::Release => self.held = false,
+            WayVerb::HalfOpen => self.half_open = true,
+            WayVerb::Slow(slowness) => self.slow = Some(slowness).filter(|slowness| slowness.slows()),
+            WayVerb::Heal => *self = Self { held: self.held, ..Self::default() },
+            WayVerb::Reset { .. } | WayVerb::Drop { .. } | WayVerb::Duplicate { .. } => {}
+        }
+        *self != before
+    }
+
+    /// Returns `true` if `verb` takes `fault` back or puts another amount in its place.
+    pub fn ends(verb: WayVerb, fault: WayVerb) -> bool {
+        match verb {
+            WayVerb::Heal => fault.mended_by() == Some(WayVerb::Heal),
+            WayVerb::Release => fault.mended_by() == Some(WayVerb::Release),
+            WayVerb::Slow(_) => matches!(fault, WayVerb::Slow(_)),
+            _ => false,
+        }
+    }
+
+    /// Returns the verbs that bring these faults back to what stood `before`.
+    pub fn back_to(self, before: Self) -> Vec<WayVerb> {
+        if self == before {
+            return Vec::new();
+        }
+        let mut now = self;
+        let mut verbs = Vec::new();
+        let heals = (self.cut && !before.cut)
+            || (self.half_open && !before.half_open)
+            || (self.slow.is_some() && before.slow.is_none());
+        let wanted = [
+            (heals, WayVerb::Heal),
+            (self.held && !before.held, WayVerb::Release),
+            (before.held, WayVerb::Hold),
+            (before.cut, WayVerb::Cut),
+            (before.half_open, WayVerb::HalfOpen),
+        ];
+        let amounts = [before.slow.map(WayVerb::Slow)];
+        let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, verb)| verb);
+        for verb in wanted.chain(amounts.into_iter().flatten()) {
+            if now.apply(verb) {
+                verbs.push(verb);
+            }
+        }
+        debug_assert_eq!(now, before, "what stood before stands again");
+        verbs
+    }
+
+    /// Returns `true` if the way joins its servers: lines pass, though perhaps late.
+    pub fn is_passable(self) -> bool {
+        !(self.cut || self.held || self.half_open)
+    }
+
+    /// Returns what the way is because of its faults: `cut`, `held`.
+    pub fn states(self) -> Vec<&'static str> {
+        let faults = [
+            self.cut.then_some(WayVerb::Cut),
+            self.held.then_some(WayVerb::Hold),
+            self.slow.map(WayVerb::Slow),
+            self.half_open.then_some(WayVerb::HalfOpen),
+        ];
+        faults.into_iter().flatten().filter_map(|fault| fault.spec().state).collect()
+    }
+}
+
+impl WayVerb {
+    /// Returns the verb that takes this one back, or `None` if it happens once.
+    pub fn mended_by(self) -> Option<Self> {
+        match self {
+            Self::Cut | Self::Slow(_) | Self::HalfOpen => Some(Self::Heal),
+            Self::Hold => Some(Self::Release),
+            Self::Heal | Self::Release | Self::Reset { .. } | Self::Drop { .. } | Self::Duplicate { .. } => None,
+        }
+    }
+}
+
+/// The faults that stand on a whole herd.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Only ways that have faults.
+    ways: BTreeMap<Way, WayFaults>,
+    paused: BTreeSet<ServerId>,
+    /// Clocks that were set, in nanoseconds.
+    clocks: BTreeMap<ServerId, i64>,
+}
+
+impl Standing {
+    /// Takes note of an action that was applied. Returns `true` if it changed the faults of a way.
+    pub fn apply(&mut self, action: &Action) -> bool {
+        match *action {
+            Action::Way(way, verb) => {
+                let mut faults = self.of(way);
+                let changed = faults.apply(verb);
+                if faults == WayFaults::default() {
+                    self.ways.remove(&way);
+                } else if changed {
+                    self.ways.insert(way, faults);
+                }
+                changed
+            }
+            Action::Server(server, verb) => {
+                match verb {
+                    ServerVerb::Pause => drop(self.paused.insert(server)),
+                    ServerVerb::Clock(offset) => drop(self.clocks.insert(server, offset)),
+                    ServerVerb::Start => {}
+                    ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart | ServerVerb::Resume => {
+                        self.paused.remove(&server);
+                    }
+                }
+                false
+            }
+            Action::Send { .. } | Action::Close(_) => false,
+        }
+    }
+
+    /// Returns the faults of a way.
+    pub fn of(&self, way: Way) -> WayFaults {
+        self.ways.get(&way).copied().unwrap_or_default()
+    }
+
+    /// Returns the ways that have faults.
+    pub fn faults(&self) -> impl Iterator<Item = (Way, WayFaults)> {
+        self.ways.iter().map(|(&way, &faults)| (way, faults))
+    }
+
+    /// Returns the actions that undo `action`, which is about to be applied to a herd in this state. `is_up` tells which
+    /// servers run.
+    ///
+    /// A server that was ended stays so: its memory cannot come back.
+    pub fn undo(&self, action: &Action, topology: &Topology, is_up: impl Fn(ServerId) -> bool) -> Vec<Action> {
+        match *action {
+            Action::Way(way, verb) => {
+                let before = self.of(way);
+                let mut after = before;
+                after.apply(verb);
+                after.back_to(before).into_iter().map(|verb| verb.on(way)).collect()
+            }
+            Action::Server(server, verb) => {
+                let is_paused = self.paused.contains(&server);
+                let undo = match verb {
+                    ServerVerb::Start if !is_up(server) => Some(ServerVerb::Kill),
+                    ServerVerb::Pause if is_up(server) && !is_paused => Some(ServerVerb::Resume),
+                    ServerVerb::Resume if is_paused => Some(ServerVerb::Pause),
+                    ServerVerb::Clock(_) => {
+                        let configured = topology.servers[server.index()].clock_offset;
+                        Some(ServerVerb::Clock(self.clocks.get(&server).copied().unwrap_or(configured)))
+                    }
+                    _ => None,
+                };
+                undo.map(|verb| verb.on(server)).into_iter().collect()
+            }
+            Action::Send { .. } | Action::Close(_) => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAY: Way = Way { from: ServerId(0), to: ServerId(1) };
+
+    #[test]
+    fn a_fault_stands_until_it_is_taken_back() {
+        let mut standing = Standing::default();
+        let mut apply = |verb: WayVerb| standing.apply(&verb.on(WAY));
+        assert!(apply(WayVerb::Cut) && !apply(WayVerb::Cut));
+        assert!(apply(WayVerb::Hold) && apply(WayVerb::Heal));
+        assert_eq!(
+            standing.faults().map(|(way, faults)| (way, faults.states())).collect::<Vec<_>>(),
+            [(WAY, vec!["held"])]
+        );
+        let mut apply = |verb: WayVerb| standing.apply(&verb.on(WAY));
+        assert!(apply(WayVerb::Release) && !apply(WayVerb::Release));
+        assert_eq!(standing.faults().count(), 0);
+    }
+
+    fn verbs() -> impl Strategy<Value = Vec<WayVerb>> {
+        proptest::collection::vec(proptest::sample::select(WayVerb::ALL.to_vec()), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn what_stood_before_stands_again_after_an_undo(first in verbs(), then in verbs()) {
+            let mut before = WayFaults::default();
+            for verb in first {
+                before.apply(verb);
+            }
+            let mut now = before;
+            for verb in then {
+                now.apply(verb);
+            }
+            for verb in now.back_to(before) {
+                prop_assert!(now.apply(verb));
+            }
+            prop_assert_eq!(now, before);
+        }
+
+        #[test]
+        fn a_verb_ends_the_faults_that_are_gone_after_it(fault in 0..9_usize, verb in 0..9_usize) {
+            let (fault, verb) = (WayVerb::ALL[fault], WayVerb::ALL[verb]);
+            let mut faults = WayFaults::default();
+            let stays = faults.apply(fault);
+            let before = faults;
+            faults.apply(verb);
+            if stays && matches!(verb, WayVerb::Heal | WayVerb::Release) {
+                prop_assert_eq!(WayFaults::ends(verb, fault), faults != before);
+            }
+        }
+    }
+}
