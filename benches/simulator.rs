@@ -73,7 +73,7 @@ fn spread(mut values: Vec<f64>) -> String {
 fn herd(servers: u32) -> Topology {
     let delay = Delay { latency: ms(1), jitter: ms(9), ..Delay::default() };
     let links = if servers == 5 { vec![[3, 4], [3, 1], [2, 0], [2, 1], [2, 4], [1, 0]] } else { two_rings(servers) };
-    let link = |ends: [u32; 2]| Link { ends: ends.map(ServerId), mode: LinkMode::Persistent, delay };
+    let link = |ends: [u32; 2]| Link { ends: ends.map(ServerId), mode: LinkMode::Persistent, delays: [delay; 2] };
     let server = |place| Server {
         name: format!("server-{place}").into(),
         host: "127.0.0.1".to_owned(),

@@ -29,6 +29,8 @@ pub struct Audit {
     pub diameter: Option<Diameter>,
     /// Links whose loss splits the herd.
     pub bridges: Vec<[ServerId; 2]>,
+    /// Links of the file whose two directions have different delays.
+    pub asymmetric: Vec<[ServerId; 2]>,
     /// Servers whose death splits the rest of the herd.
     pub articulations: Vec<ServerId>,
     /// Pairs of servers whose death together splits the rest; `None` in herds of more than 64 servers.
@@ -63,6 +65,7 @@ impl Audit {
             links: graph.links,
             diameter: connected.then(|| graph.diameter()),
             pairs: (graph.len() <= PAIRS_UP_TO && connected).then(|| graph.pairs()),
+            asymmetric: topology.links.iter().filter(|link| link.is_asymmetric()).map(|link| link.ends).collect(),
             lines_per_update: lines.filter(|_| connected),
             components,
             bridges,
@@ -120,6 +123,9 @@ impl fmt::Display for Audit {
             let all = self.names.len() * (self.names.len() - 1) / 2;
             let named = self.named_pairs(pairs, "+");
             line("splits if both die", &format!("{} of {all} pairs: {named}", pairs.len()))?;
+        }
+        if !self.asymmetric.is_empty() {
+            line("asymmetric links", &self.named_pairs(&self.asymmetric, "-"))?;
         }
         if let Some(lines) = self.lines_per_update {
             line("lines per update", &format!("{lines} ({}, without faults)", self.strategy))?;
@@ -293,6 +299,19 @@ mod tests {
         bridges            A-B
         splits if it dies  none
         ");
+    }
+
+    #[test]
+    fn links_whose_directions_have_different_delays_are_listed() {
+        let herd = "latency = '5ms'
+links = [
+    { ends = ['A', 'B'], there = { latency = '5ms' } },
+    { ends = ['C', 'B'], back = { latency = '80ms' } },
+    { ends = ['A', 'C'], there = { bandwidth = '1kB/s' } },
+]
+server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]";
+        let audit = audit(herd).to_string();
+        assert!(audit.contains("\nasymmetric links   C-B, A-C\n"), "{audit}");
     }
 
     #[test]

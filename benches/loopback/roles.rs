@@ -185,7 +185,7 @@ fn topology(names: Vec<String>, links: &[(usize, usize)]) -> Topology {
     let link = |&(a, b): &(usize, usize)| Link {
         ends: [ServerId(a as u32), ServerId(b as u32)],
         mode: LinkMode::Persistent,
-        delay: Delay::default(),
+        delays: [Delay::default(); 2],
     };
     Topology {
         name: "bench".into(),

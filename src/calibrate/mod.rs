@@ -194,7 +194,7 @@ fn with_delay(topology: &Topology, delay: Delay) -> Topology {
         server.port = 0;
     }
     for link in &mut topology.links {
-        (link.mode, link.delay) = (LinkMode::Persistent, delay);
+        (link.mode, link.delays) = (LinkMode::Persistent, [delay; 2]);
     }
     topology
 }

@@ -10,7 +10,7 @@ use super::run::{ClientId, Run};
 use super::state::State;
 use super::{Numbers, Propagation, SetFull};
 use crate::claim::{ConvergedMode, Scope};
-use crate::config::ServerId;
+use crate::config::{Link, ServerId};
 use crate::driver::Event;
 use crate::history::Fact;
 
@@ -154,14 +154,12 @@ impl Latencies {
 /// The sum of latencies on the shortest way from a server to the one farthest from it (Dijkstra's algorithm).
 fn farthest(run: &Run<'_>, origin: ServerId) -> Duration {
     let links = &run.history.origin.links;
-    if links.iter().all(|link| link.delay.latency.is_zero()) {
+    if links.iter().flat_map(|link| link.delays).all(|delay| delay.latency.is_zero()) {
         return Duration::ZERO;
     }
     let mut neighbours = vec![Vec::new(); run.history.origin.servers.len()];
-    for link in links {
-        for [from, to] in [link.ends, [link.ends[1], link.ends[0]]] {
-            neighbours[from.index()].push((to, link.delay.latency));
-        }
+    for (way, delay) in links.iter().flat_map(Link::ways) {
+        neighbours[way.from.index()].push((way.to, delay.latency));
     }
     let mut distances = vec![None; neighbours.len()];
     let mut queue = BinaryHeap::from([Reverse((Duration::ZERO, origin))]);
@@ -309,4 +307,28 @@ fn set_full(run: &Run<'_>, core: &[ServerId]) -> SetFull {
         set.never_read += u64::from(last_read[version.client.index()] < write.entry);
     }
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::history::build::herd;
+
+    #[test]
+    fn the_farthest_server_is_found_by_the_latencies_away_from_the_origin() {
+        let mut history = herd().history();
+        let links = &mut Arc::make_mut(&mut history.origin).links;
+        let [a, b, c] = [0, 1, 2].map(ServerId);
+        links.truncate(2);
+        (links[0].ends, links[1].ends) = ([a, b], [c, b]);
+        let latencies = [[1, 20], [300, 4000]].map(|link| link.map(Duration::from_millis));
+        for (link, latencies) in links.iter_mut().zip(latencies) {
+            (link.delays[0].latency, link.delays[1].latency) = latencies.into();
+        }
+        let run = Run::of(&history);
+        let farthest = [a, b, c].map(|origin| farthest(&run, origin).as_millis());
+        assert_eq!(farthest, [4001, 4000, 320]);
+    }
 }

@@ -78,8 +78,22 @@ pub struct Link {
     pub ends: [ServerId; 2],
     /// How lines travel over it.
     pub mode: LinkMode,
-    /// What every line on it waits.
-    pub delay: Delay,
+    /// Delays of its two directions: from the first of `ends` to the second, and back.
+    pub delays: [Delay; 2],
+}
+
+impl Link {
+    /// Returns both directions with their delays, in the order of `delays`.
+    pub fn ways(&self) -> [(Way, Delay); 2] {
+        let [from, to] = self.ends;
+        let there = Way { from, to };
+        [(there, self.delays[0]), (there.back(), self.delays[1])]
+    }
+
+    /// Returns `true` if the two directions have different delays.
+    pub fn is_asymmetric(&self) -> bool {
+        self.delays[0] != self.delays[1]
+    }
 }
 
 /// How lines travel between two servers.
@@ -295,7 +309,7 @@ impl Topology {
             for a in self.ids() {
                 for b in self.ids().skip(a.index() + 1) {
                     if linked.binary_search(&[a, b]).is_err() {
-                        links.push(Link { ends: [a, b], mode: LinkMode::default(), delay: Delay::default() });
+                        links.push(Link { ends: [a, b], mode: LinkMode::default(), delays: [Delay::default(); 2] });
                     }
                 }
             }

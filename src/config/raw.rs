@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 use super::{DelayKeys, LinkMode, Provider, Strategy};
-use crate::diagnostic::{Choice, DurationText, Located, OneOf, Table, Value};
+use crate::diagnostic::{Choice, DurationText, Located, OneOf, Problem, Table, Value};
 
 /// A herd: servers that tell each other where clients are.
 #[derive(Debug, Default, JsonSchema)]
@@ -74,6 +74,23 @@ pub(super) struct Link {
     /// Its own.
     #[serde(flatten)]
     pub(super) delay: DelayKeys,
+    /// Delay from the first of `ends` to the second; as for the whole link unless given.
+    #[schemars(with = "Option<Direction>")]
+    pub(super) there: DelayKeys,
+    /// Delay from the second of `ends` to the first; as for the whole link unless given.
+    #[schemars(with = "Option<Direction>")]
+    pub(super) back: DelayKeys,
+}
+
+/// One direction of a link.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+#[expect(dead_code, reason = "it is there for the schema")]
+struct Direction {
+    /// Its own.
+    #[serde(flatten)]
+    delay: DelayKeys,
 }
 
 /// A rule that makes servers `s0001`, `s0002`.. and their links.
@@ -246,7 +263,8 @@ fn nanoseconds(duration: jiff::SignedDuration) -> i64 {
 impl Link {
     fn read(value: Value<'_>) -> Option<Self> {
         if value.is_list() {
-            return Some(Self { ends: ends(value)?, mode: None, delay: DelayKeys::default() });
+            let [delay, there, back] = [DelayKeys::default(); 3];
+            return Some(Self { ends: ends(value)?, mode: None, delay, there, back });
         }
         if !value.is_table() {
             return value.mismatch("two servers such as [\"Clark\", \"Bona\"], or a table with `ends`");
@@ -255,9 +273,26 @@ impl Link {
             let ends = table.required("ends", ends);
             let mode = table.optional("mode", Value::choice);
             let delay = DelayKeys::read(table);
-            Some(Self { ends: ends?, mode, delay })
+            let [there, back] = ["there", "back"].map(|key| table.optional(key, direction).unwrap_or_default());
+            Some(Self { ends: ends?, mode, delay, there, back })
         })
     }
+}
+
+/// Reads one direction of a link. Refuses an empty table, and `mode`, which belongs to the link.
+fn direction(value: Value<'_>) -> Option<DelayKeys> {
+    value.table(|table| {
+        if table.keys().is_empty() {
+            let problem = table.error(format!("{} changes nothing", value.subject()));
+            let problem = problem.help("give `latency`, `jitter`, `distribution` or `bandwidth`, or remove it");
+            table.problems().push(problem);
+        }
+        if let (Some(span), Some(_)) = (table.key_span("mode"), table.refused("mode")) {
+            let problem = Problem::error(span, "both directions of a link have the same `mode`");
+            table.problems().push(problem.help(format!("move it out of {}, beside `ends`", value.subject())));
+        }
+        Some(DelayKeys::read(table))
+    })
 }
 
 fn ends(value: Value<'_>) -> Option<[Located<String>; 2]> {

@@ -113,6 +113,8 @@ mode = {mode}
 
 # Who talks with whom. Instead of a pair, a table gives a link settings of its own:
 #   {{ ends = [\"{a}\", \"{b}\"], mode = \"per-message\", latency = \"20ms\", jitter = \"5ms\", bandwidth = \"64kB/s\" }}
+# `there` is its direction from {a} to {b}, `back` the other. Either may differ from the rest of the table:
+#   {{ ends = [\"{a}\", \"{b}\"], latency = \"20ms\", back = {{ latency = \"80ms\" }} }}
 links = [
 {links}]
 

@@ -50,6 +50,17 @@ fn what_the_templates_comments_say_holds_without_them_is_what_holds() {
 }
 
 #[test]
+fn the_links_in_the_templates_comments_can_stand_in_its_list() {
+    let text = template(Preset::default(), None);
+    let examples: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#   {")).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let topology = loaded(&text.replace("[\"Clark\", \"Jaquez\"],\n", &format!("{{{example},\n")));
+        assert_eq!(topology.links[0].delays[0].latency, Duration::from_millis(20), "{example}");
+    }
+}
+
+#[test]
 fn everything_can_be_set() {
     let topology = loaded(
         "name = 'x'
@@ -86,8 +97,8 @@ records = 5
     let millis = Duration::from_millis;
     let bandwidths = [64_000, 1000].map(Bandwidth::from_bytes_a_second);
     let delay = |latency, jitter, bandwidth| Delay { latency, jitter, bandwidth, ..Delay::default() };
-    assert_eq!(topology.links[0].delay, delay(millis(1), millis(2), bandwidths[0]));
-    assert_eq!(topology.links[1].delay, delay(millis(3), Duration::ZERO, bandwidths[1]));
+    assert_eq!(topology.links[0].delays, [delay(millis(1), millis(2), bandwidths[0]); 2]);
+    assert_eq!(topology.links[1].delays, [delay(millis(3), Duration::ZERO, bandwidths[1]); 2]);
     assert_eq!((topology.links[0].mode, topology.links[1].mode), (LinkMode::PerMessage, LinkMode::Persistent));
     assert_eq!(topology.redial, Redial { first: millis(1000), cap: millis(1000), timeout: millis(3000) });
     assert_eq!(topology.places.provider, Provider::Google);
@@ -244,9 +255,106 @@ distribution = 'exponential'
 links = [['A', 'B'], { ends = ['B', 'C'], distribution = { log-normal = 0.255 } }, { ends = ['A', 'C'], distribution = 'uniform' }]
 server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]",
     );
-    let distributions: Vec<_> = topology.links.iter().map(|link| link.delay.distribution).collect();
+    let distributions: Vec<_> = topology.links.iter().map(|link| link.delays[0].distribution).collect();
     let log_normal = Distribution::LogNormal { sigma_percent: 26 };
     assert_eq!(distributions, [Distribution::Exponential, log_normal, Distribution::Uniform]);
+}
+
+#[test]
+fn a_direction_of_a_link_goes_before_the_link_and_the_link_before_the_herd() {
+    let topology = loaded(
+        "latency = '1ms'
+jitter = '2ms'
+distribution = 'exponential'
+bandwidth = '3kB/s'
+links = [
+    { ends = ['A', 'B'], latency = '10ms', back = { latency = '80ms', bandwidth = '64kB/s' } },
+    { ends = ['C', 'B'], there = { jitter = '0s' }, back = { distribution = 'uniform' }, bandwidth = '4kB/s' },
+    ['A', 'C'],
+]
+server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]",
+    );
+    let delay = |latency, jitter, distribution, bandwidth| Delay {
+        latency: Duration::from_millis(latency),
+        jitter: Duration::from_millis(jitter),
+        distribution,
+        bandwidth: Bandwidth::from_bytes_a_second(bandwidth),
+    };
+    let [exponential, uniform] = [Distribution::Exponential, Distribution::Uniform];
+    let expected = [
+        [delay(10, 2, exponential, 3000), delay(80, 2, exponential, 64_000)],
+        [delay(1, 0, exponential, 4000), delay(1, 2, uniform, 4000)],
+        [delay(1, 2, exponential, 3000); 2],
+    ];
+    assert_eq!(topology.links.iter().map(|link| link.delays).collect::<Vec<_>>(), expected);
+    assert_eq!(topology.links.iter().map(Link::is_asymmetric).collect::<Vec<_>>(), [true, true, false]);
+
+    let wiring = Wiring::of(&topology);
+    let [a, b, c] = ["A", "B", "C"].map(|name| topology.server(name).expect("it is a server"));
+    let delay = |from, to| {
+        let link = wiring.link(Way { from, to }).expect("they are linked");
+        wiring.delay(&wiring.neighbour(from, link))
+    };
+    let of_ways = [[delay(a, b), delay(b, a)], [delay(c, b), delay(b, c)], [delay(a, c), delay(c, a)]];
+    assert_eq!(of_ways, expected);
+}
+
+#[test]
+fn mistakes_in_a_direction_are_shown_where_they_are() {
+    insta::assert_snapshot!(refused(
+        "server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }, { name = 'D', port = 0 }]
+links = [
+    { ends = ['A', 'B'], back = { latncy = '80ms' } },
+    { ends = ['B', 'C'], there = {}, back = '80ms' },
+    { ends = ['A', 'C'], there = { mode = 'per-message', latency = 80 } },
+    { ends = ['A', 'D'], bakc = { latency = '80ms' } },
+]"), @r#"
+    error: unknown key `latncy`
+     --> herd.toml:3:35
+      |
+    3 |     { ends = ['A', 'B'], back = { latncy = '80ms' } },
+      |                                   ^^^^^^
+      |
+      = help: did you mean `latency`?
+
+    error: `there` changes nothing
+     --> herd.toml:4:34
+      |
+    4 |     { ends = ['B', 'C'], there = {}, back = '80ms' },
+      |                                  ^^
+      |
+      = help: give `latency`, `jitter`, `distribution` or `bandwidth`, or remove it
+
+    error: `back` must be a table
+     --> herd.toml:4:45
+      |
+    4 |     { ends = ['B', 'C'], there = {}, back = '80ms' },
+      |                                             ^^^^^^ this is a string
+
+    error: both directions of a link have the same `mode`
+     --> herd.toml:5:36
+      |
+    5 |     { ends = ['A', 'C'], there = { mode = 'per-message', latency = 80 } },
+      |                                    ^^^^
+      |
+      = help: move it out of `there`, beside `ends`
+
+    error: `latency` needs a unit
+     --> herd.toml:5:68
+      |
+    5 |     { ends = ['A', 'C'], there = { mode = 'per-message', latency = 80 } },
+      |                                                                    ^^ a number alone could be anything
+      |
+      = help: write "80ms" or "80s"
+
+    error: unknown key `bakc`
+     --> herd.toml:6:26
+      |
+    6 |     { ends = ['A', 'D'], bakc = { latency = '80ms' } },
+      |                          ^^^^
+      |
+      = help: did you mean `back`?
+    "#);
 }
 
 #[test]
@@ -443,6 +551,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         ("", ""),
         ("Server", "[[server]]\n"),
         ("Link", "[[links]]\n"),
+        ("Direction", "[[links]]\nends = ['A', 'B']\n[links.there]\n"),
         ("Generate", "[generate]\n"),
         ("Redial", "[redial]\n"),
         ("Places", "[places]\n"),

@@ -199,8 +199,9 @@ impl Validator<'_> {
 
     fn link(&self, ends: [ServerId; 2], own: Option<&raw::Link>) -> Link {
         let mode = own.and_then(|own| own.mode).or(self.raw.mode.as_ref().map(|mode| mode.value)).unwrap_or_default();
-        let delay = own.map(|own| own.delay).unwrap_or_default().or(self.raw.delay).delay();
-        Link { ends, mode, delay }
+        let directions = own.map(|own| [own.there, own.back].map(|direction| direction.or(own.delay)));
+        let delays = directions.unwrap_or_default().map(|direction| direction.or(self.raw.delay).delay());
+        Link { ends, mode, delays }
     }
 
     fn warn_of_repair(&self, strategy: Strategy, links: &[Link]) {

@@ -70,7 +70,7 @@ impl Slowness {
 pub struct Wiring {
     /// For every server its links, by [`LinkId`], in the order of [`Topology::effective_links`].
     neighbours: Vec<Vec<Neighbour>>,
-    /// Delays of the links. Consecutive links with equal delays share one.
+    /// Delays of the links. Consecutive links with equal delays share theirs.
     delays: Vec<Delay>,
 }
 
@@ -83,7 +83,7 @@ pub struct Neighbour {
     pub back: LinkId,
     /// How lines travel.
     pub mode: LinkMode,
-    /// Index into the wiring's delays.
+    /// Index of the delay towards `server` in the wiring's delays.
     delay: u32,
 }
 
@@ -93,18 +93,10 @@ impl Wiring {
         let mut neighbours = vec![Vec::new(); topology.servers.len()];
         let mut delays = Vec::new();
         for link in topology.effective_links() {
-            if delays.last() != Some(&link.delay) {
-                delays.push(link.delay);
-            }
-            let delay = delays.len() as u32 - 1;
-            let ids = link.ends.map(|end| LinkId(neighbours[end.index()].len() as u32));
-            for (here, there) in [(0, 1), (1, 0)] {
-                neighbours[link.ends[here].index()].push(Neighbour {
-                    server: link.ends[there],
-                    back: ids[there],
-                    mode: link.mode,
-                    delay,
-                });
+            let [a, b] = link.ends.map(|end| LinkId(neighbours[end.index()].len() as u32));
+            for ((way, delay), back) in link.ways().into_iter().zip([b, a]) {
+                let delay = index_of(&mut delays, delay);
+                neighbours[way.from.index()].push(Neighbour { server: way.to, back, mode: link.mode, delay });
             }
         }
         Self { neighbours, delays }
@@ -141,5 +133,36 @@ impl Wiring {
         let servers = (0..self.neighbours.len() as u32).map(ServerId);
         let outgoing = servers.flat_map(|from| self.neighbours(from).iter().map(move |n| Way { from, to: n.server }));
         outgoing.filter(|way| way.from < way.to).flat_map(|way| [way, way.back()])
+    }
+}
+
+/// Returns the index of a delay, and appends it unless one of the last two equals it.
+///
+/// Those two are enough for runs of links with the same two delays. Links far apart are not searched for equals.
+fn index_of(delays: &mut Vec<Delay>, delay: Delay) -> u32 {
+    let recent = delays.len().saturating_sub(2);
+    let found = delays[recent..].iter().position(|known| *known == delay);
+    let index = found.map_or(delays.len(), |place| recent + place);
+    if found.is_none() {
+        delays.push(delay);
+    }
+    index as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn consecutive_links_with_equal_delays_share_them() {
+        let ends: Vec<_> = ('A'..='F').zip('B'..).collect();
+        let table = |(a, b)| format!("{{ ends = ['{a}', '{b}'], latency = '10ms', back = {{ latency = '80ms' }} }}");
+        let server = |name| format!("{{ name = '{name}', port = 0 }}");
+        let links = ends.into_iter().map(table).collect::<Vec<_>>().join(", ");
+        let servers = ('A'..='G').map(server).collect::<Vec<_>>().join(", ");
+        let text = format!("links = [{links}]\nserver = [{servers}]");
+        let topology = parse("f", &text).unwrap_or_else(|problems| panic!("{problems}")).topology;
+        assert_eq!(Wiring::of(&topology).delays, topology.links[0].delays);
     }
 }

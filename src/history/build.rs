@@ -38,7 +38,8 @@ pub(crate) struct Builder {
 /// The five servers of the assignment under plain flooding.
 pub(crate) fn herd() -> Builder {
     let id = |name: &str| ServerId(SERVERS.iter().position(|server| *server == name).unwrap() as u32);
-    let link = |(a, b): (&str, &str)| Link { ends: [id(a), id(b)], mode: LinkMode::default(), delay: Delay::default() };
+    let link =
+        |(a, b): (&str, &str)| Link { ends: [id(a), id(b)], mode: LinkMode::default(), delays: [Delay::default(); 2] };
     let origin = Origin {
         title: "a test".into(),
         scenario: Some("test.toml".into()),

@@ -125,8 +125,12 @@ struct ServerLine {
 struct LinkLine {
     ends: [String; 2],
     mode: LinkMode,
+    /// Delay from the first of `ends` to the second.
     #[serde(flatten)]
     delay: Delay,
+    /// Delay from the second of `ends` to the first. `None` if it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    back: Option<Delay>,
 }
 
 /// In nanoseconds.
@@ -267,13 +271,14 @@ impl ServerLine {
 
 impl LinkLine {
     fn of(link: &Link, name: impl Fn(ServerId) -> String) -> Self {
-        Self { ends: link.ends.map(name), mode: link.mode, delay: link.delay }
+        let [delay, back] = link.delays;
+        Self { ends: link.ends.map(name), mode: link.mode, delay, back: Some(back).filter(|back| *back != delay) }
     }
 
     fn link(self, origin: &Origin) -> Result<Link, String> {
         let [a, b] = self.ends;
         let ends = [server(origin, &a)?, server(origin, &b)?];
-        Ok(Link { ends, mode: self.mode, delay: self.delay })
+        Ok(Link { ends, mode: self.mode, delays: [self.delay, self.back.unwrap_or(self.delay)] })
     }
 }
 
@@ -579,6 +584,19 @@ mod tests {
         let text = written(&history);
         assert_eq!(read(text.as_bytes()).unwrap(), history, "{text}");
         assert_eq!(written(&read(text.as_bytes()).unwrap()), text);
+    }
+
+    #[test]
+    fn a_link_has_a_second_delay_only_where_its_directions_differ() {
+        let delay = |latency| Delay { latency: Duration::from_nanos(latency), ..Delay::default() };
+        let mut history = full();
+        let origin = Arc::make_mut(&mut history.origin);
+        origin.links.truncate(2);
+        (origin.links[0].delays, origin.links[1].delays) = ([delay(1), delay(2)], [delay(3); 2]);
+        let text = written(&history);
+        assert_eq!(text.matches(r#""back":{"latency":2,"#).count(), 1, "{text}");
+        assert_eq!(text.matches(r#""back":"#).count(), 1, "{text}");
+        assert_eq!(read(text.as_bytes()).unwrap(), history, "{text}");
     }
 
     #[test]

@@ -143,6 +143,25 @@ async fn a_slow_way_delays_its_lines() {
     assert!(heard.since(sent) >= Duration::from_millis(50));
 }
 
+/// Compares the two directions of the only link with each other, not with a time.
+#[tokio::test]
+async fn a_link_is_slow_in_one_direction_and_fast_in_the_other() {
+    let topology = with(with_strategy(Strategy::Flood), |topology| {
+        topology.links.retain(|link| link.ends == [CLARK, BONA]);
+        topology.links[0].delays[1].latency = Duration::from_millis(400);
+    });
+    let mut herd = Herd::start(topology).await;
+    let mut times = Vec::new();
+    for (from, to) in [(CLARK, BONA), (BONA, CLARK)] {
+        herd.say(from, &format!("IAMAT from-{from:?} +1+1 1")).await;
+        let at = |wanted: &dyn Fn(&Event) -> bool| herd.seen.iter().find(|seen| wanted(&seen.event)).expect("seen").at;
+        let sent = at(&|event| matches!(event, Event::Sent { way: by, .. } if *by == way(from, to)));
+        let heard = at(&|event| matches!(event, Event::Heard { server, .. } if *server == to));
+        times.push(heard.since(sent));
+    }
+    assert!(2 * times[0] < times[1], "{times:?}");
+}
+
 /// Lower bounds only: real lines may be late, but never early.
 #[tokio::test]
 async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
@@ -153,7 +172,7 @@ async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
         let topology = with(with_strategy(Strategy::Flood), |topology| {
             topology.links.iter_mut().filter(|link| link.ends.contains(&CLARK)).for_each(|link| {
                 link.mode = mode;
-                link.delay = if is_fault { Delay::default() } else { delay };
+                link.delays = [if is_fault { Delay::default() } else { delay }; 2];
             });
         });
         let mut herd = Herd::start(topology).await;

@@ -32,7 +32,7 @@ pub(crate) fn five_servers() -> Topology {
     let server = |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
     let links =
         [(CLARK, JAQUEZ), (CLARK, BONA), (CAMPBELL, BAILEY), (CAMPBELL, BONA), (CAMPBELL, JAQUEZ), (BONA, BAILEY)];
-    let link = |(a, b)| Link { ends: [a, b], mode: LinkMode::Persistent, delay: Delay::default() };
+    let link = |(a, b)| Link { ends: [a, b], mode: LinkMode::Persistent, delays: [Delay::default(); 2] };
     Topology {
         name: "five".into(),
         servers: names.map(server).into(),

@@ -634,7 +634,11 @@ mod tests {
         Topology {
             name: "pair".into(),
             servers: ["A", "B"].map(server).into(),
-            links: vec![Link { ends: [ServerId(0), ServerId(1)], mode: LinkMode::Persistent, delay: Delay::default() }],
+            links: vec![Link {
+                ends: [ServerId(0), ServerId(1)],
+                mode: LinkMode::Persistent,
+                delays: [Delay::default(); 2],
+            }],
             strategy: Strategy::FloodSync,
             redial: Redial::default(),
             places: Places::default(),

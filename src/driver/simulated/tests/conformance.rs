@@ -220,6 +220,35 @@ fn a_rate_spaces_the_lines_of_a_way() {
     assert_eq!(run.driver.now().since(start), (10 + 4 * 10) * MILLISECOND);
 }
 
+#[test]
+fn lines_take_the_delay_of_their_own_direction_of_a_link_and_dials_take_both() {
+    let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
+    topology.links[0].delays[1].latency = 80 * MILLISECOND;
+    let mut run = Run::of(topology);
+    let ups = run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_)));
+    assert_eq!(ups.map(|seen| seen.at.since(EPOCH)).collect::<Vec<_>>(), [90 * MILLISECOND; 2]);
+    for (server, latency) in [(0, 10), (1, 80)] {
+        let start = run.driver.now();
+        run.iamat(server, &format!("client-{server}"), 5);
+        run.settle();
+        assert_eq!(run.driver.now().since(start), latency * MILLISECOND, "from {server}");
+    }
+}
+
+#[test]
+fn a_bandwidth_of_one_direction_leaves_the_other_wide() {
+    let mut topology = herd(2, &[(1, 0, 10)], Strategy::Flood);
+    topology.links[0].delays[0].bandwidth = Some(kilobytes(1));
+    let mut run = Run::of(topology);
+    for (server, bandwidth) in [(0, None), (1, Some(kilobytes(1)))] {
+        let start = run.driver.now();
+        (0..5).for_each(|client| run.iamat(server, &format!("client-{client}"), server + 1));
+        let events = run.settle();
+        let out = bandwidth.map_or(Duration::ZERO, |bandwidth| bytes_out(&events, bandwidth));
+        assert_eq!(run.driver.now().since(start), 10 * MILLISECOND + out, "from {server}");
+    }
+}
+
 /// How long these lines take to go out.
 fn bytes_out(events: &[Event], bandwidth: Bandwidth) -> Duration {
     let lines = events.iter().filter_map(|event| match event {
@@ -238,7 +267,7 @@ fn a_burst_takes_as_long_as_its_bytes_need_to_go_out_and_the_latency_once() {
     let (own, fault) = (kilobytes(10), kilobytes(3));
     for (mode, dial) in [(LinkMode::Persistent, 0), (LinkMode::PerMessage, 20)] {
         let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
-        (topology.links[0].mode, topology.links[0].delay.bandwidth) = (mode, Some(own));
+        (topology.links[0].mode, topology.links[0].delays[0].bandwidth) = (mode, Some(own));
         let mut run = Run::of(topology);
         let slowness = Slowness { delay: Delay { bandwidth: Some(fault), ..Delay::default() }, rate: None };
         let burst = |run: &mut Run, time, bandwidth| {
@@ -261,7 +290,7 @@ fn a_burst_takes_as_long_as_its_bytes_need_to_go_out_and_the_latency_once() {
 #[test]
 fn a_thin_way_that_is_full_sends_only_the_newest_version_of_what_waits() {
     let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
-    topology.links[0].delay.bandwidth = Some(kilobytes(1));
+    topology.links[0].delays[0].bandwidth = Some(kilobytes(1));
     let mut run = Run::unsettled(topology, Settings { window: 2, ..Settings::default() });
     run.settle();
     let start = run.driver.now();
@@ -275,7 +304,7 @@ fn a_thin_way_that_is_full_sends_only_the_newest_version_of_what_waits() {
 #[test]
 fn lines_of_a_new_connection_need_not_wait_for_those_that_were_lost_with_the_old_one() {
     let mut topology = herd(2, &[(0, 1, 10)], Strategy::FloodSync);
-    topology.links[0].delay.bandwidth = Some(kilobytes(1));
+    topology.links[0].delays[0].bandwidth = Some(kilobytes(1));
     let mut run = Run::of(topology);
     (0..20).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     assert_eq!(run.act(WayVerb::Reset { after: 0 }.on(way(0, 1))).lines_lost, 20);

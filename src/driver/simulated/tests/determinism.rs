@@ -11,8 +11,7 @@ fn topology() -> Arc<Topology> {
     let distributions =
         [Distribution::Uniform, Distribution::Exponential, Distribution::LogNormal { sigma_percent: 80 }];
     for (link, distribution) in topology.links.iter_mut().zip(distributions.into_iter().cycle()) {
-        link.delay.jitter = 2 * MILLISECOND;
-        link.delay.distribution = distribution;
+        link.delays = link.delays.map(|delay| Delay { jitter: 2 * MILLISECOND, distribution, ..delay });
     }
     Arc::new(topology)
 }

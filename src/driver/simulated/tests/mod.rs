@@ -23,7 +23,7 @@ fn herd(servers: usize, links: &[(u32, u32, u64)], strategy: Strategy) -> Topolo
     let link = |&(a, b, latency): &(u32, u32, u64)| Link {
         ends: [ServerId(a), ServerId(b)],
         mode: LinkMode::Persistent,
-        delay: Delay { latency: Duration::from_millis(latency), ..Delay::default() },
+        delays: [Delay { latency: Duration::from_millis(latency), ..Delay::default() }; 2],
     };
     let server =
         |place| Server { name: format!("s{place}").into(), host: "127.0.0.1".to_owned(), port: 0, clock_offset: 0 };

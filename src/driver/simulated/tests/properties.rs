@@ -132,7 +132,7 @@ fn random_herd(strategy: Strategy, seed: u64) -> Arc<Topology> {
     let servers = 2 + (seed % 5) as u32;
     let mut topology = herd(servers as usize, &connected(servers, (seed % 7) as u32, seed), strategy);
     for link in &mut topology.links {
-        link.delay.jitter = Duration::from_millis(seed % 3);
+        link.delays.iter_mut().for_each(|delay| delay.jitter = Duration::from_millis(seed % 3));
     }
     topology.seed = seed;
     Arc::new(topology)
