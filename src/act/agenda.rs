@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::{Action, WayFaults, WayVerb};
+use crate::config::ServerId;
 use crate::time::Timestamp;
 
-/// Things to do by time, those of one time in the order in which they were added.
+/// Things to do: some at a time, those of one time in the order in which they were added, and some once a server is linked.
 #[derive(Debug)]
 pub struct Agenda<T> {
     planned: BTreeMap<(Timestamp, u64), T>,
     added: u64,
+    /// Waiting for the links of a server.
+    linked: Vec<(ServerId, T)>,
 }
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Self { planned: BTreeMap::new(), added: 0 }
+        Self { planned: BTreeMap::new(), added: 0, linked: Vec::new() }
     }
 }
 
@@ -25,25 +28,44 @@ impl<T> Agenda<T> {
         self.added += 1;
     }
 
-    /// Returns the time of the next thing.
+    /// Adds a thing to do once every link of a server that can be up is up.
+    pub fn add_linked(&mut self, server: ServerId, thing: T) {
+        self.linked.push((server, thing));
+    }
+
+    /// Returns the time of the next thing that has one.
     pub fn next(&self) -> Option<Timestamp> {
         self.planned.first_key_value().map(|(&(at, _), _)| at)
     }
 
     /// Returns `true` if there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.planned.is_empty()
+        self.planned.is_empty() && self.linked.is_empty()
     }
 
-    /// Takes the next thing whose time has come.
-    pub fn pop(&mut self, now: Timestamp) -> Option<T> {
-        let first = self.planned.first_entry().filter(|first| first.key().0 <= now)?;
-        Some(first.remove())
+    /// Returns the things that wait for the links of a server, and the server.
+    pub fn waiting(&self) -> impl Iterator<Item = (ServerId, &T)> {
+        self.linked.iter().map(|(server, thing)| (*server, thing))
+    }
+
+    /// Returns `true` if [`Self::pop`] would give something.
+    pub fn is_due(&self, now: Timestamp, is_linked: impl Fn(ServerId) -> bool) -> bool {
+        self.next().is_some_and(|next| next <= now) || self.linked.iter().any(|(server, _)| is_linked(*server))
+    }
+
+    /// Takes the next thing whose moment has come. `is_linked` tells whether a server's links are up.
+    pub fn pop(&mut self, now: Timestamp, is_linked: impl Fn(ServerId) -> bool) -> Option<T> {
+        if let Some(first) = self.planned.first_entry().filter(|first| first.key().0 <= now) {
+            return Some(first.remove());
+        }
+        let place = self.linked.iter().position(|(server, _)| is_linked(*server))?;
+        Some(self.linked.remove(place).1)
     }
 
     /// Keeps the things for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         self.planned.retain(|_, thing| keep(thing));
+        self.linked.retain_mut(|(_, thing)| keep(thing));
     }
 }
 

@@ -17,6 +17,6 @@ pub use agenda::Agenda;
 pub use faults::{Standing, WayFaults};
 pub use notation::{arrow, split_way};
 pub use plan::{Later, Moment, Plan, Refused, not_linked};
-use spec::PARTITION;
 pub use spec::{Counter, Spec, Takes};
+use spec::{PARTITION, ROLLING_RESTART};
 pub use verb::{Ends, PartitionMode, ServerVerb, Verb, WayVerb, Ways};

@@ -28,6 +28,8 @@ pub struct Later {
 pub enum Moment {
     /// This long after the part before it.
     After(Duration),
+    /// Once every link of this server that can be up is up.
+    Linked(ServerId),
 }
 
 /// Why a verb cannot be planned. Nothing was done.
@@ -83,6 +85,16 @@ impl Verb {
                 }
                 each(between, &[mode.verb()])
             }
+            Self::RollingRestart { on } => {
+                let restarts: Vec<_> = distinct(on)?.iter().map(|&server| ServerVerb::Restart.on(server)).collect();
+                let next = restarts.iter().skip(1).map(|action| vec![action.clone()]).chain([Vec::new()]);
+                later = on
+                    .iter()
+                    .zip(next)
+                    .map(|(&server, actions)| Later { moment: Moment::Linked(server), actions })
+                    .collect();
+                restarts.into_iter().take(1).collect()
+            }
         };
         Ok(Plan { now, later })
     }
@@ -111,6 +123,7 @@ impl Verb {
                 };
                 ways_between(groups, topology, wiring).map_or_else(|_| Vec::new(), |ways| each(ways, mended_by))
             }
+            Self::RollingRestart { .. } => Vec::new(),
         }
     }
 }

@@ -291,12 +291,22 @@ pub(super) const PARTITION: Spec = Spec {
     ..PLAIN
 };
 
+/// The row of [`Verb::RollingRestart`](super::Verb::RollingRestart).
+pub(super) const ROLLING_RESTART: Spec = Spec {
+    word: "rolling-restart",
+    command: "rolling-restart",
+    did: "restarted one after the other:",
+    help: "Restart servers one after the other, each once the links of the one before are back",
+    examples: &["rolling-restart Bailey Bona Campbell"],
+    ..SERVERS
+};
+
 impl Spec {
     /// Returns every row, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let servers = ServerVerb::ALL.map(ServerVerb::spec);
         let ways = WayVerb::ALL.map(WayVerb::spec);
-        servers.into_iter().chain(ways).chain([&PARTITION])
+        servers.into_iter().chain([&ROLLING_RESTART]).chain(ways).chain([&PARTITION])
     }
 
     /// Returns `true` if it can hit something, so that a run in which it hits nothing proves nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PARTITION, Spec, arrow};
+use super::{PARTITION, ROLLING_RESTART, Spec, arrow};
 use crate::config::{ServerId, Slowness};
 use crate::words::{count, signed_seconds};
 
@@ -87,6 +87,11 @@ pub enum Verb<S = ServerId> {
         /// What happens to the ways between groups.
         mode: PartitionMode,
     },
+    /// Restarts servers one after the other, each once the links of the server before it are back.
+    RollingRestart {
+        /// The servers, at least one.
+        on: Vec<S>,
+    },
 }
 
 /// The ways a verb is about.
@@ -129,6 +134,7 @@ impl<S> Verb<S> {
             Self::Servers { verb, .. } => verb.spec(),
             Self::Ways { verb, .. } => verb.spec(),
             Self::Partition { .. } => &PARTITION,
+            Self::RollingRestart { .. } => &ROLLING_RESTART,
         }
     }
 
@@ -145,6 +151,7 @@ impl<S> Verb<S> {
                 let groups = groups.into_iter().map(|group| each(group, server)).collect::<Result<_, _>>()?;
                 Verb::Partition { groups, mode }
             }
+            Self::RollingRestart { on } => Verb::RollingRestart { on: each(on, server)? },
         })
     }
 }
@@ -154,7 +161,7 @@ impl<S: AsRef<str>> Verb<S> {
     pub fn targets(&self) -> String {
         let list = |servers: &[S], by: &str| servers.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(by);
         match self {
-            Self::Servers { on, .. } => list(on, ", "),
+            Self::Servers { on, .. } | Self::RollingRestart { on } => list(on, ", "),
             Self::Ways { on: Ways::All, .. } => "every link".into(),
             Self::Ways { on: Ways::These(ends), .. } => ends.iter().map(Ends::shown).collect::<Vec<_>>().join(", "),
             Self::Partition { groups, .. } => {
@@ -216,6 +223,7 @@ mod tests {
         let others = [
             Verb::Ways { verb: WayVerb::Cut, on: Ways::All },
             Verb::Partition { groups: vec![names(&["a"]), names(&["b", "c"])], mode },
+            Verb::RollingRestart { on: names(&["a", "b"]) },
         ];
         for verb in servers.into_iter().chain(ways).chain(others) {
             let text = serde_json::to_string(&verb).expect("it is JSON");

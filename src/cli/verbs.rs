@@ -149,7 +149,7 @@ fn verb(spec: &Spec, matches: &ArgMatches) -> Result<Verb<String>, String> {
             let verb = match server_verb(spec) {
                 Some(ServerVerb::Clock(_)) => ServerVerb::Clock(value(matches, "offset").unwrap_or(0)),
                 Some(verb) => verb,
-                None => return Err(format!("`{}` is no verb of a server", spec.command)),
+                None => return Ok(Verb::RollingRestart { on }),
             };
             Ok(Verb::Servers { verb, on })
         }

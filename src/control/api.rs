@@ -30,8 +30,15 @@ pub struct VerbAnswer {
 }
 
 impl VerbAnswer {
+    /// Adds what another part of the verb hit.
+    pub fn add(&mut self, more: Self) {
+        let Self { connections, lines_lost, lines_released, records_lost, ways, warning: _ } = more;
+        self.hit(Hit { connections, lines_lost, lines_released, records_lost });
+        self.ways += ways;
+    }
+
     /// Adds what one action hit.
-    pub fn add(&mut self, hit: Hit) {
+    pub fn hit(&mut self, hit: Hit) {
         self.connections += hit.connections;
         self.lines_lost += hit.lines_lost;
         self.lines_released += hit.lines_released;

@@ -21,11 +21,14 @@ use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::{Driver, DriverError, Event, Known, Observation, Performed, Wait, perform};
 use crate::exit::Exit;
 use crate::time::Timestamp;
+use crate::words::short;
 
 /// Requests that wait for their turn; while more come, their connections wait.
 const REQUESTS: usize = 64;
 /// Observations that wait for one slow watcher; older ones are then left out, and counted.
 const WATCHED: usize = 8192;
+/// How long the links of a server that was restarted may take to come back.
+const LINKED_WITHIN: Duration = Duration::from_secs(10);
 /// Observations taken in a row before requests are looked at again.
 const IN_A_ROW: usize = 10_000;
 
@@ -102,11 +105,29 @@ pub struct Owner {
     standing: Standing,
     recent: Recent,
     /// What follows from verbs without being asked again.
-    agenda: Agenda<(Vec<Action>, Vec<Later>)>,
+    agenda: Agenda<Due>,
     feed: broadcast::Sender<Seen>,
     requests: mpsc::Receiver<Request>,
     waiting_for_the_end: Vec<oneshot::Sender<bool>>,
     on_linked: Option<oneshot::Sender<()>>,
+}
+
+/// A part of a verb that is done later.
+#[derive(Debug)]
+struct Due {
+    actions: Vec<Action>,
+    rest: Vec<Later>,
+    /// The command that waits for the end of it. `None` if the verb was answered at once.
+    awaited: Option<Awaited>,
+}
+
+/// A command that waits until its verb is done.
+#[derive(Debug)]
+struct Awaited {
+    answer: oneshot::Sender<Result<VerbAnswer, Refusal>>,
+    so_far: VerbAnswer,
+    /// When the links that it waits for must be back.
+    until: Timestamp,
 }
 
 enum Step {
@@ -151,13 +172,13 @@ impl Owner {
     pub async fn serve(&mut self, end: impl Future<Output = Exit>) -> Exit {
         tokio::pin!(end);
         loop {
-            let until = self.agenda.next().unwrap_or(Timestamp::MAX);
+            let wait = self.wait();
             // In this order, so that a herd under load can be asked and ended.
             let step = tokio::select! {
                 biased;
                 exit = &mut end => Step::Ended(exit),
                 Some(request) = self.requests.recv() => Step::Asked(request),
-                seen = self.driver.next(Wait::Until(until)) => Step::Seen(seen),
+                seen = self.driver.next(wait) => Step::Seen(seen),
             };
             match step {
                 Step::Ended(exit) => return exit,
@@ -168,8 +189,9 @@ impl Owner {
                 }
                 Step::Asked(request) => self.answer(request).await,
                 Step::Seen(Some(observation)) => self.observe(observation),
-                Step::Seen(None) => self.apply_due().await,
+                Step::Seen(None) => {}
             }
+            self.apply_due().await;
         }
     }
 
@@ -240,7 +262,7 @@ impl Owner {
 
     async fn answer(&mut self, request: Request) {
         match request {
-            Request::Verb(verb, answer) => drop(answer.send(self.verb(verb).await)),
+            Request::Verb(verb, answer) => self.verb(verb, answer).await,
             Request::Status(answer) => {
                 self.catch_up().await;
                 drop(answer.send(self.status()));
@@ -258,16 +280,44 @@ impl Owner {
         }
     }
 
-    async fn verb(&mut self, verb: Verb<String>) -> Result<VerbAnswer, Refusal> {
+    /// Returns how long the driver may go on before the agenda is looked at again.
+    fn wait(&self) -> Wait {
+        let until = self.agenda.next().unwrap_or(Timestamp::MAX);
+        let limits = self.agenda.waiting().filter_map(|(_, due)| due.awaited.as_ref()).map(|awaited| awaited.until);
+        match limits.min() {
+            None => Wait::Until(until),
+            // A herd at rest has every link that it can have.
+            Some(limit) => Wait::Quiescent(until.min(limit)),
+        }
+    }
+
+    /// Does a verb. A verb that waits for links is answered when all of it is done.
+    async fn verb(&mut self, verb: Verb<String>, answer: oneshot::Sender<Result<VerbAnswer, Refusal>>) {
+        let awaits = matches!(verb, Verb::RollingRestart { .. });
+        match self.begin(verb).await {
+            Ok((so_far, later)) if awaits => {
+                let until = self.driver.now() + LINKED_WITHIN;
+                self.plan_rest(later, Some(Awaited { answer, so_far, until }));
+            }
+            // Fails when the command has gone.
+            Ok((done, later)) => {
+                self.plan_rest(later, None);
+                drop(answer.send(Ok(done)));
+            }
+            Err(refusal) => drop(answer.send(Err(refusal))),
+        }
+    }
+
+    /// Does what a verb asks for at once. Returns what that hit, and what is to follow.
+    async fn begin(&mut self, verb: Verb<String>) -> Result<(VerbAnswer, Vec<Later>), Refusal> {
         let (verb, plan) = Names::of(&self.topology, self.driver.wiring()).plan(verb)?;
         let changes = plan.now.iter().any(|action| self.changes(action));
         let ways = plan.now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
         let mut answer = VerbAnswer { ways, ..self.perform(plan.now).await? };
-        self.plan_rest(plan.later);
         self.catch_up().await;
         let changed = changes || answer.connections > 0 || answer.lines_released > 0;
         answer.warning = (!changed).then(|| self.why_nothing(&verb));
-        Ok(answer)
+        Ok((answer, plan.later))
     }
 
     /// Does actions, all or none.
@@ -275,28 +325,68 @@ impl Owner {
         let Performed { done, error } = perform(&mut self.driver, &mut self.standing, &self.topology, actions).await;
         let mut answer = VerbAnswer::default();
         for (_, action, hit) in done {
-            self.agenda.retain(|(planned, rest)| action.take_back(planned) || !rest.is_empty());
-            answer.add(hit);
+            self.agenda
+                .retain(|due| action.take_back(&mut due.actions) || !due.rest.is_empty() || due.awaited.is_some());
+            answer.hit(hit);
         }
         error.map_or(Ok(answer), |error| Err(refused(error)))
     }
 
-    /// Puts the next part of a plan on the agenda, with what follows it.
-    fn plan_rest(&mut self, mut rest: Vec<Later>) {
+    /// Puts the next part of a plan on the agenda, with what follows it. Answers the command that waits when all is done.
+    fn plan_rest(&mut self, mut rest: Vec<Later>, awaited: Option<Awaited>) {
         if rest.is_empty() {
+            if let Some(Awaited { answer, so_far, .. }) = awaited {
+                // Fails when the command has gone.
+                drop(answer.send(Ok(so_far)));
+            }
             return;
         }
-        let Later { moment: Moment::After(after), actions } = rest.remove(0);
-        self.agenda.add(self.driver.now() + after, (actions, rest));
+        let Later { moment, actions } = rest.remove(0);
+        let due = Due { actions, rest, awaited };
+        match moment {
+            Moment::After(after) => self.agenda.add(self.driver.now() + after, due),
+            Moment::Linked(server) => self.agenda.add_linked(server, due),
+        }
     }
 
     async fn apply_due(&mut self) {
-        while let Some((actions, rest)) = self.agenda.pop(self.driver.now()) {
-            if let Err(refusal) = self.perform(actions).await {
-                tracing::warn!(error = %refusal.error, "what was to follow a verb failed");
-            }
-            self.plan_rest(rest);
+        if self.agenda.is_empty() {
+            return;
         }
+        while let Some(due) = self.agenda.pop(self.driver.now(), |server| self.driver.is_linked(server)) {
+            let Due { actions, rest, awaited } = due;
+            let done = self.perform(actions).await;
+            match (done, awaited) {
+                (Ok(hit), Some(mut awaited)) => {
+                    awaited.so_far.add(hit);
+                    awaited.until = self.driver.now() + LINKED_WITHIN;
+                    self.plan_rest(rest, Some(awaited));
+                }
+                (Ok(_), None) => self.plan_rest(rest, None),
+                (Err(refusal), Some(awaited)) => drop(awaited.answer.send(Err(refusal))),
+                (Err(refusal), None) => tracing::warn!(error = %refusal.error, "what was to follow a verb failed"),
+            }
+        }
+        self.give_up_late_links();
+    }
+
+    /// Refuses the verbs whose links are not back in time. What they had still to do is not done.
+    fn give_up_late_links(&mut self) {
+        let now = self.driver.now();
+        let is_late = |due: &Due| due.awaited.as_ref().is_some_and(|awaited| awaited.until <= now);
+        let late: Vec<ServerId> =
+            self.agenda.waiting().filter(|(_, due)| is_late(due)).map(|(server, _)| server).collect();
+        if late.is_empty() {
+            return;
+        }
+        let error = format!("the links of {} are not back after {}", self.names(&late), short(LINKED_WITHIN));
+        self.agenda.retain(|due| {
+            let is_late = is_late(due);
+            if let Some(awaited) = due.awaited.take_if(|_| is_late) {
+                drop(awaited.answer.send(Err(refusal(RefusalCode::CouldNot, error.clone()))));
+            }
+            !is_late
+        });
     }
 
     /// Returns `true` if an action will change a server, what stands on a way, or what happens there later.
@@ -323,7 +413,7 @@ impl Owner {
             Verb::Servers { verb: ServerVerb::Clock(_), on } => {
                 format!("the clock of {} is so already", self.names(on))
             }
-            Verb::Servers { on, .. } => {
+            Verb::Servers { on, .. } | Verb::RollingRestart { on } => {
                 let states: Vec<_> = on.iter().map(|&server| self.state(server).name()).collect();
                 format!("{} {} {} already", self.names(on), if on.len() == 1 { "is" } else { "are" }, states.join(", "))
             }

@@ -246,6 +246,10 @@ pub trait Driver {
     /// that is cut or whose far end is down.
     fn quiescent(&self) -> bool;
 
+    /// Returns `true` if every way from and to a server that can be open is open. A way that is cut or per message, or whose
+    /// other end does not run, cannot be.
+    fn is_linked(&self, server: ServerId) -> bool;
+
     /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
     fn records(&self, server: ServerId) -> Vec<Known>;
 

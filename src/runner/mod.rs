@@ -95,6 +95,8 @@ enum Goal {
     /// Everything this step has to say is said and answered.
     Replies(StepId),
     Quiescent,
+    /// Nothing of this step waits for the links of a server any more.
+    Linked(StepId),
     /// Everything planned has happened, and what waits for a milestone has happened or never will.
     Done,
     Milestone(Watch),
@@ -218,7 +220,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             let mending = verb.mend(topology, &self.wiring);
             self.plan(self.driver.now() + lasting, Planned::Actions(id, mending, Vec::new()));
         }
-        Ok(None)
+        Ok(self.awaits_links(id).then_some(Goal::Linked(id)))
     }
 
     /// Puts a thing on the agenda.
@@ -227,13 +229,22 @@ impl<'a, D: Driver> Runner<'a, D> {
         self.agenda.add(at, planned);
     }
 
+    /// Returns `true` if something of a step waits for the links of a server.
+    fn awaits_links(&self, step: StepId) -> bool {
+        self.agenda.waiting().any(|(_, planned)| matches!(planned, Planned::Actions(of, ..) if *of == step))
+    }
+
     /// Puts the next part of a plan on the agenda, with what follows it.
     fn plan_rest(&mut self, step: StepId, mut rest: Vec<Later>) {
         if rest.is_empty() {
             return;
         }
-        let Later { moment: Moment::After(after), actions } = rest.remove(0);
-        self.plan(self.driver.now() + after, Planned::Actions(step, actions, rest));
+        let Later { moment, actions } = rest.remove(0);
+        let planned = Planned::Actions(step, actions, rest);
+        match moment {
+            Moment::After(after) => self.plan(self.driver.now() + after, planned),
+            Moment::Linked(server) => self.agenda.add_linked(server, planned),
+        }
     }
 
     async fn close(&mut self, id: StepId, key: &SessionKey) -> Result<Option<Goal>, DriverError> {
@@ -294,6 +305,7 @@ impl<'a, D: Driver> Runner<'a, D> {
                             break;
                         }
                     }
+                    None if self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server)) => break,
                     None if self.is_at_rest(goal) => return Ok(matches!(goal, Goal::Quiescent | Goal::Done)),
                     None if self.driver.now() >= deadline => return Ok(false),
                     None => break,
@@ -304,7 +316,8 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     /// Whether seeing this can reach a goal, or put something on the agenda.
     fn may_matter(&self, event: &Event) -> bool {
-        !self.watches.is_empty() || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
+        let may_link = matches!(event, Event::LinkUp(_)) && self.agenda.waiting().next().is_some();
+        may_link || !self.watches.is_empty() || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
     }
 
     fn is_reached(&self, goal: &Goal, watch: Option<&Watch>) -> bool {
@@ -315,6 +328,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             }
             Goal::Done => self.agenda.is_empty() && self.watches.is_empty() && self.talking.unanswered().is_empty(),
             Goal::Quiescent => false,
+            Goal::Linked(step) => !self.awaits_links(*step),
             Goal::Milestone(_) => watch.is_some_and(|watch| watch.is_reached(&self.held)),
         }
     }
@@ -326,6 +340,8 @@ impl<'a, D: Driver> Runner<'a, D> {
         match goal {
             Goal::Time(time) => Wait::Until(until.min(*time)),
             Goal::Quiescent => Wait::Quiescent(until),
+            // A herd at rest has every link that it can have.
+            _ if self.agenda.waiting().next().is_some() => Wait::Quiescent(until),
             _ if self.agenda.is_empty() => Wait::Quiescent(until),
             _ => Wait::Until(until),
         }
@@ -344,7 +360,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// Everything on the agenda whose time has come.
     async fn do_what_is_due(&mut self) -> Result<(), DriverError> {
         self.plan_reached_milestones();
-        while let Some(planned) = self.agenda.pop(self.driver.now()) {
+        while let Some(planned) = self.agenda.pop(self.driver.now(), |server| self.driver.is_linked(server)) {
             match planned {
                 Planned::Step(step) => self.do_planned(step).await?,
                 Planned::Actions(step, actions, rest) => {
@@ -449,6 +465,10 @@ impl<'a, D: Driver> Runner<'a, D> {
             },
             Task::Until(Until::Quiescent) => "something is still in flight or due in the herd".into(),
             Task::Until(Until::Milestone(_)) => "it has not happened".into(),
+            Task::Herd(_) => {
+                let servers = self.agenda.waiting().map(|(server, _)| &**self.script.topology.name(server));
+                format!("the links of {} are not back", servers.collect::<Vec<_>>().join(", "))
+            }
             _ => "it is not done".into(),
         }
     }

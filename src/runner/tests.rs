@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::act::WayVerb;
+use crate::act::{ServerVerb, WayVerb};
 use crate::checker::{Finding, Judgement, judge};
+use crate::config::ServerId;
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::history::DriverKind;
 use crate::scenario::{Overrides, Variables, load};
@@ -129,6 +130,32 @@ fn a_step_that_takes_too_long_ends_the_script() {
     );
     let finding = finding(&judgement, "deadline");
     assert_eq!((finding.verdict, &*finding.statement), (Verdict::Failed, "the step is done within 1 s"));
+}
+
+#[test]
+fn a_rolling_restart_restarts_a_server_once_the_links_of_the_one_before_are_back() {
+    let (history, judgement) = judged("[[step]]\nrolling-restart = ['A', 'B', 'C']\n[[step]]\nkill = 'A'\n");
+    let is_about = |entry: &&crate::history::Entry, on| match entry.fact {
+        Fact::Did { action: Action::Server(server, ServerVerb::Restart), .. } => server == on,
+        _ => false,
+    };
+    let restarted = |on| {
+        let entry = history.entries.iter().find(|entry| is_about(entry, ServerId(on))).expect("it was restarted");
+        entry.at.since(history.started)
+    };
+    // Each dial takes 20 ms, there and back, and a neighbour dials as soon as it is dialled itself.
+    let apart = [restarted(1) - restarted(0), restarted(2) - restarted(1), did(&history, 1)[0] - restarted(2)];
+    assert!(apart.iter().all(|&apart| apart >= 20 * MILLISECOND && apart <= 50 * MILLISECOND), "{apart:?}");
+    assert!(judgement.findings.iter().all(|finding| *finding.name != *"deadline"));
+}
+
+#[test]
+fn a_rolling_restart_whose_links_do_not_come_back_fails_and_says_whose() {
+    let (history, judgement) =
+        judged("[[step]]\nslow = { link = 'all', latency = '5s' }\n[[step]]\nrolling-restart = ['B', 'A']\n");
+    let finding = finding(&judgement, "deadline");
+    assert_eq!((finding.verdict, actual(finding)), (Verdict::Failed, "the links of B are not back"));
+    assert_eq!(did(&history, 1).len(), 1);
 }
 
 #[test]

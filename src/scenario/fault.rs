@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::names::Names;
-use crate::act::{PartitionMode, ServerVerb, Spec, Verb, WayVerb, Ways};
+use crate::act::{PartitionMode, ServerVerb, Spec, Takes, Verb, WayVerb, Ways};
 use crate::config::{DelayKeys, ServerId, Slowness};
 use crate::diagnostic::{Choice, Problem, Table, Value};
 
@@ -19,7 +19,10 @@ pub(super) fn verb(key: &str, value: Value<'_>, names: &Names<'_>) -> Option<Ver
     } else if let Some(verb) = WayVerb::ALL.into_iter().find(|verb| verb.spec().word == key) {
         way_verb(verb, value, names)
     } else {
-        partition(value, names)
+        match spec(key)?.takes {
+            Takes::Servers => names.servers(value).map(|on| Verb::RollingRestart { on }),
+            Takes::Ways | Takes::Groups => partition(value, names),
+        }
     };
     let verb = verb?;
     match verb.plan(names.topology, &names.wiring) {

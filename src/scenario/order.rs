@@ -90,7 +90,7 @@ impl Before {
                 let found = self.broken.keys().any(|(way, taken)| takes_back(taken) && ways.contains(way));
                 (!found).then(|| nothing_to_take_back(*verb))
             }
-            Verb::Ways { .. } | Verb::Partition { .. } => None,
+            Verb::Ways { .. } | Verb::Partition { .. } | Verb::RollingRestart { .. } => None,
         }
     }
 

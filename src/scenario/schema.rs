@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::fault::Mode;
 use super::{Keys, LineKind};
-use crate::act::{ServerVerb, Spec, WayVerb};
+use crate::act::{ServerVerb, Spec, Takes, WayVerb};
 use crate::claim::ConvergedMode;
 use crate::config::{self, DelayKeys, Strategy};
 use crate::diagnostic::{DurationText, OneOf};
@@ -113,18 +113,11 @@ impl JsonSchema for Verbs {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut properties = serde_json::Map::new();
         for spec in Spec::all() {
-            let mut value = match spec.word {
-                word if word == WayVerb::Reset { after: 0 }.spec().word => {
-                    generator.subschema_for::<Option<OneOf<Links, Reset>>>()
-                }
-                word => match WayVerb::ALL.into_iter().find(|verb| verb.spec().word == word) {
-                    Some(WayVerb::Slow(_)) => generator.subschema_for::<Option<Slow>>(),
-                    Some(WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => {
-                        generator.subschema_for::<Option<SingleLine>>()
-                    }
-                    Some(_) => generator.subschema_for::<Option<Links>>(),
-                    None => server_verb_schema(word, generator),
-                },
+            let mut value = match spec.takes {
+                Takes::Servers if *spec == *ServerVerb::Clock(0).spec() => generator.subschema_for::<Option<Clock>>(),
+                Takes::Servers => generator.subschema_for::<Option<Servers>>(),
+                Takes::Ways => way_verb_schema(spec, generator),
+                Takes::Groups => generator.subschema_for::<Option<OneOf<Vec<Vec<String>>, Partition>>>(),
             };
             value.insert("description".into(), format!("{}.", spec.help).into());
             properties.insert(spec.word.into(), value.into());
@@ -133,11 +126,12 @@ impl JsonSchema for Verbs {
     }
 }
 
-fn server_verb_schema(word: &str, generator: &mut SchemaGenerator) -> Schema {
-    match ServerVerb::ALL.into_iter().find(|verb| verb.spec().word == word) {
-        Some(ServerVerb::Clock(_)) => generator.subschema_for::<Option<Clock>>(),
-        Some(_) => generator.subschema_for::<Option<Servers>>(),
-        None => generator.subschema_for::<Option<OneOf<Vec<Vec<String>>, Partition>>>(),
+fn way_verb_schema(spec: &Spec, generator: &mut SchemaGenerator) -> Schema {
+    match WayVerb::ALL.into_iter().find(|verb| verb.spec() == spec) {
+        Some(WayVerb::Slow(_)) => generator.subschema_for::<Option<Slow>>(),
+        Some(WayVerb::Reset { .. }) => generator.subschema_for::<Option<OneOf<Links, Reset>>>(),
+        Some(WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => generator.subschema_for::<Option<SingleLine>>(),
+        _ => generator.subschema_for::<Option<Links>>(),
     }
 }
 

@@ -100,6 +100,16 @@ fn one_way_can_be_cut_alone() {
 }
 
 #[test]
+fn servers_are_restarted_one_after_the_other_and_the_herd_is_linked_then() {
+    let place = Place::herd();
+    let said = place.out("rolling-restart Clark Bona");
+    assert!(said.starts_with("restarted one after the other: Clark, Bona: "), "{said}");
+    assert_eq!((&place.server("Clark")["links_up"], &place.server("Bona")["links_up"]), (&2.into(), &3.into()));
+    let twice = place.run("rolling-restart Clark Clark");
+    assert_eq!((twice.code, twice.err.contains("Clark is named twice")), (Some(2), true), "{twice:?}");
+}
+
+#[test]
 fn a_thin_link_stands_in_ps_until_it_is_healed() {
     let place = Place::herd();
     assert_eq!(place.out("slow Clark->Bona --bandwidth 64kB/s"), "slowed Clark->Bona\n");

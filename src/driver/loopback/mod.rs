@@ -458,6 +458,11 @@ impl Driver for LoopbackDriver {
         self.shared.activity.is_settled(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
     }
 
+    fn is_linked(&self, server: ServerId) -> bool {
+        let neighbours = self.shared.wiring.neighbours(server).iter().map(|neighbour| neighbour.server);
+        neighbours.chain([server]).all(|server| self.shared.is_linked(server))
+    }
+
     fn records(&self, server: ServerId) -> Vec<Known> {
         let Some(life) = self.shared.life(server) else { return Vec::new() };
         let node = lock(&life.node);

@@ -369,6 +369,11 @@ impl Driver for SimulatedDriver {
         self.is_quiescent()
     }
 
+    fn is_linked(&self, server: ServerId) -> bool {
+        let mut pipes = self.host(server).pipes().map(|pipe| &self.pipes[pipe as usize]);
+        pipes.all(|pipe| !pipe.expected && !self.pipes[pipe.back as usize].expected)
+    }
+
     fn records(&self, server: ServerId) -> Vec<Known> {
         let known = self.host(server).node.records().map(|record| Known {
             report: record.report.clone(),
