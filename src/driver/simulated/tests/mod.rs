@@ -2,6 +2,7 @@
 
 mod conformance;
 mod determinism;
+mod epochs;
 mod properties;
 
 use std::sync::Arc;
