@@ -131,7 +131,7 @@ async fn until_linked(driver: &mut LoopbackDriver, mut ways: usize) {
     let until = driver.now() + PATIENCE;
     while ways > 0 {
         let observation = driver.next(Wait::Until(until)).await.expect("the links come up");
-        ways -= usize::from(matches!(observation.event, Event::LinkUp(_)));
+        ways -= usize::from(matches!(observation.event, Event::LinkUp { .. }));
     }
 }
 

@@ -242,7 +242,7 @@ async fn settle<D: Driver>(driver: &mut D) -> Vec<Observation> {
 /// How long the ways of a server took to open, counted from its start.
 fn dials(seen: &[Observation], server: ServerId) -> Vec<Duration> {
     let started = seen.iter().find(|seen| matches!(seen.event, Event::Started { .. })).map(|seen| seen.at);
-    let opened = seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(way) if way.from == server));
+    let opened = seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp { way, .. } if way.from == server));
     started.map_or_else(Vec::new, |started| opened.map(|seen| seen.at.since(started)).collect())
 }
 
@@ -264,8 +264,8 @@ impl Update {
                     update.accepted = Some(*at);
                     update.known[server.index()] = Some(*at);
                 }
-                Event::Heard { server, from: Some(from), newer, .. } => {
-                    update.hops.extend(update.known[from.index()].map(|known| at.since(known)));
+                Event::Heard { server, from: Some(hop), newer, .. } => {
+                    update.hops.extend(update.known[hop.server.index()].map(|known| at.since(known)));
                     if *newer {
                         update.known[server.index()] = Some(*at);
                     }

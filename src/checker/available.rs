@@ -63,7 +63,8 @@ mod tests {
     fn is_violated_by_silence() {
         let herd = herd();
         let bona = herd.server("Bona");
-        let herd = herd.saw(Event::Paused(bona)).asked("Bona", "what?", None).saw(Event::Resumed(bona));
+        let herd = herd.saw(Event::Paused { server: bona, life: 1 }).asked("Bona", "what?", None);
+        let herd = herd.saw(Event::Resumed { server: bona, life: 1 });
         assert_eq!(
             herd.explanation(EVERYBODY),
             "expected: Bona answers `what?`\nactual: there was no answer\n- Bona was paused"

@@ -314,13 +314,15 @@ impl<'r, 'h> Walk<'r, 'h> {
             Event::Started { server, .. } => {
                 self.end_on_server(index, server, is_death);
             }
-            Event::Resumed(server) => self.end_on_server(index, server, is_pause),
-            Event::Killed { server, records } | Event::Stopped { server, records } => {
+            Event::Resumed { server, .. } => {
+                self.end_on_server(index, server, is_pause);
+            }
+            Event::Killed { server, records, .. } | Event::Stopped { server, records, .. } => {
                 self.on_death(index, server, records)
             }
             Event::Crashed { server, .. } => self.on_death(index, server, 0),
-            Event::LinkUp(way) => self.on_link_up(index, way),
-            Event::LinkLost { way, lines_lost } => self.on_link_lost(index, way, lines_lost),
+            Event::LinkUp { way, .. } => self.on_link_up(index, way),
+            Event::LinkLost { way, lines_lost, .. } => self.on_link_lost(index, way, lines_lost),
             Event::Missed { way, .. } => self.on_missed(way),
             Event::Sent { way, .. } => self.on_sent(index, way),
             Event::Accepted { server, .. } => self.on_server(server, |fault| {
@@ -491,7 +493,7 @@ mod tests {
     fn a_cut_hits_the_lines_it_loses() {
         let way = herd().way("Bona", "Clark");
         let lost = Hit { connections: 1, lines_lost: 2, ..Hit::default() };
-        let herd = herd().step("cut").did(WayVerb::Cut.on(way), lost).saw(Event::LinkLost { way, lines_lost: 2 });
+        let herd = herd().step("cut").did(WayVerb::Cut.on(way), lost).lost(way, 2);
         assert_eq!(hit(herd), ["2 lines lost"]);
     }
 
@@ -536,7 +538,7 @@ mod tests {
             herd().step("reset").did(WayVerb::Reset { after: 0 }.on(way), Hit { connections: 1, ..Hit::default() });
         assert_eq!(hit(now), ["1 connection reset"]);
         assert_eq!(hit(on_way(|way| WayVerb::Reset { after: 2 }.on(way))), nothing());
-        let later = on_way(|way| WayVerb::Reset { after: 1 }.on(way)).saw(Event::LinkLost { way, lines_lost: 1 });
+        let later = on_way(|way| WayVerb::Reset { after: 1 }.on(way)).lost(way, 1);
         assert_eq!(hit(later), ["1 connection reset", "1 line lost"]);
     }
 
@@ -550,10 +552,7 @@ mod tests {
 
     #[test]
     fn a_pause_hits_what_waits_for_it() {
-        let herd = herd();
-        let clark = herd.server("Clark");
-        let paused =
-            herd.step("pause Clark").did(ServerVerb::Pause.on(clark), Hit::default()).saw(Event::Paused(clark));
+        let paused = herd().step("pause Clark").pause("Clark");
         assert_eq!(
             hit(write(paused, true).asked("Clark", "what?", None)),
             ["1 line kept waiting", "1 command kept waiting"]

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use super::run::{Run, VersionId};
 use super::{Explanation, Outcome, Span};
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::driver::{Event, Hop};
 use crate::history::Fact;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
@@ -18,10 +18,10 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut sent = false;
     for (index, entry) in run.history.entries.iter().enumerate().take(span.until) {
         match entry.fact {
-            Fact::Saw(Event::Heard { server, from: Some(from), newer: true, .. }) => {
+            Fact::Saw(Event::Heard { server, from: Some(Hop { server: from, .. }), newer: true, .. }) => {
                 learned.insert((server, run.subject(index).expect("a report")), (from, index));
             }
-            Fact::Saw(Event::LinkUp(way)) => {
+            Fact::Saw(Event::LinkUp { way, .. }) => {
                 if let Some(place) = run.way(way) {
                     up_since[place] = index;
                 }
@@ -55,7 +55,6 @@ fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: 
 #[cfg(test)]
 mod tests {
     use crate::claim::{Assertion, Verdict};
-    use crate::driver::Event;
     use crate::history::build::{herd, line};
 
     #[test]
@@ -63,7 +62,7 @@ mod tests {
         let kiwi = line("Bona", "kiwi", 1);
         let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
         let way = herd.way("Clark", "Bona");
-        let herd = herd.saw(Event::LinkUp(way)).told("Clark", "Bona", &kiwi);
+        let herd = herd.up(way).told("Clark", "Bona", &kiwi);
         assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
     }
 
@@ -72,7 +71,7 @@ mod tests {
         let kiwi = line("Bona", "kiwi", 1);
         let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
         let redialled = herd.way("Bona", "Clark");
-        let herd = herd.saw(Event::LinkUp(redialled)).sent("Clark", "Bona", &kiwi);
+        let herd = herd.up(redialled).sent("Clark", "Bona", &kiwi);
         assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Passed);
     }
 
@@ -81,7 +80,7 @@ mod tests {
         let kiwi = line("Bona", "kiwi", 1);
         let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi);
         let other = herd.way("Jaquez", "Clark");
-        let herd = herd.saw(Event::LinkUp(other)).sent("Clark", "Bona", &kiwi);
+        let herd = herd.up(other).sent("Clark", "Bona", &kiwi);
         assert_eq!(herd.verdict(Assertion::NoEcho), Verdict::Failed);
     }
 

@@ -28,8 +28,8 @@ fn who(run: &Run<'_>, index: usize) -> String {
     match event {
         Event::Sent { way, .. } => format!("{} sent {}", run.name(way.from), run.name(way.to)),
         Event::Missed { way, .. } => format!("{} owed {}", run.name(way.from), run.name(way.to)),
-        Event::Heard { server, from: Some(from), .. } => {
-            format!("{} heard from {}", run.name(*server), run.name(*from))
+        Event::Heard { server, from: Some(hop), .. } => {
+            format!("{} heard from {}", run.name(*server), run.name(hop.server))
         }
         Event::Heard { server, .. } => format!("{} heard from a stranger", run.name(*server)),
         Event::Answered { server, .. } => format!("{} answered", run.name(*server)),

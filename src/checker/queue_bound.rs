@@ -3,7 +3,7 @@
 use super::run::Run;
 use super::{Explanation, Outcome, Span};
 use crate::config::Way;
-use crate::driver::Event;
+use crate::driver::{Event, Hop};
 use crate::history::Fact;
 use crate::words::count;
 
@@ -21,7 +21,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {
                     return violated(run, way, waiting[place], bound, index);
                 }
             }
-            Event::Heard { server, from: Some(from), .. } => {
+            Event::Heard { server, from: Some(Hop { server: from, .. }), .. } => {
                 if let Some(place) = run.way(Way { from, to: server }) {
                     waiting[place] = waiting[place].saturating_sub(1);
                 }

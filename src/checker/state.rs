@@ -93,7 +93,7 @@ impl State {
                     | Event::Heard { .. }
                     | Event::Missed { .. }
                     | Event::Replied { .. }
-                    | Event::LinkUp(_)
+                    | Event::LinkUp { .. }
             ),
             _ => false,
         }
@@ -110,8 +110,8 @@ impl State {
 
     fn saw(&mut self, event: &Event) {
         match *event {
-            Event::Started { server, .. } | Event::Resumed(server) => self.life[server.index()] = Life::Running,
-            Event::Paused(server) => self.life[server.index()] = Life::Paused,
+            Event::Started { server, .. } | Event::Resumed { server, .. } => self.life[server.index()] = Life::Running,
+            Event::Paused { server, .. } => self.life[server.index()] = Life::Paused,
             Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. } => {
                 self.life[server.index()] = Life::Down;
             }

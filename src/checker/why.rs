@@ -249,7 +249,7 @@ impl<'h> Walk<'_, 'h> {
         let name = self.run.name(way.from);
         let from_there = matches!(
             self.run.entry(learned).fact,
-            Fact::Saw(Event::Heard { from: Some(from), .. }) if from == way.to
+            Fact::Saw(Event::Heard { from: Some(hop), .. }) if hop.server == way.to
         );
         if from_there {
             return Reason::Unknown(format!("{name} had it from {} itself", self.run.name(way.to)));
@@ -338,7 +338,7 @@ impl<'h> Walk<'_, 'h> {
         let back_up = reasons.iter().find_map(|(way, _)| {
             let learned = self.learned(way.from)?;
             let came_up =
-                |&index: &usize| matches!(self.run.entry(index).fact, Fact::Saw(Event::LinkUp(up)) if up == *way);
+                |&index: &usize| matches!(self.run.entry(index).fact, Fact::Saw(Event::LinkUp { way: up, .. }) if up == *way);
             (learned..self.until).find(came_up)
         })?;
         let mended = self.ledger.mendings.iter().any(|&mending| mending <= back_up);
@@ -376,7 +376,6 @@ mod tests {
     use crate::act::{Hit, WayVerb};
     use crate::claim::{Assertion, ConvergedMode, Scope};
     use crate::config::Strategy;
-    use crate::driver::Event;
     use crate::history::build::{Builder, herd, line};
 
     const KIWI: &str = "kiwi.cs.ucla.edu";
@@ -445,7 +444,7 @@ mod tests {
             herd.told("Campbell", "Jaquez", &kiwi).missed("Jaquez", "Clark", &kiwi)
         });
         let way = herd.way("Bona", "Clark");
-        let herd = herd.at(3000, |herd| herd.step("start Clark").start("Clark").saw(Event::LinkUp(way)));
+        let herd = herd.at(3000, |herd| herd.step("start Clark").start("Clark").up(way));
         assert_eq!(
             because(herd),
             ["Clark lacks kiwi.cs.ucla.edu's 1621464827: it was down from 1 s to 3 s, and nothing was replayed after \

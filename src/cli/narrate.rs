@@ -123,7 +123,8 @@ impl Narrator {
             E::Answered { line, .. } => format!("answers where {} is", client(line)),
             E::Refused { command, .. } => format!("{} {}", styled(YELLOW, "refuses"), printable(command)),
             E::Heard { from, line, newer, .. } => {
-                return self.heard(observation, server, from.as_deref(), line, *newer);
+                let from = from.as_ref().map(|hop| hop.server.as_str());
+                return self.heard(observation, server, from, line, *newer);
             }
             E::Missed { to, line, .. } => {
                 format!("{} of {}: the link is down", styled(YELLOW, format!("cannot tell {to}")), client(line))
@@ -244,6 +245,7 @@ pub(super) fn time_of_day(nanoseconds: i64, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::events::NamedHop;
 
     const LINE: &str = "AT Clark +0.1 kiwi +34.0-118.0 1621464827.5";
 
@@ -253,13 +255,14 @@ mod tests {
     }
 
     fn heard(server: &str, newer: bool) -> NamedEvent {
-        NamedEvent::Heard { server: server.into(), from: Some("Clark".into()), line: LINE.into(), newer }
+        let from = Some(NamedHop { server: "Clark".into(), connection: 1 });
+        NamedEvent::Heard { server: server.into(), life: 1, from, line: LINE.into(), newer }
     }
 
     #[test]
     fn an_update_is_told_when_it_arrives_and_when_it_is_everywhere() {
         let mut narrator = Narrator::new(Detail::Herd, ["Clark", "Bona", "Jaquez"], 3);
-        let accepted = NamedEvent::Accepted { server: "Clark".into(), line: LINE.into(), newer: true };
+        let accepted = NamedEvent::Accepted { server: "Clark".into(), life: 1, line: LINE.into(), newer: true };
         assert_eq!(told(&mut narrator, accepted).unwrap(), "Clark   kiwi is at +34.0-118.0");
         assert_eq!(told(&mut narrator, heard("Bona", true)), None);
         assert_eq!(told(&mut narrator, heard("Bona", false)), None);
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn what_clients_send_cannot_drive_the_terminal() {
         let mut narrator = Narrator::new(Detail::Herd, ["Clark"], 1);
-        let refused = NamedEvent::Refused { server: "Clark".into(), command: "\u{1b}[2Jx".into() };
+        let refused = NamedEvent::Refused { server: "Clark".into(), life: 1, command: "\u{1b}[2Jx".into() };
         assert_eq!(told(&mut narrator, refused).unwrap(), "Clark  refuses \\u{1b}[2Jx");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ServerId, Topology, Way};
-use crate::driver::{Event, Observation};
+use crate::driver::{Event, Hop, Observation};
 use crate::time::Timestamp;
 use crate::wire::Report;
 
@@ -29,25 +29,31 @@ pub struct NamedObservation {
 pub enum NamedEvent {
     Started {
         server: String,
+        life: u32,
         port: u16,
     },
     Stopped {
         server: String,
+        life: u32,
         records: u64,
     },
     Killed {
         server: String,
+        life: u32,
         records: u64,
     },
     Crashed {
         server: String,
+        life: u32,
         reason: String,
     },
     Paused {
         server: String,
+        life: u32,
     },
     Resumed {
         server: String,
+        life: u32,
     },
     ClockSet {
         server: String,
@@ -56,39 +62,47 @@ pub enum NamedEvent {
     LinkUp {
         from: String,
         to: String,
+        connection: u32,
     },
     LinkLost {
         from: String,
         to: String,
+        connection: u32,
         lines_lost: u64,
     },
     Accepted {
         server: String,
+        life: u32,
         line: String,
         newer: bool,
     },
     Answered {
         server: String,
+        life: u32,
         line: String,
     },
     Refused {
         server: String,
+        life: u32,
         command: String,
     },
     Sent {
         from: String,
         to: String,
+        connection: u32,
         line: String,
     },
     Heard {
         server: String,
-        from: Option<String>,
+        life: u32,
+        from: Option<NamedHop>,
         line: String,
         newer: bool,
     },
     Missed {
         from: String,
         to: String,
+        life: u32,
         line: String,
     },
     Replied {
@@ -103,6 +117,14 @@ pub enum NamedEvent {
     LeftOut {
         events: u64,
     },
+}
+
+/// A [`Hop`] with a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "every field is that of `Hop`, which documents it")]
+pub struct NamedHop {
+    pub server: String,
+    pub connection: u32,
 }
 
 /// What a watcher gets to see.
@@ -164,14 +186,14 @@ impl NamedObservation {
             | E::Stopped { server, .. }
             | E::Killed { server, .. }
             | E::Crashed { server, .. }
-            | E::Paused { server }
-            | E::Resumed { server }
+            | E::Paused { server, .. }
+            | E::Resumed { server, .. }
             | E::ClockSet { server, .. }
             | E::Accepted { server, .. }
             | E::Answered { server, .. }
             | E::Refused { server, .. }
             | E::Heard { server, .. } => vec![server],
-            E::LinkUp { from, to } | E::LinkLost { from, to, .. } => vec![from, to],
+            E::LinkUp { from, to, .. } | E::LinkLost { from, to, .. } => vec![from, to],
             E::Sent { from, .. } | E::Missed { from, .. } => vec![from],
             E::Replied { .. } | E::SessionLost { .. } | E::LeftOut { .. } => Vec::new(),
         }
@@ -184,38 +206,43 @@ fn named(topology: &Topology, event: &Event) -> NamedEvent {
     let ends = |way: Way| (name(way.from), name(way.to));
     let text = |report: &Report| report.at().line().to_owned();
     match *event {
-        Event::Started { server, port } => E::Started { server: name(server), port },
-        Event::Stopped { server, records } => E::Stopped { server: name(server), records },
-        Event::Killed { server, records } => E::Killed { server: name(server), records },
-        Event::Crashed { server, ref reason } => E::Crashed { server: name(server), reason: reason.clone() },
-        Event::Paused(server) => E::Paused { server: name(server) },
-        Event::Resumed(server) => E::Resumed { server: name(server) },
+        Event::Started { server, life, port } => E::Started { server: name(server), life, port },
+        Event::Stopped { server, life, records } => E::Stopped { server: name(server), life, records },
+        Event::Killed { server, life, records } => E::Killed { server: name(server), life, records },
+        Event::Crashed { server, life, ref reason } => {
+            E::Crashed { server: name(server), life, reason: reason.clone() }
+        }
+        Event::Paused { server, life } => E::Paused { server: name(server), life },
+        Event::Resumed { server, life } => E::Resumed { server: name(server), life },
         Event::ClockSet { server, offset } => E::ClockSet { server: name(server), offset },
-        Event::LinkUp(way) => {
+        Event::LinkUp { way, connection } => {
             let (from, to) = ends(way);
-            E::LinkUp { from, to }
+            E::LinkUp { from, to, connection }
         }
-        Event::LinkLost { way, lines_lost } => {
+        Event::LinkLost { way, connection, lines_lost } => {
             let (from, to) = ends(way);
-            E::LinkLost { from, to, lines_lost }
+            E::LinkLost { from, to, connection, lines_lost }
         }
-        Event::Accepted { server, ref report, newer, .. } => {
-            E::Accepted { server: name(server), line: text(report), newer }
+        Event::Accepted { server, life, ref report, newer, .. } => {
+            E::Accepted { server: name(server), life, line: text(report), newer }
         }
-        Event::Answered { server, ref report, .. } => E::Answered { server: name(server), line: text(report) },
-        Event::Refused { server, ref command, .. } => {
-            E::Refused { server: name(server), command: String::from_utf8_lossy(command).into_owned() }
+        Event::Answered { server, life, ref report, .. } => {
+            E::Answered { server: name(server), life, line: text(report) }
         }
-        Event::Sent { way, ref report } => {
+        Event::Refused { server, life, ref command, .. } => {
+            E::Refused { server: name(server), life, command: String::from_utf8_lossy(command).into_owned() }
+        }
+        Event::Sent { way, connection, ref report } => {
             let (from, to) = ends(way);
-            E::Sent { from, to, line: text(report) }
+            E::Sent { from, to, connection, line: text(report) }
         }
-        Event::Heard { server, from, ref report, newer } => {
-            E::Heard { server: name(server), from: from.map(name), line: text(report), newer }
+        Event::Heard { server, life, from, ref report, newer } => {
+            let from = from.map(|Hop { server, connection }| NamedHop { server: name(server), connection });
+            E::Heard { server: name(server), life, from, line: text(report), newer }
         }
-        Event::Missed { way, ref report } => {
+        Event::Missed { way, life, ref report } => {
             let (from, to) = ends(way);
-            E::Missed { from, to, line: text(report) }
+            E::Missed { from, to, life, line: text(report) }
         }
         Event::Replied { session, ref reply } => {
             E::Replied { session: session.0, reply: String::from_utf8_lossy(reply).into_owned() }

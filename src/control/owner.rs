@@ -218,7 +218,7 @@ impl Owner {
     }
 
     fn observe(&mut self, observation: Observation) {
-        if let Event::LinkUp(_) = observation.event {
+        if let Event::LinkUp { .. } = observation.event {
             self.tell_if_linked();
         }
         let forgotten = self.driver.take_forgotten();

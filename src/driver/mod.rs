@@ -68,12 +68,19 @@ pub struct Observation {
 }
 
 /// What can be seen of a herd that runs.
+///
+/// Events belong to epochs. A `life` is one run of a server, from its start to its end. The lives of a server count from 1
+/// over the whole run of the driver. A `connection` is one TCP connection of a way. The connections of a way count from 1
+/// over the whole run, across the lives of both servers. On a per-message link every line has a connection of its own, and
+/// keeps its number when the line is doubled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A server listens.
     Started {
         /// Which.
         server: ServerId,
+        /// The life that begins.
+        life: u32,
         /// On which port; 0 on virtual time.
         port: u16,
     },
@@ -81,6 +88,8 @@ pub enum Event {
     Stopped {
         /// Which.
         server: ServerId,
+        /// The life that ended.
+        life: u32,
         /// What it forgot.
         records: u64,
     },
@@ -88,6 +97,8 @@ pub enum Event {
     Killed {
         /// Which.
         server: ServerId,
+        /// The life that ended.
+        life: u32,
         /// What it forgot.
         records: u64,
     },
@@ -95,14 +106,26 @@ pub enum Event {
     Crashed {
         /// Which.
         server: ServerId,
+        /// The life that ended.
+        life: u32,
         /// What the error says.
         reason: String,
     },
     /// A server is frozen.
-    Paused(ServerId),
+    Paused {
+        /// The server.
+        server: ServerId,
+        /// Its life.
+        life: u32,
+    },
     /// A frozen server goes on.
-    Resumed(ServerId),
-    /// A server's wall clock was set.
+    Resumed {
+        /// The server.
+        server: ServerId,
+        /// Its life.
+        life: u32,
+    },
+    /// A server's wall clock was set. The clock survives restarts, so this belongs to no life.
     ClockSet {
         /// Which.
         server: ServerId,
@@ -110,18 +133,28 @@ pub enum Event {
         offset: i64,
     },
     /// A dial succeeded: lines can go this way.
-    LinkUp(Way),
+    LinkUp {
+        /// The way.
+        way: Way,
+        /// The connection that opened.
+        connection: u32,
+    },
     /// The connection of a way is gone.
     LinkLost {
         /// Which way.
         way: Way,
+        /// The connection that is gone. On a per-message link, several may be gone with one loss. It is then the last one
+        /// that the way had used.
+        connection: u32,
         /// Lines that had been written and were not read.
         lines_lost: u64,
     },
     /// An `IAMAT` was taken: its server holds it and has handed it to its links. The moment of acknowledgement.
     Accepted {
-        /// Who took it.
+        /// The server that accepted it.
         server: ServerId,
+        /// The server's life.
+        life: u32,
         /// The client's connection, when this driver made it.
         session: Option<SessionId>,
         /// The line made of it.
@@ -131,8 +164,10 @@ pub enum Event {
     },
     /// A `WHATSAT` was answered with this line.
     Answered {
-        /// Who answered.
+        /// The server that answered.
         server: ServerId,
+        /// The server's life.
+        life: u32,
         /// The client's connection, when this driver made it.
         session: Option<SessionId>,
         /// The first line of the reply.
@@ -140,8 +175,10 @@ pub enum Event {
     },
     /// A command was refused with `? `.
     Refused {
-        /// Who refused.
+        /// The server that refused.
         server: ServerId,
+        /// The server's life.
+        life: u32,
         /// The client's connection, when this driver made it.
         session: Option<SessionId>,
         /// The command.
@@ -151,15 +188,19 @@ pub enum Event {
     Sent {
         /// By which way.
         way: Way,
+        /// The connection it was written to.
+        connection: u32,
         /// The line.
         report: Arc<Report>,
     },
     /// A server read an `AT` line.
     Heard {
-        /// Who.
+        /// The server that read it.
         server: ServerId,
-        /// From which neighbour; `None`: from somebody who is not known to be one.
-        from: Option<ServerId>,
+        /// The server's life.
+        life: u32,
+        /// The neighbour and connection it came from. `None` for a stranger, or a neighbour in another process.
+        from: Option<Hop>,
         /// The line.
         report: Arc<Report>,
         /// Whether it is newer than what the server held, which then holds it.
@@ -169,6 +210,8 @@ pub enum Event {
     Missed {
         /// Which way.
         way: Way,
+        /// The life of the server that could not send.
+        life: u32,
         /// The line that was not sent.
         report: Arc<Report>,
     },
@@ -186,6 +229,17 @@ pub enum Event {
         /// Commands without reply.
         unanswered: u64,
     },
+}
+
+/// The last hop of a line: the neighbour that sent it, and the connection it came by.
+///
+/// [`Event::Sent`] of the same line has the same connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hop {
+    /// The neighbour.
+    pub server: ServerId,
+    /// The connection of the neighbour's way.
+    pub connection: u32,
 }
 
 /// How far [`Driver::next`] goes when nothing happens.

@@ -1,5 +1,6 @@
 //! Histories written by hand, for tests: each call appends what a herd would have shown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
-use crate::driver::Event;
+use crate::driver::{Event, Hop};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 
@@ -33,6 +34,10 @@ pub(crate) struct Builder {
     history: History,
     step: Option<StepId>,
     sessions: u32,
+    /// The present life of every server, by place.
+    lives: [u32; SERVERS.len()],
+    /// The last connection of every way that came up. That of the others is their first.
+    connections: BTreeMap<Way, u32>,
 }
 
 /// The five servers of the assignment under plain flooding.
@@ -55,7 +60,7 @@ pub(crate) fn herd() -> Builder {
         thresholds: Vec::new(),
     };
     let history = History::new(Arc::new(origin.clone()), 1, Timestamp::from_nanoseconds(1_621_464_827_000_000_000));
-    Builder { origin, history, step: None, sessions: 0 }
+    Builder { origin, history, step: None, sessions: 0, lives: [1; SERVERS.len()], connections: BTreeMap::new() }
 }
 
 /// The line of a client's location, received by a server, of a time in whole seconds.
@@ -124,17 +129,21 @@ impl Builder {
         let report = Self::report(&line(server, client, time));
         let session = session.map(SessionId);
         let server = self.server(server);
-        self.saw(Event::Accepted { server, session, report, newer })
+        let life = self.life(server);
+        self.saw(Event::Accepted { server, life, session, report, newer })
     }
 
     pub(crate) fn sent(self, from: &str, to: &str, line: &str) -> Self {
         let way = self.way(from, to);
-        self.saw(Event::Sent { way, report: Self::report(line) })
+        let connection = self.connection(way);
+        self.saw(Event::Sent { way, connection, report: Self::report(line) })
     }
 
     pub(crate) fn heard(self, from: &str, to: &str, line: &str, newer: bool) -> Self {
-        let (from, server) = (Some(self.server(from)), self.server(to));
-        self.saw(Event::Heard { server, from, report: Self::report(line), newer })
+        let way = self.way(from, to);
+        let from = Some(Hop { server: way.from, connection: self.connection(way) });
+        let (server, life) = (way.to, self.life(way.to));
+        self.saw(Event::Heard { server, life, from, report: Self::report(line), newer })
     }
 
     /// A line is sent and read, and is news.
@@ -144,15 +153,15 @@ impl Builder {
 
     pub(crate) fn missed(self, from: &str, to: &str, line: &str) -> Self {
         let way = self.way(from, to);
-        self.saw(Event::Missed { way, report: Self::report(line) })
+        let life = self.life(way.from);
+        self.saw(Event::Missed { way, life, report: Self::report(line) })
     }
 
     /// Both ways of a link are cut, and lose their connections.
     pub(crate) fn cut(self, a: &str, b: &str) -> Self {
         [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
             let way = herd.way(from, to);
-            herd.did(WayVerb::Cut.on(way), Hit { connections: 1, ..Hit::default() })
-                .saw(Event::LinkLost { way, lines_lost: 0 })
+            herd.did(WayVerb::Cut.on(way), Hit { connections: 1, ..Hit::default() }).lost(way, 0)
         })
     }
 
@@ -160,19 +169,51 @@ impl Builder {
     pub(crate) fn heal(self, a: &str, b: &str) -> Self {
         [(a, b), (b, a)].into_iter().fold(self, |herd, (from, to)| {
             let way = herd.way(from, to);
-            herd.did(WayVerb::Heal.on(way), Hit::default()).saw(Event::LinkUp(way))
+            herd.did(WayVerb::Heal.on(way), Hit::default()).up(way)
         })
+    }
+
+    /// The connection of a way is lost, and so many lines with it.
+    pub(crate) fn lost(self, way: Way, lines_lost: u64) -> Self {
+        let connection = self.connection(way);
+        self.saw(Event::LinkLost { way, connection, lines_lost })
+    }
+
+    /// A way comes up, over another connection than before.
+    pub(crate) fn up(mut self, way: Way) -> Self {
+        let connection = self.connection(way) + 1;
+        self.connections.insert(way, connection);
+        self.saw(Event::LinkUp { way, connection })
+    }
+
+    pub(crate) fn pause(self, name: &str) -> Self {
+        let server = self.server(name);
+        let life = self.life(server);
+        self.did(ServerVerb::Pause.on(server), Hit::default()).saw(Event::Paused { server, life })
+    }
+
+    /// Returns the present life of a server.
+    fn life(&self, server: ServerId) -> u32 {
+        self.lives[server.index()]
+    }
+
+    /// Returns the last connection of a way.
+    fn connection(&self, way: Way) -> u32 {
+        self.connections.get(&way).copied().unwrap_or(1)
     }
 
     pub(crate) fn kill(self, name: &str, records: u64) -> Self {
         let server = self.server(name);
+        let life = self.life(server);
         let hit = Hit { connections: 4, records_lost: records, ..Hit::default() };
-        self.did(ServerVerb::Kill.on(server), hit).saw(Event::Killed { server, records })
+        self.did(ServerVerb::Kill.on(server), hit).saw(Event::Killed { server, life, records })
     }
 
-    pub(crate) fn start(self, name: &str) -> Self {
+    pub(crate) fn start(mut self, name: &str) -> Self {
         let server = self.server(name);
-        self.did(ServerVerb::Start.on(server), Hit::default()).saw(Event::Started { server, port: 0 })
+        self.lives[server.index()] += 1;
+        let life = self.life(server);
+        self.did(ServerVerb::Start.on(server), Hit::default()).saw(Event::Started { server, life, port: 0 })
     }
 
     /// A client sends a line, over a connection of its own, and reads a reply.

@@ -15,7 +15,7 @@ use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step};
 use crate::act::{Action, Hit, SessionId};
 use crate::claim::{Assertion, Check, StepId, When, limit};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
-use crate::driver::Event;
+use crate::driver::{Event, Hop};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 
@@ -179,27 +179,33 @@ enum FactLine {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum EventLine {
-    Started { server: String, port: u16 },
-    Stopped { server: String, records: u64 },
-    Killed { server: String, records: u64 },
-    Crashed { server: String, reason: String },
-    Paused(String),
-    Resumed(String),
+    Started { server: String, life: u32, port: u16 },
+    Stopped { server: String, life: u32, records: u64 },
+    Killed { server: String, life: u32, records: u64 },
+    Crashed { server: String, life: u32, reason: String },
+    Paused { server: String, life: u32 },
+    Resumed { server: String, life: u32 },
     ClockSet { server: String, offset: i64 },
-    LinkUp(WayLine),
-    LinkLost { way: WayLine, lines_lost: u64 },
-    Accepted { server: String, session: Option<u32>, line: String, newer: bool },
-    Answered { server: String, session: Option<u32>, line: String },
-    Refused { server: String, session: Option<u32>, command: BytesLine },
-    Sent { way: WayLine, line: String },
-    Heard { server: String, from: Option<String>, line: String, newer: bool },
-    Missed { way: WayLine, line: String },
+    LinkUp { way: WayLine, connection: u32 },
+    LinkLost { way: WayLine, connection: u32, lines_lost: u64 },
+    Accepted { server: String, life: u32, session: Option<u32>, line: String, newer: bool },
+    Answered { server: String, life: u32, session: Option<u32>, line: String },
+    Refused { server: String, life: u32, session: Option<u32>, command: BytesLine },
+    Sent { way: WayLine, connection: u32, line: String },
+    Heard { server: String, life: u32, from: Option<HopLine>, line: String, newer: bool },
+    Missed { way: WayLine, life: u32, line: String },
     Replied { session: u32, reply: BytesLine },
     SessionLost { session: u32, unanswered: u64 },
 }
 
 /// From and to.
 type WayLine = [String; 2];
+
+#[derive(Serialize, Deserialize)]
+struct HopLine {
+    server: String,
+    connection: u32,
+}
 
 /// Text where the bytes are text.
 #[derive(Serialize, Deserialize)]
@@ -372,36 +378,48 @@ impl Writer<'_> {
         let number = |session: Option<SessionId>| session.map(|session| session.0);
         let text = |report: &Arc<Report>| report.line().to_owned();
         match *event {
-            Event::Started { server, port } => EventLine::Started { server: self.name(server), port },
-            Event::Stopped { server, records } => EventLine::Stopped { server: self.name(server), records },
-            Event::Killed { server, records } => EventLine::Killed { server: self.name(server), records },
-            Event::Crashed { server, ref reason } => {
-                EventLine::Crashed { server: self.name(server), reason: reason.clone() }
+            Event::Started { server, life, port } => EventLine::Started { server: self.name(server), life, port },
+            Event::Stopped { server, life, records } => EventLine::Stopped { server: self.name(server), life, records },
+            Event::Killed { server, life, records } => EventLine::Killed { server: self.name(server), life, records },
+            Event::Crashed { server, life, ref reason } => {
+                EventLine::Crashed { server: self.name(server), life, reason: reason.clone() }
             }
-            Event::Paused(server) => EventLine::Paused(self.name(server)),
-            Event::Resumed(server) => EventLine::Resumed(self.name(server)),
+            Event::Paused { server, life } => EventLine::Paused { server: self.name(server), life },
+            Event::Resumed { server, life } => EventLine::Resumed { server: self.name(server), life },
             Event::ClockSet { server, offset } => EventLine::ClockSet { server: self.name(server), offset },
-            Event::LinkUp(way) => EventLine::LinkUp(self.way(way)),
-            Event::LinkLost { way, lines_lost } => EventLine::LinkLost { way: self.way(way), lines_lost },
-            Event::Accepted { server, session, ref report, newer } => {
-                EventLine::Accepted { server: self.name(server), session: number(session), line: text(report), newer }
+            Event::LinkUp { way, connection } => EventLine::LinkUp { way: self.way(way), connection },
+            Event::LinkLost { way, connection, lines_lost } => {
+                EventLine::LinkLost { way: self.way(way), connection, lines_lost }
             }
-            Event::Answered { server, session, ref report } => {
-                EventLine::Answered { server: self.name(server), session: number(session), line: text(report) }
-            }
-            Event::Refused { server, session, ref command } => EventLine::Refused {
+            Event::Accepted { server, life, session, ref report, newer } => EventLine::Accepted {
                 server: self.name(server),
+                life,
                 session: number(session),
-                command: BytesLine::of(command),
-            },
-            Event::Sent { way, ref report } => EventLine::Sent { way: self.way(way), line: text(report) },
-            Event::Heard { server, from, ref report, newer } => EventLine::Heard {
-                server: self.name(server),
-                from: from.map(|from| self.name(from)),
                 line: text(report),
                 newer,
             },
-            Event::Missed { way, ref report } => EventLine::Missed { way: self.way(way), line: text(report) },
+            Event::Answered { server, life, session, ref report } => {
+                EventLine::Answered { server: self.name(server), life, session: number(session), line: text(report) }
+            }
+            Event::Refused { server, life, session, ref command } => EventLine::Refused {
+                server: self.name(server),
+                life,
+                session: number(session),
+                command: BytesLine::of(command),
+            },
+            Event::Sent { way, connection, ref report } => {
+                EventLine::Sent { way: self.way(way), connection, line: text(report) }
+            }
+            Event::Heard { server, life, from, ref report, newer } => EventLine::Heard {
+                server: self.name(server),
+                life,
+                from: from.map(|Hop { server, connection }| HopLine { server: self.name(server), connection }),
+                line: text(report),
+                newer,
+            },
+            Event::Missed { way, life, ref report } => {
+                EventLine::Missed { way: self.way(way), life, line: text(report) }
+            }
             Event::Replied { session, ref reply } => {
                 EventLine::Replied { session: session.0, reply: BytesLine::of(reply) }
             }
@@ -455,41 +473,61 @@ impl Reader {
         })
     }
 
+    fn hop(&self, HopLine { server, connection }: HopLine) -> Result<Hop, String> {
+        Ok(Hop { server: self.server(&server)?, connection })
+    }
+
     fn event(&mut self, line: EventLine) -> Result<Event, String> {
         Ok(match line {
-            EventLine::Started { server, port } => Event::Started { server: self.server(&server)?, port },
-            EventLine::Stopped { server, records } => Event::Stopped { server: self.server(&server)?, records },
-            EventLine::Killed { server, records } => Event::Killed { server: self.server(&server)?, records },
-            EventLine::Crashed { server, reason } => Event::Crashed { server: self.server(&server)?, reason },
-            EventLine::Paused(server) => Event::Paused(self.server(&server)?),
-            EventLine::Resumed(server) => Event::Resumed(self.server(&server)?),
+            EventLine::Started { server, life, port } => Event::Started { server: self.server(&server)?, life, port },
+            EventLine::Stopped { server, life, records } => {
+                Event::Stopped { server: self.server(&server)?, life, records }
+            }
+            EventLine::Killed { server, life, records } => {
+                Event::Killed { server: self.server(&server)?, life, records }
+            }
+            EventLine::Crashed { server, life, reason } => {
+                Event::Crashed { server: self.server(&server)?, life, reason }
+            }
+            EventLine::Paused { server, life } => Event::Paused { server: self.server(&server)?, life },
+            EventLine::Resumed { server, life } => Event::Resumed { server: self.server(&server)?, life },
             EventLine::ClockSet { server, offset } => Event::ClockSet { server: self.server(&server)?, offset },
-            EventLine::LinkUp(way) => Event::LinkUp(self.way(&way)?),
-            EventLine::LinkLost { way, lines_lost } => Event::LinkLost { way: self.way(&way)?, lines_lost },
-            EventLine::Accepted { server, session, line, newer } => Event::Accepted {
+            EventLine::LinkUp { way, connection } => Event::LinkUp { way: self.way(&way)?, connection },
+            EventLine::LinkLost { way, connection, lines_lost } => {
+                Event::LinkLost { way: self.way(&way)?, connection, lines_lost }
+            }
+            EventLine::Accepted { server, life, session, line, newer } => Event::Accepted {
                 server: self.server(&server)?,
+                life,
                 session: session.map(SessionId),
                 report: self.report(line)?,
                 newer,
             },
-            EventLine::Answered { server, session, line } => Event::Answered {
+            EventLine::Answered { server, life, session, line } => Event::Answered {
                 server: self.server(&server)?,
+                life,
                 session: session.map(SessionId),
                 report: self.report(line)?,
             },
-            EventLine::Refused { server, session, command } => Event::Refused {
+            EventLine::Refused { server, life, session, command } => Event::Refused {
                 server: self.server(&server)?,
+                life,
                 session: session.map(SessionId),
                 command: command.bytes(),
             },
-            EventLine::Sent { way, line } => Event::Sent { way: self.way(&way)?, report: self.report(line)? },
-            EventLine::Heard { server, from, line, newer } => Event::Heard {
+            EventLine::Sent { way, connection, line } => {
+                Event::Sent { way: self.way(&way)?, connection, report: self.report(line)? }
+            }
+            EventLine::Heard { server, life, from, line, newer } => Event::Heard {
                 server: self.server(&server)?,
-                from: from.map(|from| self.server(&from)).transpose()?,
+                life,
+                from: from.map(|hop| self.hop(hop)).transpose()?,
                 report: self.report(line)?,
                 newer,
             },
-            EventLine::Missed { way, line } => Event::Missed { way: self.way(&way)?, report: self.report(line)? },
+            EventLine::Missed { way, life, line } => {
+                Event::Missed { way: self.way(&way)?, life, report: self.report(line)? }
+            }
             EventLine::Replied { session, reply } => {
                 Event::Replied { session: SessionId(session), reply: reply.bytes() }
             }
@@ -530,21 +568,28 @@ mod tests {
         let clients =
             [Action::Send { session, server: b, bytes: not_text.clone(), finish: true }, Action::Close(session)];
         let events = [
-            Event::Started { server: a, port: 10_000 },
-            Event::Stopped { server: a, records: 2 },
-            Event::Killed { server: a, records: 3 },
-            Event::Crashed { server: a, reason: "a bug".into() },
-            Event::Paused(a),
-            Event::Resumed(a),
+            Event::Started { server: a, life: 1, port: 10_000 },
+            Event::Stopped { server: a, life: 1, records: 2 },
+            Event::Killed { server: a, life: 2, records: 3 },
+            Event::Crashed { server: a, life: 3, reason: "a bug".into() },
+            Event::Paused { server: a, life: 4 },
+            Event::Resumed { server: a, life: 4 },
             Event::ClockSet { server: a, offset: 12 },
-            Event::LinkUp(way),
-            Event::LinkLost { way, lines_lost: 4 },
-            Event::Accepted { server: a, session: Some(session), report: report.clone(), newer: true },
-            Event::Answered { server: a, session: None, report: report.clone() },
-            Event::Refused { server: a, session: None, command: not_text.clone() },
-            Event::Sent { way, report: report.clone() },
-            Event::Heard { server: b, from: Some(a), report: report.clone(), newer: false },
-            Event::Missed { way, report },
+            Event::LinkUp { way, connection: 5 },
+            Event::LinkLost { way, connection: 5, lines_lost: 4 },
+            Event::Accepted { server: a, life: 4, session: Some(session), report: report.clone(), newer: true },
+            Event::Answered { server: a, life: 4, session: None, report: report.clone() },
+            Event::Refused { server: a, life: 4, session: None, command: not_text.clone() },
+            Event::Sent { way, connection: 6, report: report.clone() },
+            Event::Heard {
+                server: b,
+                life: 1,
+                from: Some(Hop { server: a, connection: 6 }),
+                report: report.clone(),
+                newer: false,
+            },
+            Event::Heard { server: b, life: 1, from: None, report: report.clone(), newer: false },
+            Event::Missed { way, life: 4, report },
             Event::Replied { session, reply: not_text },
             Event::SessionLost { session, unanswered: 1 },
         ];
@@ -606,7 +651,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines[1],
-            r#"{"at":3000000,"saw":{"accepted":{"server":"Bona","session":null,"line":"AT Bona +0.263873386 kiwi +34.068930-118.445127 1","newer":true}}}"#
+            r#"{"at":3000000,"saw":{"accepted":{"server":"Bona","life":1,"session":null,"line":"AT Bona +0.263873386 kiwi +34.068930-118.445127 1","newer":true}}}"#
         );
         assert_eq!(
             lines[2],
@@ -620,7 +665,7 @@ mod tests {
         assert_eq!(told(""), "the file is empty: a history begins with a line about the run");
         assert_eq!(told("{\"herdsim_history\": 2}"), "the history has format 2; this herdsim reads formats up to 1");
         let mut text = written(&herd().history());
-        text.push_str("{\"at\":0,\"saw\":{\"paused\":\"Carl\"}}\n");
+        text.push_str("{\"at\":0,\"saw\":{\"paused\":{\"server\":\"Carl\",\"life\":1}}}\n");
         assert_eq!(told(&text), "line 2: the herd has no server called `Carl`");
     }
 }

@@ -42,10 +42,10 @@ impl Watch {
 /// What kind of line an event is, and by which way; of a line from a client only the end of the way says something.
 fn line(event: &Event) -> Option<(LineKind, Way, &Report)> {
     match event {
-        Event::Sent { way, report } => Some((LineKind::Sent, *way, report)),
-        Event::Missed { way, report } => Some((LineKind::Missed, *way, report)),
-        Event::Heard { server, from: Some(from), report, .. } => {
-            Some((LineKind::Heard, Way { from: *from, to: *server }, report))
+        Event::Sent { way, report, .. } => Some((LineKind::Sent, *way, report)),
+        Event::Missed { way, report, .. } => Some((LineKind::Missed, *way, report)),
+        Event::Heard { server, from: Some(hop), report, .. } => {
+            Some((LineKind::Heard, Way { from: hop.server, to: *server }, report))
         }
         Event::Accepted { server, report, .. } => {
             Some((LineKind::Accepted, Way { from: *server, to: *server }, report))

@@ -316,7 +316,7 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     /// Whether seeing this can reach a goal, or put something on the agenda.
     fn may_matter(&self, event: &Event) -> bool {
-        let may_link = matches!(event, Event::LinkUp(_)) && self.agenda.waiting().next().is_some();
+        let may_link = matches!(event, Event::LinkUp { .. }) && self.agenda.waiting().next().is_some();
         may_link || !self.watches.is_empty() || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
     }
 

@@ -188,8 +188,8 @@ async fn a_bandwidth_is_not_exceeded_whether_it_is_the_links_or_a_fault() {
             let mut out = herd.seen.iter().find(|seen| is_sent(&seen.event)).expect("lines were sent").at;
             let mut lines = 0;
             for seen in &herd.seen {
-                let Event::Heard { server: CLARK, from: Some(from), report, .. } = &seen.event else { continue };
-                if *from == neighbour {
+                let Event::Heard { server: CLARK, from: Some(hop), report, .. } = &seen.event else { continue };
+                if hop.server == neighbour {
                     out = out + thin.time_of(report.written_len());
                     lines += 1;
                     assert!(seen.at >= out, "line {lines} is early: {mode:?}, fault: {is_fault}");

@@ -3,6 +3,7 @@
 mod cli;
 mod command;
 mod corpus;
+mod epochs;
 mod faults;
 mod hard_times;
 mod hostile;

@@ -45,10 +45,10 @@ fn projection(history: &History) -> String {
             Event::Stopped { server, records, .. } => format!("stopped {} {records}", name(*server)),
             Event::Killed { server, records, .. } => format!("killed {} {records}", name(*server)),
             Event::Crashed { server, .. } => format!("crashed {}", name(*server)),
-            Event::Paused(server) => format!("paused {}", name(*server)),
-            Event::Resumed(server) => format!("resumed {}", name(*server)),
+            Event::Paused { server, .. } => format!("paused {}", name(*server)),
+            Event::Resumed { server, .. } => format!("resumed {}", name(*server)),
             Event::ClockSet { server, offset, .. } => format!("clock-set {} {offset}", name(*server)),
-            Event::LinkUp(way) => format!("link-up {}", both(*way)),
+            Event::LinkUp { way, .. } => format!("link-up {}", both(*way)),
             Event::LinkLost { way, lines_lost, .. } => format!("link-lost {} {lines_lost}", both(*way)),
             Event::Accepted { server, report, newer, .. } => {
                 format!("accepted {} {newer} {}", name(*server), report.line())
@@ -57,7 +57,7 @@ fn projection(history: &History) -> String {
             Event::Refused { server, command, .. } => format!("refused {} {command:?}", name(*server)),
             Event::Sent { way, report, .. } => format!("sent {} {}", both(*way), report.line()),
             Event::Heard { server, from, report, newer, .. } => {
-                let from = from.map_or("-", name);
+                let from = from.map_or("-", |hop| name(hop.server));
                 format!("heard {from}->{} {newer} {}", name(*server), report.line())
             }
             Event::Missed { way, report, .. } => format!("missed {} {}", both(*way), report.line()),

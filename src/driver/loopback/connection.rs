@@ -27,7 +27,7 @@ use super::socket::Socket;
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::LinkId;
-use crate::driver::Event;
+use crate::driver::{Event, Hop};
 use crate::node::{Input, Node, Output};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, parse};
@@ -409,15 +409,12 @@ impl Connection {
     }
 
     fn observe(&self, line: &[u8], heard: Option<Arc<Report>>, newer: bool, outcome: &Outcome) {
-        let (server, session) = (self.life.server, self.session());
+        let (server, life, session) = (self.life.server, self.life.number, self.session());
         let event = match (outcome, heard) {
-            (Outcome::Reply(report), _) => Event::Accepted { server, session, report: report.clone(), newer },
-            (Outcome::Search(report, _), _) => Event::Answered { server, session, report: report.clone() },
-            (Outcome::Refuse, _) => Event::Refused { server, session, command: Bytes::copy_from_slice(line) },
-            (Outcome::Nothing, Some(report)) => {
-                let from = self.from.map(|link| self.shared.wiring.neighbour(server, link).server);
-                Event::Heard { server, from, report, newer }
-            }
+            (Outcome::Reply(report), _) => Event::Accepted { server, life, session, report: report.clone(), newer },
+            (Outcome::Search(report, _), _) => Event::Answered { server, life, session, report: report.clone() },
+            (Outcome::Refuse, _) => Event::Refused { server, life, session, command: Bytes::copy_from_slice(line) },
+            (Outcome::Nothing, Some(report)) => Event::Heard { server, life, from: self.hop(), report, newer },
             (Outcome::Nothing, None) => return,
         };
         self.shared.sink.push(&self.shared.clock, event);
@@ -427,6 +424,14 @@ impl Connection {
         match self.caller {
             Some(Caller::Client { session, .. }) => Some(session),
             Some(Caller::Neighbour { .. }) | None => None,
+        }
+    }
+
+    /// Returns the hop that lines take on this connection, or `None` if the caller is not known as a neighbour.
+    fn hop(&self) -> Option<Hop> {
+        match self.caller {
+            Some(Caller::Neighbour { way, connection, .. }) => Some(Hop { server: way.from, connection }),
+            Some(Caller::Client { .. }) | None => None,
         }
     }
 

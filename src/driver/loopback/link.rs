@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) struct Lane {
 /// What lines go through once the way is open. A way that was severed has none.
 #[derive(Debug)]
 struct Channel {
+    /// The number of the connection. On a per-message way, that of the last line that was taken.
+    connection: u32,
     /// Whether no line has left: what its way still owed to the connection before is lost.
     new: bool,
     /// Counts lines under way, when the neighbour is in this process.
@@ -82,6 +84,8 @@ struct Channel {
 #[derive(Debug)]
 struct Staged {
     report: Arc<Report>,
+    /// The connection that it takes.
+    connection: u32,
     /// When it arrives; `None` while the way is held.
     due: Option<Timestamp>,
 }
@@ -97,6 +101,8 @@ enum Next {
         direct: bool,
         /// Whether the connection is to be reset after them.
         last: bool,
+        /// The connection that they take.
+        connection: u32,
         /// Where they are counted, for those that have a connection of their own.
         lines: Option<Arc<Flow>>,
     },
@@ -177,14 +183,15 @@ impl Lane {
         if self.mode == LinkMode::PerMessage && lost == 0 {
             return None;
         }
-        shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: lost });
+        let connection = channel.connection;
+        shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost: lost });
         Some(lost)
     }
 
     /// The connection is closed in order: what is under way arrives.
     fn close(&self, shared: &Shared) {
-        if lock(&self.channel).take().is_some() {
-            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, lines_lost: 0 });
+        if let Some(Channel { connection, .. }) = lock(&self.channel).take() {
+            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost: 0 });
         }
     }
 
@@ -214,7 +221,21 @@ impl Lane {
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
-        Channel::new(shared.flow_to(self.way.to))
+        let last = self.opened(shared).load(Ordering::Relaxed);
+        Channel::new(last, shared.flow_to(self.way.to))
+    }
+
+    /// Returns the number of connections that this way has had. It outlives the lane.
+    fn opened<'a>(&self, shared: &'a Shared) -> &'a AtomicU32 {
+        shared.opened(self.way.from, self.link)
+    }
+
+    /// Returns the connection that the next line takes: on a per-message way, a new one.
+    fn connection_of_next(&self, shared: &Shared, channel: &mut Channel) -> u32 {
+        if self.mode == LinkMode::PerMessage {
+            channel.connection = self.opened(shared).fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        channel.connection
     }
 
     /// Fills `buffer` with lines that go out now, up to about `limit` bytes.
@@ -235,11 +256,12 @@ impl Lane {
             (_, false) => self.take_staged(shared, life, channel, &mut path),
         };
         shared.activity.done(self.way.from.index(), 1);
-        channel.land(shared.clock.now(), buffer, limit);
+        let landed = channel.land(shared.clock.now(), buffer, limit);
         let then = channel.stage.front().and_then(|staged| staged.due);
         match buffer.is_empty() {
             false => {
-                Next::Write { then, direct, last: channel.resets && then.is_none(), lines: self.message_lines(channel) }
+                let (last, connection) = (channel.resets && then.is_none(), landed.unwrap_or(channel.connection));
+                Next::Write { then, direct, last, connection, lines: self.message_lines(channel) }
             }
             true if channel.resets && then.is_none() => Next::GiveUp,
             true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
@@ -276,15 +298,16 @@ impl Lane {
                 empty = true;
                 break;
             };
+            let connection = self.connection_of_next(shared, channel);
             if shared.sink.wants_traffic() {
-                shared.sink.push(&shared.clock, Event::Sent { way: self.way, report: report.clone() });
+                shared.sink.push(&shared.clock, Event::Sent { way: self.way, connection, report: report.clone() });
             }
             match &mut direct {
                 Some((buffer, _)) => {
                     write_line(buffer, report.line().as_bytes());
                     channel.leaving.push(report.clone());
                 }
-                None => channel.stage.push_back(Staged { report: report.clone(), due: None }),
+                None => channel.stage.push_back(Staged { report: report.clone(), connection, due: None }),
             }
         }
         if empty || held {
@@ -298,8 +321,8 @@ impl Lane {
 }
 
 impl Channel {
-    fn new(lines: Option<Arc<Flow>>) -> Self {
-        Self { new: true, lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
+    fn new(connection: u32, lines: Option<Arc<Flow>>) -> Self {
+        Self { connection, new: true, lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
     }
 
     /// Counts the lines that leave now.
@@ -331,22 +354,25 @@ impl Channel {
             staged.due = Some(due);
             for _ in 0..copies {
                 self.leaving.push(staged.report.clone());
-                self.stage.push_back(Staged { report: staged.report.clone(), due: staged.due });
+                self.stage.push_back(Staged { report: staged.report.clone(), ..staged });
             }
             self.count_leaving();
             self.resets |= path.resets_now();
         }
     }
 
-    /// Moves lines that arrive now into the buffer.
-    fn land(&mut self, now: Timestamp, buffer: &mut Vec<u8>, limit: usize) {
+    /// Moves lines that arrive now into the buffer. Returns the connection of the last one.
+    fn land(&mut self, now: Timestamp, buffer: &mut Vec<u8>, limit: usize) -> Option<u32> {
+        let mut connection = None;
         while let Some(staged) = self.stage.front().filter(|staged| staged.due.is_some_and(|due| due <= now)) {
             if buffer.len() >= limit {
-                return;
+                break;
             }
             write_line(buffer, staged.report.line().as_bytes());
+            connection = Some(staged.connection);
             self.stage.pop_front();
         }
+        connection
     }
 }
 
@@ -392,7 +418,9 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     let lines = shared.flow_to(lane.way.to);
     let called = shared.life(lane.way.to);
-    let dialled = match dial(shared, lane.way, lines.clone()).await {
+    // Counted once it is open. Until then nothing is written to it, so that a dial in vain leaves the number to the next.
+    let connection = lane.opened(shared).load(Ordering::Relaxed) + 1;
+    let dialled = match dial(shared, lane.way, connection, lines.clone()).await {
         Ok(dialled) => dialled,
         Err(error) => {
             let name = |server| shared.topology.name(server);
@@ -404,8 +432,9 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     if path.is_cut() || (lines.is_some() && !shared.is_life_of(lane.way.to, called.as_ref())) {
         return None;
     }
-    *lock(&lane.channel) = Some(Channel::new(lines));
-    shared.sink.push(&shared.clock, Event::LinkUp(lane.way));
+    lane.opened(shared).store(connection, Ordering::Relaxed);
+    *lock(&lane.channel) = Some(Channel::new(connection, lines));
+    shared.sink.push(&shared.clock, Event::LinkUp { way: lane.way, connection });
     Some(dialled)
 }
 
@@ -553,8 +582,8 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     let mut buffer = Vec::new();
     loop {
         match lane.fill(shared, life, &mut buffer, 1) {
-            Next::Write { lines, .. } => {
-                deliver(shared, lane, lines, &buffer).await;
+            Next::Write { connection, lines, .. } => {
+                deliver(shared, lane, connection, lines, &buffer).await;
                 recycle(&mut buffer);
             }
             Next::Wait(due) => tokio::select! {
@@ -571,10 +600,10 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-async fn deliver(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) {
+async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Option<Arc<Flow>>, line: &[u8]) {
     let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
     let before = handled(&lines);
-    let delivered = deliver_once(shared, lane, lines.clone(), line).await;
+    let delivered = deliver_once(shared, lane, connection, lines.clone(), line).await;
     let unseen = lines.is_some() && handled(&lines) == before;
     match delivered {
         // A paused neighbour still has it before it.
@@ -584,7 +613,7 @@ async fn deliver(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, li
             shared.activity.add(lane.way.from.index(), 1);
             // Not once more what was lost with a server that was killed, or when the way was severed.
             if lines.is_none_or(|lines| lines.lose_one()) {
-                shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, lines_lost: 1 });
+                shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, connection, lines_lost: 1 });
             }
             shared.activity.done(lane.way.from.index(), 1);
         }
@@ -598,8 +627,14 @@ enum Answer {
     Outstanding,
 }
 
-async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>>, line: &[u8]) -> io::Result<Answer> {
-    let mut dialled = dial(shared, lane.way, lines).await?;
+async fn deliver_once(
+    shared: &Arc<Shared>,
+    lane: &Lane,
+    connection: u32,
+    lines: Option<Arc<Flow>>,
+    line: &[u8],
+) -> io::Result<Answer> {
+    let mut dialled = dial(shared, lane.way, connection, lines).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
     timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
     dialled.finish().await?;
@@ -614,7 +649,7 @@ async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, lines: Option<Arc<Flow>
 }
 
 /// Connects to the neighbour. Inside this process it knows who calls.
-async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::Result<Dialled> {
+async fn dial(shared: &Arc<Shared>, way: Way, connection: u32, lines: Option<Arc<Flow>>) -> io::Result<Dialled> {
     let target = shared.dial_address(way.to);
     if lock(shared.path(way)).is_cut() || target.port() == 0 {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -623,7 +658,7 @@ async fn dial(shared: &Arc<Shared>, way: Way, lines: Option<Arc<Flow>>) -> io::R
         Some(lines) => {
             let socket = bound_for(target)?;
             let call = Arc::new(Call::new(shared.activity.clone(), way.to.index()));
-            let caller = Caller::Neighbour { way, lines, call };
+            let caller = Caller::Neighbour { way, connection, lines, call };
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))
         }

@@ -16,7 +16,7 @@ mod socket;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -30,7 +30,7 @@ pub use feed::Feed;
 use super::path::Path;
 use super::{Driver, DriverError, Event, Known, Observation, Wait, neighbour_of};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
-use crate::config::{LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
+use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
 use crate::node::{Input, LinkState, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
@@ -124,8 +124,12 @@ struct Slot {
     departed: Mutex<Option<Vec<Dialled>>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
+    /// Number of lives that have begun.
+    lives: AtomicU32,
     /// Its outgoing ways, by link.
     paths: Vec<Mutex<Path>>,
+    /// Number of connections that each of its outgoing ways has had, by link. Only the way's task changes it.
+    opened: Box<[AtomicU32]>,
 }
 
 /// Locks without regard to a panic of somebody else under the lock: a server whose task panicked ends as a whole, and
@@ -258,12 +262,13 @@ impl LoopbackDriver {
 
     /// Makes a server known that listens.
     fn begin(&self, server: ServerId, (listener, port): (TcpListener, u16)) -> (Arc<Life>, TcpListener) {
-        let life = Arc::new(Life::new(&self.shared, server));
         let slot = &self.shared.slots[server.index()];
+        let number = slot.lives.fetch_add(1, Ordering::Relaxed) + 1;
+        let life = Arc::new(Life::new(&self.shared, server, number));
         *lock(&slot.life) = Some(life.clone());
         *lock(&slot.departed) = Some(Vec::new());
         *lock(&slot.crash) = None;
-        self.shared.sink.push(&self.shared.clock, Event::Started { server, port });
+        self.shared.sink.push(&self.shared.clock, Event::Started { server, life: number, port });
         (life, listener)
     }
 
@@ -299,7 +304,7 @@ impl LoopbackDriver {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
         let records = lock(&life.node).records().len() as u64;
         let clients = life.client_connections(&self.shared);
-        self.shared.sink.push(&self.shared.clock, Event::Killed { server, records });
+        self.shared.sink.push(&self.shared.clock, Event::Killed { server, life: life.number, records });
         self.shared.forget(server);
         let (links, lines_lost) = self.shared.unlink(&life);
         life.end(Ending::Kill);
@@ -318,7 +323,7 @@ impl LoopbackDriver {
         self.shared.end(server, Ending::Stop);
         self.join(server).await;
         let records = lock(&life.node).records().len() as u64;
-        self.shared.sink.push(&self.shared.clock, Event::Stopped { server, records });
+        self.shared.sink.push(&self.shared.clock, Event::Stopped { server, life: life.number, records });
         let (_, lines_lost) = self.shared.unlink(&life);
         Hit { connections, lines_lost, records_lost: records, ..Hit::default() }
     }
@@ -326,7 +331,8 @@ impl LoopbackDriver {
     fn pause(&self, server: ServerId, paused: bool) -> Hit {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
         if life.pause(paused) {
-            let event = if paused { Event::Paused(server) } else { Event::Resumed(server) };
+            let life = life.number;
+            let event = if paused { Event::Paused { server, life } } else { Event::Resumed { server, life } };
             self.shared.sink.push(&self.shared.clock, event);
             self.shared.activity.look();
         }
@@ -492,7 +498,9 @@ impl Slot {
             departed: Mutex::default(),
             crash: Mutex::new(None),
             clock_offset: AtomicI64::new(topology.servers[server.index()].clock_offset),
+            lives: AtomicU32::new(0),
             paths: wiring.neighbours(server).iter().map(path).collect(),
+            opened: wiring.neighbours(server).iter().map(|_| AtomicU32::new(0)).collect(),
         })
     }
 
@@ -535,6 +543,11 @@ impl Shared {
     fn path(&self, way: Way) -> &Mutex<Path> {
         let link = self.wiring.link(way).expect("the way of a lane is a link");
         &self.slots[way.from.index()].paths[link.index()]
+    }
+
+    /// Returns the number of connections that a server's outgoing way has had: the number of the last one.
+    fn opened(&self, server: ServerId, link: LinkId) -> &AtomicU32 {
+        &self.slots[server.index()].opened[link.index()]
     }
 
     /// A count of what is under way to a server, when it is one of this process.
@@ -607,7 +620,7 @@ impl Shared {
         let slot = &self.slots[life.server.index()];
         *lock(&slot.crash) = Some(reason.clone());
         *lock(&slot.life) = None;
-        self.sink.push(&self.clock, Event::Crashed { server: life.server, reason });
+        self.sink.push(&self.clock, Event::Crashed { server: life.server, life: life.number, reason });
         self.unlink(life);
         self.activity.look();
     }
@@ -660,7 +673,7 @@ mod tests {
         let mut driver = LoopbackDriver::start(Arc::new(pair()), options).await.expect("the herd starts");
         let until = driver.now() + std::time::Duration::from_secs(30);
         driver.shared.life(ServerId(0)).expect("it runs").end(Ending::Crash);
-        let crashed = Event::Crashed { server: ServerId(0), reason: "asked to crash".into() };
+        let crashed = Event::Crashed { server: ServerId(0), life: 1, reason: "asked to crash".into() };
         while driver.next(Wait::Until(until)).await.expect("it happens in time").event != crashed {}
         assert_eq!(driver.condition(ServerId(0)), Condition::Crashed("asked to crash".into()));
         assert_eq!(driver.condition(ServerId(1)), Condition::Up);

@@ -22,6 +22,8 @@ pub(super) enum Caller {
     Neighbour {
         /// The way its lines take.
         way: Way,
+        /// The number of this connection among those of the way.
+        connection: u32,
         /// Lines on their way to us.
         lines: Arc<Flow>,
         /// This connection, of which our node is told.

@@ -33,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) server: ServerId,
+    /// Which of its server's lives this is, counted from 1.
+    pub(super) number: u32,
     pub(super) node: Mutex<Node>,
     pub(super) lanes: Box<[Lane]>,
     pub(super) gate: Gate,
@@ -80,13 +82,14 @@ pub(super) enum Outcome {
 }
 
 impl Life {
-    pub(super) fn new(shared: &Shared, server: ServerId) -> Self {
+    pub(super) fn new(shared: &Shared, server: ServerId, number: u32) -> Self {
         let mut config = NodeConfig::of(&shared.topology, &shared.wiring, &shared.rules, server);
         config.clock_offset = shared.clock_offset(server);
         let lane = |(id, &mode)| Lane::new(LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
         let lanes = (0..).zip(&config.links).map(lane).collect();
         Self {
             server,
+            number,
             node: Mutex::new(Node::new(config)),
             lanes,
             gate: Gate::default(),
@@ -154,7 +157,8 @@ impl Life {
     fn on_missed(&self, shared: &Shared, node: &Node, link: LinkId, stored: Option<RecordId>) {
         if let Some(record) = stored.filter(|_| shared.sink.wants_traffic()) {
             let report = node.record(record).report.clone();
-            shared.sink.push(&shared.clock, Event::Missed { way: self.lane(link).way, report });
+            let (way, life) = (self.lane(link).way, self.number);
+            shared.sink.push(&shared.clock, Event::Missed { way, life, report });
         }
     }
 

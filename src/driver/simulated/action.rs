@@ -70,8 +70,8 @@ impl SimulatedDriver {
         if !self.host(server).up {
             return Hit::default();
         }
-        let records = self.host(server).node.records().len() as u64;
-        self.observe(|| Event::Killed { server, records });
+        let (life, records) = (self.host(server).life, self.host(server).node.records().len() as u64);
+        self.observe(|| Event::Killed { server, life, records });
         let mut hit = Hit { records_lost: records, connections: self.reset_clients(server), ..Hit::default() };
         for pipe in self.host(server).pipes() {
             hit += self.lose_writer(pipe);
@@ -87,10 +87,10 @@ impl SimulatedDriver {
             return Hit::default();
         }
         self.resume(server);
-        let records = self.host(server).node.records().len() as u64;
+        let (life, records) = (self.host(server).life, self.host(server).node.records().len() as u64);
         let mut hit = Hit { records_lost: records, connections: self.dismiss_clients(server), ..Hit::default() };
         self.flush(server);
-        self.observe(|| Event::Stopped { server, records });
+        self.observe(|| Event::Stopped { server, life, records });
         for pipe in self.host(server).pipes() {
             hit.connections += self.close(pipe);
         }
@@ -111,8 +111,11 @@ impl SimulatedDriver {
 
     pub(super) fn start(&mut self, server: ServerId) -> Hit {
         if !self.host(server).up {
-            self.host_mut(server).up = true;
-            self.observe(|| Event::Started { server, port: 0 });
+            let host = self.host_mut(server);
+            host.up = true;
+            host.life += 1;
+            let life = host.life;
+            self.observe(|| Event::Started { server, life, port: 0 });
             self.tell(server, Input::Started);
             self.recount_around(server);
         }
@@ -129,15 +132,17 @@ impl SimulatedDriver {
         let host = self.host_mut(server);
         if host.up && !host.paused {
             host.paused = true;
+            let life = host.life;
             self.recount_around(server);
-            self.observe(|| Event::Paused(server));
+            self.observe(|| Event::Paused { server, life });
         }
         Hit::default()
     }
 
     fn resume(&mut self, server: ServerId) -> Hit {
         if self.host(server).paused {
-            self.observe(|| Event::Resumed(server));
+            let life = self.host(server).life;
+            self.observe(|| Event::Resumed { server, life });
             self.thaw(server);
         }
         Hit::default()

@@ -313,14 +313,16 @@ impl SimulatedDriver {
     fn accept(&mut self, slot: u32, report: Arc<Report>, newer: bool) {
         let Session { id, server, .. } = *self.clients.session(slot);
         let reply = self.reply(Reply::At(report.line()));
-        self.observe(|| Event::Accepted { server, session: Some(id), report, newer });
+        let life = self.host(server).life;
+        self.observe(|| Event::Accepted { server, life, session: Some(id), report, newer });
         self.answer(slot, self.now, Said { event: None, reply });
     }
 
     fn refuse(&mut self, slot: u32, command: &Bytes) {
         let Session { id, server, .. } = *self.clients.session(slot);
         let reply = self.reply(Reply::Refused(command));
-        self.observe(|| Event::Refused { server, session: Some(id), command: command.clone() });
+        let life = self.host(server).life;
+        self.observe(|| Event::Refused { server, life, session: Some(id), command: command.clone() });
         self.answer(slot, self.now, Said { event: None, reply });
     }
 
@@ -328,7 +330,8 @@ impl SimulatedDriver {
         let Session { id, server, .. } = *self.clients.session(slot);
         let found = (self.places.0)(search);
         let reply = self.reply(Reply::Found(report.line(), &found));
-        let event = Some(Event::Answered { server, session: Some(id), report });
+        let life = self.host(server).life;
+        let event = Some(Event::Answered { server, life, session: Some(id), report });
         self.answer(slot, self.now + self.settings.places_latency, Said { event, reply });
     }
 

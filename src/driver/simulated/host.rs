@@ -16,6 +16,8 @@ pub(super) struct Host {
     pub(super) first_pipe: u32,
     /// How many links it has.
     pub(super) links: u32,
+    /// Lives begun so far: the number of the last one.
+    pub(super) life: u32,
     pub(super) up: bool,
     pub(super) paused: bool,
     pub(super) node: Node,
@@ -29,8 +31,8 @@ pub(super) struct Host {
 /// Something that happened to a frozen server.
 #[derive(Debug)]
 pub(super) enum Deferred {
-    /// A line arrived by this pipe in that epoch.
-    Line { report: Arc<Report>, pipe: u32, epoch: u32 },
+    /// A line arrived by this connection of this pipe.
+    Line { report: Arc<Report>, pipe: u32, connection: u32 },
     /// Its dial of this pipe succeeded.
     Opened(u32),
     /// Its dial of this pipe failed.
@@ -47,7 +49,7 @@ pub(super) enum Deferred {
 
 impl Host {
     pub(super) fn new(node: Node, first_pipe: u32, links: u32) -> Self {
-        Self { node, first_pipe, links, up: false, paused: false, wakes_at: Timestamp::MAX, inbox: Vec::new() }
+        Self { node, first_pipe, links, life: 0, up: false, paused: false, wakes_at: Timestamp::MAX, inbox: Vec::new() }
     }
 
     /// Forgets everything and does not run.

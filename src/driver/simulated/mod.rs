@@ -256,7 +256,9 @@ impl SimulatedDriver {
         self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
         for server in self.topology.ids() {
             let offset = self.topology.servers[server.index()].clock_offset;
-            self.host_mut(server).reset();
+            let host = self.host_mut(server);
+            host.reset();
+            host.life = 0;
             self.tell(server, Input::ClockSet(offset));
         }
         for server in self.topology.ids() {
@@ -268,10 +270,10 @@ impl SimulatedDriver {
     fn happen(&mut self, due: Due) {
         self.counts.events += 1;
         match due {
-            Due::Line { report, pipe, epoch } => self.on_line(report, pipe, epoch),
+            Due::Line { report, pipe, connection } => self.on_line(report, pipe, connection),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
-            Due::Timer(Timer::End { pipe, epoch }) => self.on_end(pipe, epoch),
+            Due::Timer(Timer::End { pipe, losses }) => self.on_end(pipe, losses),
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
@@ -298,7 +300,7 @@ impl SimulatedDriver {
         for ((report, _), (host, first)) in self.queue.near_lines().zip(hosts.iter().zip(first_pipes)) {
             if !host.node.holds(report) {
                 let pipes = &self.pipes[first as usize..][..host.links as usize];
-                read += pipes.iter().map(|pipe| u64::from(pipe.epoch) + pipe.path.lines()).sum::<u64>();
+                read += pipes.iter().map(|pipe| u64::from(pipe.lost_through) + pipe.path.lines()).sum::<u64>();
                 read += (0..host.links).map(|link| host.node.owed(LinkId(link)) as u64).sum::<u64>();
             }
         }

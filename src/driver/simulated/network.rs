@@ -13,8 +13,8 @@ use super::host::Deferred;
 use super::pipe::{Connection, Staged};
 use super::queue::{Due, Timer};
 use crate::config::{LinkId, LinkMode, ServerId, Way};
-use crate::driver::Event;
 use crate::driver::path::Passage;
+use crate::driver::{Event, Hop};
 use crate::node::{Input, Output, RecordId};
 use crate::time::Timestamp;
 use crate::wire::Report;
@@ -22,9 +22,9 @@ use crate::wire::Report;
 impl SimulatedDriver {
     /// A line reaches the far end of its pipe.
     #[inline]
-    pub(super) fn on_line(&mut self, report: Arc<Report>, pipe: u32, epoch: u32) {
+    pub(super) fn on_line(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
         let state = &mut self.pipes[pipe as usize];
-        if state.epoch != epoch {
+        if connection <= state.lost_through {
             return;
         }
         state.in_flight -= 1;
@@ -32,31 +32,32 @@ impl SimulatedDriver {
         let reader = &mut self.hosts[state.to as usize];
         if reader.paused {
             state.unread += 1;
-            return reader.inbox.push(Deferred::Line { report, pipe, epoch });
+            return reader.inbox.push(Deferred::Line { report, pipe, connection });
         }
-        self.read(report, pipe);
+        self.read(report, pipe, connection);
     }
 
     /// A server reads a line from a neighbour, and room for another one is on the pipe.
-    fn read(&mut self, report: Arc<Report>, pipe: u32) {
-        self.hear(ServerId(self.pipes[pipe as usize].to), report, Some(pipe));
+    fn read(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
+        self.hear(ServerId(self.pipes[pipe as usize].to), report, Some((pipe, connection)));
         if self.pipes[pipe as usize].owing {
             self.pull(pipe);
         }
     }
 
-    /// A server reads an `AT` line.
-    pub(super) fn hear(&mut self, server: ServerId, report: Arc<Report>, by: Option<u32>) {
+    /// A server reads an `AT` line, by a connection of a pipe or from a client.
+    pub(super) fn hear(&mut self, server: ServerId, report: Arc<Report>, by: Option<(u32, u32)>) {
         let first = self.host(server).first_pipe;
-        let from = by.map(|pipe| LinkId(self.pipes[pipe as usize].back - first));
+        let from = by.map(|(pipe, _)| LinkId(self.pipes[pipe as usize].back - first));
         let seen = self.is_observed().then(|| report.clone());
         let mut outputs = self.handle(server, Input::Shared { report, from });
         let newer = !outputs.is_empty();
         self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
         if let Some(report) = seen {
-            let from = by.map(|pipe| ServerId(self.pipes[pipe as usize].from));
-            self.observe(|| Event::Heard { server, from, report, newer });
+            let life = self.host(server).life;
+            let from = by.map(|(pipe, connection)| Hop { server: self.way(pipe).from, connection });
+            self.observe(|| Event::Heard { server, life, from, report, newer });
         }
         if newer {
             self.carry_out_all(server, &mut outputs);
@@ -121,8 +122,8 @@ impl SimulatedDriver {
         if state.mode == LinkMode::PerMessage {
             return self.dial_message(pipe, report);
         }
-        let (way, is_up, is_held) = (state.way(), state.connection == Connection::Up, state.path.is_held());
-        self.observe_sent(way, &report);
+        let (is_up, is_held) = (state.connection == Connection::Up, state.path.is_held());
+        self.observe_sent(pipe, &report);
         let state = &mut self.pipes[pipe as usize];
         if !is_up {
             state.lost += 1;
@@ -134,15 +135,18 @@ impl SimulatedDriver {
         }
     }
 
-    fn observe_sent(&mut self, way: Way, report: &Arc<Report>) {
+    fn observe_sent(&mut self, pipe: u32, report: &Arc<Report>) {
         self.counts.sent += 1;
-        self.observe(|| Event::Sent { way, report: report.clone() });
+        let state = &self.pipes[pipe as usize];
+        let (way, connection) = (state.way(), state.opened);
+        self.observe(|| Event::Sent { way, connection, report: report.clone() });
     }
 
     fn miss(&mut self, pipe: u32, report: Arc<Report>) {
         self.counts.missed += 1;
         let way = self.way(pipe);
-        self.observe(|| Event::Missed { way, report });
+        let life = self.host(way.from).life;
+        self.observe(|| Event::Missed { way, life, report });
     }
 
     /// A line goes out on the network.
@@ -154,14 +158,15 @@ impl SimulatedDriver {
             Passage::Twice(at) => (2, at),
             Passage::Lost => (0, self.now),
         };
-        let epoch = state.epoch;
+        let connection = state.opened;
+        debug_assert!(arrivals == 0 || connection > state.lost_through, "a line on a connection whose lines are lost");
         state.in_flight += arrivals;
         self.busy += u64::from(arrivals);
         if arrivals == 2 {
-            self.queue.push(at, Due::Line { report: report.clone(), pipe, epoch });
+            self.queue.push(at, Due::Line { report: report.clone(), pipe, connection });
         }
         if arrivals > 0 {
-            self.queue.push(at, Due::Line { report, pipe, epoch });
+            self.queue.push(at, Due::Line { report, pipe, connection });
         } else {
             state.lost += 1;
             self.counts.lost += 1;
@@ -212,6 +217,7 @@ impl SimulatedDriver {
             return self.bring(from, Deferred::DialFailed(pipe));
         }
         state.connection = Connection::Up;
+        state.opened += 1;
         state.path.connected();
         self.recount(pipe);
         self.bring(from, Deferred::Opened(pipe));
@@ -227,9 +233,9 @@ impl SimulatedDriver {
     }
 
     /// The reader of a pipe reads the end of a connection, unless its own end came first.
-    pub(super) fn on_end(&mut self, pipe: u32, epoch: u16) {
+    pub(super) fn on_end(&mut self, pipe: u32, losses: u16) {
         let state = &mut self.pipes[pipe as usize];
-        if state.epoch as u16 == epoch {
+        if state.losses as u16 == losses {
             state.ending -= 1;
             self.busy -= 1;
             let (reader, back) = (state.to, state.back);
@@ -241,10 +247,10 @@ impl SimulatedDriver {
     fn send_end(&mut self, pipe: u32) {
         let state = &mut self.pipes[pipe as usize];
         if state.connection == Connection::Up {
-            let (at, epoch) = (state.path.last_arrival().max(self.now), state.epoch as u16);
+            let (at, losses) = (state.path.last_arrival().max(self.now), state.losses as u16);
             state.ending += 1;
             self.busy += 1;
-            self.queue.push(at, Due::Timer(Timer::End { pipe, epoch }));
+            self.queue.push(at, Due::Timer(Timer::End { pipe, losses }));
         }
     }
 
@@ -288,15 +294,16 @@ impl SimulatedDriver {
 
     fn deal_with(&mut self, what: Deferred) {
         match what {
-            Deferred::Line { report, pipe, epoch } => {
-                if self.pipes[pipe as usize].epoch == epoch {
-                    self.pipes[pipe as usize].unread -= 1;
-                    self.read(report, pipe);
+            Deferred::Line { report, pipe, connection } => {
+                let state = &mut self.pipes[pipe as usize];
+                if connection > state.lost_through {
+                    state.unread -= 1;
+                    self.read(report, pipe, connection);
                 }
             }
             Deferred::Opened(pipe) => {
-                let way = self.way(pipe);
-                self.observe(|| Event::LinkUp(way));
+                let (way, connection) = (self.way(pipe), self.pipes[pipe as usize].opened);
+                self.observe(|| Event::LinkUp { way, connection });
                 self.tell_writer(pipe, Input::LinkOpened);
             }
             Deferred::DialFailed(pipe) => self.tell_writer(pipe, Input::DialFailed),
@@ -317,9 +324,9 @@ impl SimulatedDriver {
     }
 
     fn observe_lost(&mut self, pipe: u32) {
-        let way = self.way(pipe);
-        let lines_lost = u64::from(std::mem::take(&mut self.pipes[pipe as usize].lost));
-        self.observe(|| Event::LinkLost { way, lines_lost });
+        let state = &mut self.pipes[pipe as usize];
+        let (way, connection, lines_lost) = (state.way(), state.opened, u64::from(std::mem::take(&mut state.lost)));
+        self.observe(|| Event::LinkLost { way, connection, lines_lost });
     }
 
     /// A server goes on: what happened to it meanwhile happens now.
@@ -417,7 +424,9 @@ impl SimulatedDriver {
         self.busy -= u64::from(state.in_flight) + u64::from(ended);
         (state.in_flight, state.unread) = (0, 0);
         state.path.emptied(self.now);
-        state.epoch = state.epoch.wrapping_add(1);
+        // Nothing sent on the last connection from now on arrives: it is gone, broken, or half-open until it is reset.
+        state.lost_through = state.opened;
+        state.losses = state.losses.wrapping_add(1);
         state.lost += lost;
         let is_persistent = state.mode == LinkMode::Persistent;
         let (reader, back) = (state.to, state.back);
@@ -481,8 +490,10 @@ impl SimulatedDriver {
         if !self.answers(pipe) {
             return self.miss(pipe, report);
         }
-        self.pipes[pipe as usize].path.connected();
-        self.observe_sent(self.way(pipe), &report);
+        let state = &mut self.pipes[pipe as usize];
+        state.path.connected();
+        state.opened += 1;
+        self.observe_sent(pipe, &report);
         self.leave(pipe, report);
     }
 

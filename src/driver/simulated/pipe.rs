@@ -21,18 +21,18 @@ pub(super) struct Pipe {
     pub(super) to: u32,
     /// The other way of the same link, by place among the pipes.
     pub(super) back: u32,
-    /// Grows when everything in flight is lost; lines of earlier epochs do not arrive.
-    pub(super) epoch: u32,
-    /// Lines of this epoch in the queue.
+    /// Connections opened so far: the number of the last one. A per-message pipe opens one for each line.
+    pub(super) opened: u32,
+    /// Number of the last connection whose lines in flight were lost. Lines of connections up to this one do not arrive.
+    pub(super) lost_through: u32,
+    /// Lines in the queue that will arrive.
     pub(super) in_flight: u32,
-    /// Lines of this epoch that have arrived at a frozen server.
+    /// Lines that have arrived at a frozen server and are not lost.
     pub(super) unread: u32,
     /// Lines of this connection that were written and will not be read.
     pub(super) lost: u32,
-    /// Ends of connections of this epoch in the queue, each behind the lines of its connection.
+    /// Ends of connections in the queue that will arrive, each behind the lines of its connection.
     pub(super) ending: u32,
-    /// Dials made so far.
-    pub(super) dials: u32,
     pub(super) mode: LinkMode,
     /// Whether the writer still owes lines that found the pipe full.
     pub(super) owing: bool,
@@ -42,6 +42,11 @@ pub(super) struct Pipe {
     pub(super) stage: Option<Box<Stage>>,
     pub(super) connection: Connection,
     pub(super) path: Path,
+    /// Dials made so far.
+    pub(super) dials: u32,
+    /// Number of times that everything in flight was lost. Ends of connections from before the last time do not arrive.
+    /// Not a connection's number: a connection that was reset still has its end to send.
+    pub(super) losses: u32,
 }
 
 /// A persistent connection, as the writer's side of it stands. Always `Down` on a per-message pipe.
@@ -91,13 +96,15 @@ impl Pipe {
             owing: false,
             expected: false,
             connection: Connection::Down,
-            epoch: 0,
+            opened: 0,
+            lost_through: 0,
             in_flight: 0,
             ending: 0,
             unread: 0,
             lost: 0,
-            dials: 0,
             path,
+            dials: 0,
+            losses: 0,
             stage: None,
         }
     }

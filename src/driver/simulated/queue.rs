@@ -15,14 +15,14 @@ use crate::wire::Report;
 /// Something that is due.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// A line reaches the far end of a pipe, unless the pipe's epoch is another by then.
+    /// A line reaches the far end of a pipe, unless the lines of its connection are lost by then.
     Line {
         /// The line.
         report: Arc<Report>,
         /// By its place among all pipes.
         pipe: u32,
-        /// That of the pipe when the line left.
-        epoch: u32,
+        /// The connection that it takes.
+        connection: u32,
     },
     /// Anything else; who is meant by it decides when it comes whether it still means anything.
     Timer(Timer),
@@ -39,8 +39,8 @@ pub(super) enum Timer {
     End {
         /// By its place among all pipes.
         pipe: u32,
-        /// The lower half of the pipe's epoch when the connection ended.
-        epoch: u16,
+        /// The lower half of the pipe's losses when the connection ended.
+        losses: u16,
     },
     /// The dial for a line of this per-message pipe ends.
     Message(u32),

@@ -12,7 +12,7 @@ fn pair(strategy: Strategy) -> Run {
 #[test]
 fn a_herd_links_up_and_is_quiescent() {
     let run = pair(Strategy::FloodSync);
-    let ups = run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_)));
+    let ups = run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp { .. }));
     assert_eq!(ups.map(|seen| seen.at.since(EPOCH)).collect::<Vec<_>>(), [20 * MILLISECOND; 2]);
 }
 
@@ -42,7 +42,7 @@ fn lines_in_flight_to_a_killed_server_are_lost_and_counted() {
     // Written before the writer can know.
     run.iamat(0, "kiwi", 6);
     let events = run.settle();
-    assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 2 }));
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 2 }));
     assert_eq!(heard(&events, way(0, 1)), 0);
 }
 
@@ -81,7 +81,7 @@ fn a_stopped_server_hands_on_what_it_owes_and_loses_nothing() {
     let events = run.settle();
     assert_eq!(heard(&events, way(0, 1)), 1);
     assert_eq!(run.knows(1, "kiwi"), Some(5));
-    assert!(events.contains(&Event::Stopped { server: ServerId(0), records: 1 }));
+    assert!(events.contains(&Event::Stopped { server: ServerId(0), life: 1, records: 1 }));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_line_that_arrives_after_its_sender_was_restarted_is_given_back_to_it() {
     run.act(ServerVerb::Start.on(ServerId(0)));
     run.pass(60 * MILLISECOND);
     assert_eq!(
-        run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_))).count(),
+        run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp { .. })).count(),
         4,
         "all links are up again"
     );
@@ -146,7 +146,7 @@ fn a_cut_loses_what_is_in_flight_and_refuses_dials_until_it_heals() {
     run.iamat(0, "kiwi", 5);
     assert_eq!(run.act(WayVerb::Cut.on(way(0, 1))), Hit { connections: 1, lines_lost: 1, ..Hit::default() });
     let events = run.settle();
-    assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 1 }));
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 1 }));
     run.iamat(0, "kiwi", 6);
     let events = run.pass(Duration::from_secs(60));
     assert!(events.iter().any(|event| matches!(event, Event::Missed { way: by, .. } if *by == way(0, 1))));
@@ -225,7 +225,7 @@ fn lines_take_the_delay_of_their_own_direction_of_a_link_and_dials_take_both() {
     let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
     topology.links[0].delays[1].latency = 80 * MILLISECOND;
     let mut run = Run::of(topology);
-    let ups = run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp(_)));
+    let ups = run.seen.iter().filter(|seen| matches!(seen.event, Event::LinkUp { .. }));
     assert_eq!(ups.map(|seen| seen.at.since(EPOCH)).collect::<Vec<_>>(), [90 * MILLISECOND; 2]);
     for (server, latency) in [(0, 10), (1, 80)] {
         let start = run.driver.now();
@@ -309,7 +309,7 @@ fn lines_of_a_new_connection_need_not_wait_for_those_that_were_lost_with_the_old
     (0..20).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     assert_eq!(run.act(WayVerb::Reset { after: 0 }.on(way(0, 1))).lines_lost, 20);
     run.settle();
-    let up = run.seen.iter().rposition(|seen| matches!(seen.event, Event::LinkUp(_))).expect("it is dialled again");
+    let up = run.seen.iter().rposition(|seen| matches!(seen.event, Event::LinkUp { .. })).expect("it is dialled again");
     let again: Vec<_> = run.seen[up..].iter().map(|seen| seen.event.clone()).collect();
     assert_eq!(heard(&again, way(0, 1)), 20);
     assert_eq!(run.driver.now().since(run.seen[up].at), 10 * MILLISECOND + bytes_out(&again, kilobytes(1)));
@@ -322,7 +322,7 @@ fn a_reset_after_some_lines_lets_exactly_these_arrive() {
     (0..5).for_each(|client| run.iamat(0, &format!("client-{client}"), 1));
     let events = run.settle();
     assert_eq!((sent(&events, way(0, 1)), heard(&events, way(0, 1))), (2, 2));
-    assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 0 }));
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 0 }));
     assert_eq!(events.iter().filter(|event| matches!(event, Event::Missed { .. })).count(), 3);
 }
 
@@ -348,7 +348,7 @@ fn a_half_open_way_loses_everything_in_silence_until_it_heals() {
     assert!(!events.iter().any(|event| matches!(event, Event::LinkLost { .. })));
     assert_eq!(run.act(WayVerb::Heal.on(way(0, 1))).connections, 1);
     let events = run.settle();
-    assert!(events.contains(&Event::LinkLost { way: way(0, 1), lines_lost: 1 }));
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 1 }));
     assert_eq!(run.knows(1, "kiwi"), Some(5));
 }
 

@@ -38,17 +38,17 @@ fn projected(event: &Event) -> String {
         Event::Stopped { server, records, .. } => format!("stopped {} {records}", server.0),
         Event::Killed { server, records, .. } => format!("killed {} {records}", server.0),
         Event::Crashed { server, .. } => format!("crashed {}", server.0),
-        Event::Paused(server) => format!("paused {}", server.0),
-        Event::Resumed(server) => format!("resumed {}", server.0),
+        Event::Paused { server, .. } => format!("paused {}", server.0),
+        Event::Resumed { server, .. } => format!("resumed {}", server.0),
         Event::ClockSet { server, offset, .. } => format!("clock-set {} {offset}", server.0),
-        Event::LinkUp(up) => format!("link-up {}", way(up)),
+        Event::LinkUp { way: up, .. } => format!("link-up {}", way(up)),
         Event::LinkLost { way: lost, lines_lost, .. } => format!("link-lost {} {lines_lost}", way(lost)),
         Event::Accepted { server, report, newer, .. } => format!("accepted {} {newer} {}", server.0, report.line()),
         Event::Answered { server, report, .. } => format!("answered {} {}", server.0, report.line()),
         Event::Refused { server, command, .. } => format!("refused {} {command:?}", server.0),
         Event::Sent { way: by, report, .. } => format!("sent {} {}", way(by), report.line()),
         Event::Heard { server, from, report, newer, .. } => {
-            let from = from.map_or(-1, |from| i64::from(from.0));
+            let from = from.map_or(-1, |hop| i64::from(hop.server.0));
             format!("heard {from}->{} {newer} {}", server.0, report.line())
         }
         Event::Missed { way: by, report, .. } => format!("missed {} {}", way(by), report.line()),

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod determinism;
+mod epochs;
 mod properties;
 mod script;
 
@@ -131,7 +132,7 @@ fn sent(events: &[Event], way: Way) -> usize {
 
 /// The lines among the events that were read from this way.
 fn heard(events: &[Event], way: Way) -> usize {
-    let is_heard = |event: &&Event| matches!(event, Event::Heard { server, from, .. } if *server == way.to && *from == Some(way.from));
+    let is_heard = |event: &&Event| matches!(event, Event::Heard { server, from, .. } if *server == way.to && from.is_some_and(|hop| hop.server == way.from));
     events.iter().filter(is_heard).count()
 }
 
