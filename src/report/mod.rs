@@ -26,6 +26,9 @@ pub struct CaseResult {
     pub name: String,
     /// What the scenario says it shows.
     pub title: String,
+    /// Lesson of the scenario, as its file states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teaches: Option<String>,
     /// The scenario file, as it was named.
     pub file: String,
     /// The line of the file that a failure is about, counted from 1.
@@ -238,6 +241,7 @@ mod examples {
         CaseResult {
             name: name.into(),
             title: "An update made during a partition reaches the other side after it heals".into(),
+            teaches: None,
             file: "scenarios/partition.toml".into(),
             line: None,
             seed,
@@ -282,7 +286,12 @@ mod examples {
 
     pub(super) fn failed(seed: u64) -> CaseResult {
         let excerpt = "24 | converged = { within = \"500ms\" }\n   | ^^^^^^^^^";
-        CaseResult { line: Some(24), excerpt: Some(excerpt.into()), ..case("partition.toml", seed, partition(None)) }
+        CaseResult {
+            teaches: Some("Flooding alone loses what happens during a partition.".into()),
+            line: Some(24),
+            excerpt: Some(excerpt.into()),
+            ..case("partition.toml", seed, partition(None))
+        }
     }
 
     pub(super) fn unproven() -> CaseResult {

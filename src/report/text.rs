@@ -34,6 +34,9 @@ pub fn details(case: &CaseResult) -> String {
     }
     let place = case.line.map_or(String::new(), |line| format!(":{line}"));
     block.line(1, format_args!("{}", case.title));
+    if let Some(teaches) = &case.teaches {
+        block.line(1, format_args!("teaches: {teaches}"));
+    }
     block.line(1, format_args!("in {}{place}, seed {}", case.file, case.seed));
     if let Some(error) = &case.error {
         block.lines(1, error);
@@ -269,6 +272,7 @@ error     taken.toml seed 1  (3 ms)
   run it again: herdsim run scenarios/idle.toml --seed 1
 ---
   An update made during a partition reaches the other side after it heals
+  teaches: Flooding alone loses what happens during a partition.
   in scenarios/partition.toml:24, seed 2
   24 | converged = { within = "500ms" }
      | ^^^^^^^^^
