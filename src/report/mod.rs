@@ -212,7 +212,7 @@ impl CaseResult {
         let failed = worst.filter(|finding| finding.verdict == Verdict::Failed || self.idle_faults().next().is_none());
         match (failed, self.idle_faults().next()) {
             (Some(finding), _) => match &finding.explanation {
-                Some(why) => format!("{}: {}", finding.statement, why.because.first().unwrap_or(&why.actual)),
+                Some(why) => why.headline.clone(),
                 None => finding.statement.clone(),
             },
             (None, Some(fault)) => format!("the fault `{}` hit nothing, so nothing is proven", fault.fault),

@@ -134,12 +134,12 @@ impl Block {
         let line = at_line(finding.line);
         self.line(1, format_args!("{verdict}: {} [{}{line}]", finding.statement, finding.name));
         let Some(why) = &finding.explanation else { return };
-        let Explanation { expected, actual, at, because } = &**why;
+        let Explanation { expected, actual, at, because, .. } = &**why;
         let at = at.map_or(String::new(), |at| format!(" (seen at {})", short(Duration::from_nanos(at))));
         self.line(2, format_args!("expected  {expected}"));
         self.line(2, format_args!("actual    {actual}{at}"));
-        for reason in because {
-            self.line(2, format_args!("because   {reason}"));
+        for cause in because {
+            self.line(2, format_args!("because   {}", cause.text));
         }
     }
 
