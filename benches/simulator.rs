@@ -270,6 +270,7 @@ fn partition() -> Script {
     let assertions = [Assertion::NoInvention, Assertion::Monotone, Assertion::ReplyExact, Assertion::NoEcho, converged];
     Script {
         title: "A partition heals".to_owned(),
+        teaches: None,
         file: "partition.toml".into(),
         case: String::new(),
         drivers: vec![DriverKind::Simulated],

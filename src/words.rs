@@ -51,6 +51,15 @@ pub(crate) fn list(names: &[&str]) -> String {
     }
 }
 
+/// Returns a text on one line and of at most `most` characters. Control characters become spaces.
+pub(crate) fn clip(text: &str, most: usize) -> String {
+    let on_one_line = |character: char| if character.is_control() { ' ' } else { character };
+    match text.char_indices().nth(most) {
+        None => text.chars().map(on_one_line).collect(),
+        Some(_) => text.chars().take(most.saturating_sub(2)).map(on_one_line).chain("..".chars()).collect(),
+    }
+}
+
 /// `1 line`, `2 lines`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -141,6 +150,11 @@ mod tests {
     fn offsets_are_seconds_with_a_sign() {
         let shown = [2_000_000_000, -500_000_000, 0].map(signed_seconds);
         assert_eq!(shown, ["+2s", "-0.5s", "0"]);
+    }
+
+    #[test]
+    fn a_clipped_text_is_one_line_of_bounded_length() {
+        assert_eq!([clip("a\nb", 3), clip("abcd", 4), clip("abcde", 4)], ["a b", "abcd", "ab.."]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::run::{Read, Run, Write};
 use super::state::State;
-use super::{Explanation, Outcome, Span};
+use super::{Explanation, Outcome, Span, cause};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     if run.writes.is_empty() {
@@ -39,10 +39,15 @@ fn denied(run: &Run<'_>, read: &Read) -> Option<Outcome> {
 fn violated(run: &Run<'_>, write: &Write, entry: usize, actual: String) -> Outcome {
     let server = run.name(write.server);
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{server} acknowledged {} and {actual}", run.tell(run.version(write.version))),
         expected: format!("{server} holds {} or something newer", run.tell(run.version(write.version))),
         actual: format!("{server} {actual}"),
         at: Some(run.since_start(run.entry(entry).at)),
-        because: vec![format!("{server} acknowledged it at {}", run.when(write.entry))],
+        because: vec![cause::acknowledged(
+            run,
+            write,
+            format!("{server} acknowledged it at {}", run.when(write.entry)),
+        )],
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::run::{ClientId, Run};
 use super::state::State;
-use super::{Explanation, Outcome, Span};
+use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;
 use crate::config::ServerId;
 use crate::words::names;
@@ -32,17 +32,31 @@ fn violated(run: &Run<'_>, state: &State, servers: &[ServerId], client: ClientId
     ranks.dedup();
     let told = ranks.iter().rev().map(|&rank| {
         let holders: Vec<ServerId> = servers.iter().copied().filter(|&s| state.held(s, client) == rank).collect();
-        let one = holders.len() == 1;
-        let holders = names(&holders, &run.history.origin.servers);
-        match rank {
-            0 => format!("{holders} {} nothing", if one { "holds" } else { "hold" }),
+        let changes = holders.iter().filter_map(|&server| run.last_change(server, client, span.until));
+        let since: Vec<usize> = changes.map(|change| change.entry).collect();
+        let hold = if holders.len() == 1 { "holds" } else { "hold" };
+        let hold = format!("{} {hold}", names(&holders, &run.history.origin.servers));
+        let cause = match rank {
+            0 => Cause::new(&format!("{hold} nothing"), format!("{hold} nothing")),
             rank => {
-                let line = run.ranked(client, rank).report.line();
-                format!("{holders} {} `{line}`", if one { "holds" } else { "hold" })
+                let version = run.ranked(client, rank);
+                let title = format!("{hold} {}", version.report.at().stated_time());
+                Cause::new(&title, format!("{hold} `{}`", version.report.line())).of(version)
             }
+        };
+        let cause = cause.about(run, holders);
+        match since.iter().max() {
+            Some(&last) => cause.lasting(run, last, None).shown(since),
+            None => cause,
         }
     });
     Outcome::Violated(Box::new(Explanation {
+        headline: format!(
+            "{} hold {} different lines about {}",
+            names(servers, &run.history.origin.servers),
+            ranks.len(),
+            run.client_name(client)
+        ),
         expected: format!("one line about {}", run.client_name(client)),
         actual: format!("{} different ones", ranks.len()),
         at: Some(run.since_start(run.end_of(span.until))),

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::run::{Asked, Run};
-use super::state::State;
-use super::{Explanation, Outcome, Span};
+use super::state::{Life, State};
+use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;
+use crate::config::ServerId;
+use crate::diagnostic::quoted;
+use crate::driver::Event;
+use crate::history::Fact;
 use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Duration>) -> Outcome {
@@ -21,29 +25,64 @@ pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Durati
 fn refused(run: &Run<'_>, asked: &Asked, span: Span, within: Option<Duration>) -> Option<Outcome> {
     let line = String::from_utf8_lossy(&asked.line);
     let reply = asked.reply.filter(|&reply| reply < span.until);
-    let actual = match reply.map(|reply| run.entry(reply).at - run.entry(asked.entry).at) {
-        None => "there was no answer".into(),
-        Some(took) if within.is_some_and(|within| took > within) => format!("it took {}", short(took)),
-        Some(_) => return None,
+    let took = reply.map(|reply| run.entry(reply).at - run.entry(asked.entry).at);
+    if took.is_some_and(|took| within.is_none_or(|within| took <= within)) {
+        return None;
+    }
+    let (server, command) = (run.name(asked.server), quoted(&line));
+    let state = State::at(run, asked.entry).life[asked.server.index()];
+    let why = match state {
+        Life::Down => " because it was down",
+        Life::Paused => " because it was paused",
+        Life::Running => "",
     };
     let within = within.map_or(String::new(), |within| format!(" within {}", short(within)));
     Some(Outcome::Violated(Box::new(Explanation {
-        expected: format!("{} answers `{line}`{within}", run.name(asked.server)),
-        actual,
+        headline: match took {
+            None => format!("{server} did not answer {command}{why}"),
+            Some(took) => format!("{server} took {} to answer {command}{why}", short(took)),
+        },
+        expected: format!("{server} answers `{line}`{within}"),
+        actual: took.map_or("there was no answer".into(), |took| format!("it took {}", short(took))),
         at: Some(run.since_start(run.entry(asked.entry).at)),
-        because: state(run, asked).into_iter().collect(),
+        because: cause(run, asked, state, span).into_iter().collect(),
     })))
 }
 
-/// What kept the server from answering.
-fn state(run: &Run<'_>, asked: &Asked) -> Option<String> {
-    let state = State::at(run, asked.entry);
+/// Returns what kept the server from answering.
+fn cause(run: &Run<'_>, asked: &Asked, state: Life, span: Span) -> Option<Cause> {
+    let text = match state {
+        Life::Down => "was down",
+        Life::Paused => "was paused",
+        Life::Running => return None,
+    };
+    let label = text.trim_start_matches("was ");
     let server = run.name(asked.server);
-    match state.life[asked.server.index()] {
-        super::state::Life::Down => Some(format!("{server} was down")),
-        super::state::Life::Paused => Some(format!("{server} was paused")),
-        super::state::Life::Running => None,
+    let cause = Cause::new(&format!("{server} {label}"), format!("{server} {text}")).about(run, [asked.server]);
+    let turns = |from: usize, until: usize| {
+        run.turns.iter().copied().skip_while(move |&turn| turn < from).take_while(move |&turn| turn < until)
+    };
+    let began = turns(0, asked.entry).filter(|&turn| leaves(&run.entry(turn).fact, asked.server, state)).last();
+    let ended = turns(asked.entry, span.until).find(|&turn| comes_back(&run.entry(turn).fact, asked.server));
+    Some(match began {
+        Some(began) => cause.shown([began]).shown(ended).shown([asked.entry]).lasting(run, began, ended),
+        None => cause.at(run, asked.entry),
+    })
+}
+
+/// Returns `true` if a server goes down or pauses, as `state` says.
+fn leaves(fact: &Fact, of: ServerId, state: Life) -> bool {
+    match fact {
+        Fact::Saw(Event::Paused { server, .. }) => *server == of && state == Life::Paused,
+        Fact::Saw(Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. }) => {
+            *server == of && state == Life::Down
+        }
+        _ => false,
     }
+}
+
+fn comes_back(fact: &Fact, of: ServerId) -> bool {
+    matches!(fact, Fact::Saw(Event::Started { server, .. } | Event::Resumed { server, .. }) if *server == of)
 }
 
 #[cfg(test)]

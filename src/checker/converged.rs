@@ -6,7 +6,7 @@ use super::convergence::{Convergence, Lacking};
 use super::faults::Ledger;
 use super::run::Run;
 use super::state::State;
-use super::{Explanation, Outcome, Span, why};
+use super::{Cause, Explanation, Outcome, Span, why};
 use crate::claim::{ConvergedMode, Scope};
 use crate::words::{count, names, short};
 
@@ -42,6 +42,7 @@ fn missing(run: &Run<'_>, scope: &Scope, span: Span) -> Option<Outcome> {
     let state = State::at(run, span.until);
     let down = servers.iter().find(|&&server| !state.runs(server))?;
     Some(Outcome::Violated(Box::new(Explanation {
+        headline: format!("{} does not run", run.name(*down)),
         expected: format!("{} runs", run.name(*down)),
         actual: "it does not".into(),
         at: Some(run.since_start(run.end_of(span.until))),
@@ -58,38 +59,44 @@ pub(super) fn lacking(run: &Run<'_>, ledger: &Ledger<'_>, until: usize, lacking:
         0 => String::new(),
         more => format!(", and it is alike for {}", count(more as u64, "more client")),
     };
+    let whys: Vec<_> = lacking.iter().take(3).map(|lacking| why::lacks(run, ledger, until, lacking)).collect();
     Explanation {
+        headline: whys[0].headline.clone(),
         expected: format!("everybody holds {version}"),
         actual: format!("{who} {}{more}", if first.servers.len() == 1 { "does not" } else { "do not" }),
         at: Some(run.since_start(run.end_of(until))),
-        because: lacking.iter().take(3).flat_map(|lacking| why::lacks(run, ledger, until, lacking)).collect(),
+        because: whys.into_iter().flat_map(|why| why.causes).collect(),
     }
 }
 
 fn late(run: &Run<'_>, convergence: &Convergence, wanted: &Wanted<'_>, span: Span) -> Option<Outcome> {
     let at = convergence.since.map_or(run.history.started, |since| run.end_of(since));
-    let violated = |expected, actual| {
-        let at = Some(run.since_start(at));
-        Outcome::Violated(Box::new(Explanation { expected, actual, at, because: slowest(run, convergence, span) }))
+    let violated = |headline, expected, actual| {
+        let (at, because) = (Some(run.since_start(at)), slowest(run, convergence, span));
+        Outcome::Violated(Box::new(Explanation { headline, expected, actual, at, because }))
     };
     let since_start = at - run.history.started;
     match (wanted.within, convergence.time, wanted.by) {
         (Some(within), Some(time), _) if time > within => {
-            Some(violated(format!("converged within {}", short(within)), format!("it took {}", short(time))))
+            let headline = format!("convergence took {} instead of at most {}", short(time), short(within));
+            Some(violated(headline, format!("converged within {}", short(within)), format!("it took {}", short(time))))
         }
         (_, _, Some(by)) if since_start > by => {
-            Some(violated(format!("converged by {}", short(by)), format!("it was at {}", short(since_start))))
+            let headline = format!("the herd converged at {} instead of by {}", short(since_start), short(by));
+            Some(violated(headline, format!("converged by {}", short(by)), format!("it was at {}", short(since_start))))
         }
         _ => None,
     }
 }
 
-/// Who was last.
-fn slowest(run: &Run<'_>, convergence: &Convergence, span: Span) -> Vec<String> {
+/// Returns the cause that a server was the last one.
+fn slowest(run: &Run<'_>, convergence: &Convergence, span: Span) -> Vec<Cause> {
     let change = run.changes.iter().find(|change| Some(change.entry) == convergence.since && span.has(change.entry));
     let told = change.filter(|change| change.after > 0).map(|change| {
-        let version = run.tell(run.ranked(change.client, change.after));
-        format!("the last was {}, which got {version} at {}", run.name(change.server), run.when(change.entry))
+        let (name, version) = (run.name(change.server), run.ranked(change.client, change.after));
+        let got = format!("which got {} at {}", run.tell(version), run.when(change.entry));
+        let cause = Cause::new(&format!("{name} was last"), format!("the last was {name}, {got}"));
+        cause.at(run, change.entry).about(run, [change.server]).of(version)
     });
     told.into_iter().collect()
 }

@@ -1,7 +1,7 @@
 //! `cost`: an update costs no more lines than so many, on average.
 
 use super::run::Run;
-use super::{Explanation, Outcome, Span};
+use super::{Cause, Explanation, Outcome, Span};
 use crate::driver::Event;
 use crate::history::Fact;
 use crate::words::{count, digits};
@@ -25,6 +25,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
         origin.lines_of_tree()
     );
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("an update cost {} lines instead of at most {}", digits(cost), digits(per_update)),
         expected: format!("at most {} lines an update", digits(per_update)),
         actual: format!(
             "{} lines: {} for {}",
@@ -33,7 +34,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
             count(updates as u64, "update")
         ),
         at: None,
-        because: vec![known],
+        because: vec![Cause::new("cost of flooding", known)],
     }))
 }
 

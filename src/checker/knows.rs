@@ -4,7 +4,7 @@ use super::convergence::Lacking;
 use super::faults::Ledger;
 use super::run::{ClientId, Run};
 use super::state::State;
-use super::{Explanation, Outcome, Span, why};
+use super::{Cause, Explanation, Outcome, Span, cause, why};
 use crate::claim::VersionBound;
 use crate::config::ServerId;
 
@@ -28,11 +28,21 @@ pub(super) fn judge(
         })
     });
     let lacks = wanted.filter(|wanted| !state.is_down(server) && state.held(server, wanted.client) < wanted.rank);
+    let why = lacks.map(|lacking| why::lacks(run, ledger, span.until, &lacking));
+    let version = version.of(client, &run.history.origin.servers);
+    let (headline, because) = match why {
+        Some(why) => (why.headline, why.causes),
+        None if state.is_down(server) => {
+            (format!("{0} does not know {version} because {0} is down", run.name(server)), Vec::new())
+        }
+        None => (format!("{} does not know {version}", run.name(server)), Vec::new()),
+    };
     Outcome::Violated(Box::new(Explanation {
-        expected: format!("{} knows {}", run.name(server), version.of(client, &run.history.origin.servers)),
+        headline,
+        expected: format!("{} knows {version}", run.name(server)),
         actual: holds(run, &state, server, client),
         at: Some(run.since_start(run.end_of(span.until))),
-        because: lacks.map_or_else(Vec::new, |lacking| why::lacks(run, ledger, span.until, &lacking)),
+        because,
     }))
 }
 
@@ -60,11 +70,25 @@ pub(super) fn holds(run: &Run<'_>, state: &State, server: ServerId, client: &str
     }
 }
 
-/// Since when a server holds what it holds about a client.
-pub(super) fn since(run: &Run<'_>, span: Span, server: ServerId, client: ClientId) -> Option<String> {
-    let changes = run.changes.iter().take_while(|change| change.entry < span.until);
-    let last = changes.filter(|change| change.server == server && change.client == client).last()?;
-    Some(format!("{} got it at {}", run.name(server), run.when(last.entry)))
+/// Returns in a few words what a server holds about a client.
+pub(super) fn holds_briefly(run: &Run<'_>, state: &State, server: ServerId, client: &str) -> String {
+    let name = run.name(server);
+    match run.client(client).map(|client| (client, state.held(server, client))) {
+        _ if state.is_down(server) => format!("{name} is down"),
+        Some((client, rank)) if rank > 0 => format!("{name} holds {}", run.tell(run.ranked(client, rank))),
+        _ => format!("{name} knows nothing about {client}"),
+    }
+}
+
+/// Returns since when a server holds what it holds about a client, or when it forgot it.
+pub(super) fn since(run: &Run<'_>, span: Span, server: ServerId, client: ClientId) -> Option<Cause> {
+    let last = run.last_change(server, client, span.until)?;
+    if last.after == 0 {
+        return Some(cause::forgot(run, last));
+    }
+    let (name, version) = (run.name(server), run.ranked(client, last.after));
+    let cause = Cause::new(&format!("{name} got it"), format!("{name} got it at {}", run.when(last.entry)));
+    Some(cause.shown([last.entry]).lasting(run, last.entry, None).about(run, [server]).of(version))
 }
 
 #[cfg(test)]

@@ -14,6 +14,11 @@ pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, version: &VersionBo
     };
     let id = run.client(client).filter(|_| !state.is_down(server));
     Outcome::Violated(Box::new(Explanation {
+        headline: format!(
+            "{} and should run without {}",
+            knows::holds_briefly(run, &state, server, client),
+            version.of(client, &run.history.origin.servers)
+        ),
         expected: format!("{} runs and lacks {}", run.name(server), version.of(client, &run.history.origin.servers)),
         actual: knows::holds(run, &state, server, client),
         at: Some(run.since_start(run.end_of(span.until))),

@@ -13,9 +13,11 @@ pub(super) fn judge(run: &Run<'_>, span: Span, at_least: u64) -> Outcome {
     if run.writes.is_empty() {
         return Outcome::Unobserved("no IAMAT was taken".into());
     }
+    let of = count(run.writes.len() as u64, "write");
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{lost} of {of} are lost instead of at least {at_least}"),
         expected: format!("at least {} lost", count(at_least, "write")),
-        actual: format!("{lost} of {} lost", count(run.writes.len() as u64, "write")),
+        actual: format!("{lost} of {of} lost"),
         at: Some(run.since_start(run.end_of(span.until))),
         because: Vec::new(),
     }))

@@ -6,6 +6,7 @@
 mod ack_local;
 mod agree_line;
 mod available;
+mod cause;
 mod converged;
 mod convergence;
 mod cost;
@@ -39,12 +40,17 @@ mod why;
 
 use std::borrow::Cow;
 
+pub use cause::{Cause, Interval, Subject};
 pub use numbers::{Numbers, Propagation, SetFull};
 
 use crate::claim::{Assertion, Check, StepId, Threshold, Verdict, When};
 use crate::history::{Entry, Fact, History};
+use crate::words::clip;
 use faults::Ledger;
 use run::Run;
+
+/// Most characters of a headline.
+const HEADLINE: usize = 200;
 
 /// What became of one check or threshold.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -69,6 +75,8 @@ pub struct Finding {
 /// Why something does not hold, or could not be observed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Explanation {
+    /// What is wrong, in one short sentence that can stand alone.
+    pub headline: String,
     /// What should be.
     pub expected: String,
     /// What is.
@@ -76,9 +84,9 @@ pub struct Explanation {
     /// When it was seen, in nanoseconds since the run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
-    /// How it came to that, one sentence each.
+    /// How it came to that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub because: Vec<String>,
+    pub because: Vec<Cause>,
 }
 
 /// What a fault of the script hit.
@@ -120,7 +128,10 @@ pub fn judge(history: &History) -> Judgement {
     let checks = history.origin.checks.iter().map(|check| finding(&run, &ledger, check));
     let compared = history.entries.iter().filter_map(|entry| comparison(history, entry));
     let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
-    let findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
+    let mut findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
+    for explanation in findings.iter_mut().filter_map(|finding| finding.explanation.as_mut()) {
+        explanation.headline = clip(&explanation.headline, HEADLINE);
+    }
     let faults = ledger.entries(&run);
     let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Passed);
     let idle = faults.iter().any(|fault| fault.hit.is_empty());
@@ -184,6 +195,7 @@ fn finding(run: &Run<'_>, ledger: &Ledger<'_>, check: &Check) -> Finding {
 
 fn not_violated(check: &Check) -> Explanation {
     Explanation {
+        headline: format!("`{}` holds, though a violation of it was expected", check.assertion.name()),
         expected: format!("a violation of `{}`", check.assertion.name()),
         actual: format!("it holds: {}", check.statement),
         ..Explanation::default()
@@ -191,7 +203,12 @@ fn not_violated(check: &Check) -> Explanation {
 }
 
 fn unobserved(check: &Check, why: String) -> Explanation {
-    Explanation { expected: check.statement.to_string(), actual: why, ..Explanation::default() }
+    Explanation {
+        headline: format!("`{}` is unproven: {why}", check.assertion.name()),
+        expected: check.statement.to_string(),
+        actual: why,
+        ..Explanation::default()
+    }
 }
 
 /// The part of a run that a check is about; `None` when its step never began.
@@ -241,6 +258,10 @@ fn outcome(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, assertion: &Assertion
 fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
     let Fact::Compared(comparison) = &entry.fact else { return None };
     let explanation = Explanation {
+        headline: match &*comparison.name {
+            "reply" => format!("the reply is {} instead of {}", comparison.actual, comparison.expected),
+            _ => format!("{}: {}", comparison.expected, comparison.actual),
+        },
         expected: comparison.expected.clone(),
         actual: comparison.actual.clone(),
         at: Some(u64::try_from(entry.at.since(history.started).as_nanos()).unwrap_or(u64::MAX)),
@@ -258,14 +279,25 @@ fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
 
 fn limit(threshold: &Threshold, numbers: &Numbers) -> Finding {
     let value = numbers.value(threshold.metric);
-    let (verdict, actual) = match value {
-        None => (Verdict::Unproven, "there was nothing to measure".into()),
-        Some(value) if threshold.comparison.holds(value, threshold.value) => (Verdict::Passed, String::new()),
-        Some(value) => (Verdict::Failed, threshold.metric.show(value)),
+    let name = threshold.metric.name();
+    let (verdict, actual, headline) = match value {
+        None => {
+            let actual = "there was nothing to measure";
+            (Verdict::Unproven, actual.into(), format!("`{name}` is unproven: {actual}"))
+        }
+        Some(value) if threshold.comparison.holds(value, threshold.value) => {
+            (Verdict::Passed, String::new(), String::new())
+        }
+        Some(value) => {
+            let shown = threshold.metric.show(value);
+            let (sign, bound) = (threshold.comparison.sign(), threshold.metric.show(threshold.value));
+            let headline = format!("{name} is {shown} instead of {sign} {bound}");
+            (Verdict::Failed, shown, headline)
+        }
     };
-    let explanation = Explanation { expected: threshold.to_string(), actual, ..Explanation::default() };
+    let explanation = Explanation { headline, expected: threshold.to_string(), actual, ..Explanation::default() };
     Finding {
-        name: threshold.metric.name().into(),
+        name: name.into(),
         statement: threshold.to_string(),
         step: None,
         line: None,

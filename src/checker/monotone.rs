@@ -1,7 +1,7 @@
 //! `monotone`: a server's version of a client never goes back within one life.
 
 use super::run::Run;
-use super::{Explanation, Outcome, Span};
+use super::{Cause, Explanation, Outcome, Span};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut changes = run.changes.iter().filter(|change| span.has(change.entry));
@@ -10,11 +10,19 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
         return Outcome::Holds;
     };
     let (before, after) = (run.ranked(back.client, back.before), run.ranked(back.client, back.after));
+    let name = run.name(back.server);
+    let got = run.last_change(back.server, back.client, back.entry).map(|change| change.entry);
+    let held = Cause::new(
+        &format!("{name} held {}", before.report.at().stated_time()),
+        format!("it held `{}`", before.report.line()),
+    );
+    let held = held.shown(got).shown([back.entry]).about(run, [back.server]).of(before);
     Outcome::Violated(Box::new(Explanation {
-        expected: format!("{} keeps {} or something newer", run.name(back.server), run.tell(before)),
-        actual: format!("{} went back to `{}`", run.name(back.server), after.report.line()),
+        headline: format!("{name} went back from {} to {}", run.tell(before), run.tell(after)),
+        expected: format!("{name} keeps {} or something newer", run.tell(before)),
+        actual: format!("{name} went back to `{}`", after.report.line()),
         at: Some(run.since_start(run.entry(back.entry).at)),
-        because: vec![format!("it held `{}`", before.report.line())],
+        because: vec![held.lasting(run, got.unwrap_or(back.entry), Some(back.entry))],
     }))
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::run::Run;
-use super::{Explanation, Outcome, Span};
+use super::run::{Read, Run};
+use super::{Cause, Explanation, Outcome, Span};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut shown = BTreeMap::new();
@@ -15,19 +15,24 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
         // Reads that overlap have no order.
         let Some(before) = before.filter(|before| before.replied < read.sent) else { continue };
         if run.rank(before.version) > version.rank {
-            return Outcome::Violated(Box::new(Explanation {
-                expected: format!("{} or something newer", run.tell(run.version(before.version))),
-                actual: format!("{} answered {}", run.name(read.server), run.tell(version)),
-                at: Some(run.since_start(run.entry(read.replied).at)),
-                because: vec![format!(
-                    "{} had answered the newer one at {}",
-                    run.name(before.server),
-                    run.when(before.replied)
-                )],
-            }));
+            return violated(run, before, read);
         }
     }
     Outcome::observed(reads.len() > 1, "there were no two reads")
+}
+
+fn violated(run: &Run<'_>, before: &Read, read: &Read) -> Outcome {
+    let (newer, older) = (run.version(before.version), run.tell(run.version(read.version)));
+    let (server, first) = (run.name(read.server), run.name(before.server));
+    let text = format!("{first} had answered the newer one at {}", run.when(before.replied));
+    let cause = Cause::new(&format!("{first} answered {}", newer.report.at().stated_time()), text);
+    Outcome::Violated(Box::new(Explanation {
+        headline: format!("{server} answered {older} to a client that had read {}", run.tell(newer)),
+        expected: format!("{} or something newer", run.tell(newer)),
+        actual: format!("{server} answered {older}"),
+        at: Some(run.since_start(run.entry(read.replied).at)),
+        because: vec![cause.at(run, before.replied).about(run, [before.server]).of(newer)],
+    }))
 }
 
 #[cfg(test)]

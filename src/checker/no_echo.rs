@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 
 use super::run::{Run, VersionId};
-use super::{Explanation, Outcome, Span};
+use super::{Cause, Explanation, Outcome, Span};
 use crate::config::{ServerId, Way};
 use crate::driver::{Event, Hop};
 use crate::history::Fact;
@@ -44,11 +44,16 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 
 fn violated(run: &Run<'_>, way: Way, version: VersionId, learned: usize, entry: usize) -> Outcome {
     let (from, to) = (run.name(way.from), run.name(way.to));
+    let version = run.version(version);
+    let heard = format!("{from} had heard it from {to} at {}", run.when(learned));
+    let heard = Cause::new(&format!("{from} heard it from {to}"), heard).shown([learned, entry]).of(version);
+    let heard = heard.about(run, [way.from, way.to]).on(run, [way, way.back()]).lasting(run, learned, Some(entry));
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{from} sent {} back to {to}, from which it had heard it", run.tell(version)),
         expected: format!("{from} does not send {to} what it has from {to}"),
-        actual: format!("{from} sent {to} {}", run.tell(run.version(version))),
+        actual: format!("{from} sent {to} {}", run.tell(version)),
         at: Some(run.since_start(run.entry(entry).at)),
-        because: vec![format!("{from} had heard it from {to} at {}", run.when(learned))],
+        because: vec![heard],
     }))
 }
 

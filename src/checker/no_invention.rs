@@ -14,8 +14,10 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let Some((index, version)) = invented else {
         return Outcome::observed(!run.writes.is_empty(), "no IAMAT was taken");
     };
-    let line = run.version(version).report.line();
+    let version = run.version(version);
+    let line = version.report.line();
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{} {}, which no IAMAT of this run made", who(run, index), run.tell(version)),
         expected: "only records that an IAMAT of this run made".into(),
         actual: format!("{} `{line}`, which no server of the herd made", who(run, index)),
         at: Some(run.since_start(run.entry(index).at)),

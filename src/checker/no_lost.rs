@@ -1,12 +1,13 @@
 //! `no_lost`: every acknowledged write is covered by a server of the core at the end.
 
 use super::lost::lost;
-use super::run::Run;
+use super::run::{Change, ClientId, Run};
 use super::state::State;
-use super::{Explanation, Outcome, Span};
-use crate::driver::Event;
-use crate::history::Fact;
+use super::{Cause, Explanation, Outcome, Span, cause};
 use crate::words::count;
+
+/// At most this many servers are named that forgot a write, and that hold it outside the core.
+const FATES: usize = 5;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let lost = lost(run, span);
@@ -19,9 +20,16 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
         more => format!(", and {} more", count(more as u64, "write")),
     };
     let origin = run.name(first.server);
-    let mut because = vec![format!("{origin} acknowledged it at {}", run.when(first.entry))];
-    because.extend(fates(run, span, version.client, version.rank));
+    let acknowledged = format!("{origin} acknowledged it at {}", run.when(first.entry));
+    let mut because = vec![cause::acknowledged(run, first, acknowledged)];
+    let forgot: Vec<&Change> = forgot(run, span, version.client, version.rank).take(FATES).collect();
+    because.extend(forgot.iter().map(|change| cause::forgot(run, change)));
+    because.extend(outside(run, span, version.client, version.rank));
+    let why = forgot.last().map_or(String::new(), |change| {
+        format!(" because {} {}", run.name(change.server), cause::was(cause::ended(run, change.entry)))
+    });
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("no server of the core holds {}{why}", run.tell(version)),
         expected: "every acknowledged write is held, or something newer, in the core".into(),
         actual: format!("nobody there holds {}{more}", run.tell(version)),
         at: Some(run.since_start(run.end_of(span.until))),
@@ -29,36 +37,25 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }))
 }
 
-/// What became of it everywhere it was known.
-fn fates(run: &Run<'_>, span: Span, client: super::run::ClientId, rank: u32) -> Vec<String> {
-    let forgot = |change: &&super::run::Change| change.client == client && change.before >= rank && change.after == 0;
-    let mut told: Vec<String> = run
-        .changes
-        .iter()
-        .filter(|change| change.entry < span.until)
-        .filter(forgot)
-        .take(5)
-        .map(|change| {
-            format!(
-                "{} forgot it when it {} at {}",
-                run.name(change.server),
-                ended(run, change.entry),
-                run.when(change.entry)
-            )
-        })
-        .collect();
-    let state = State::at(run, span.until);
-    let outside = run.servers().filter(|&server| state.held(server, client) >= rank);
-    told.extend(outside.take(5).map(|server| format!("{} holds it and is not in the core", run.name(server))));
-    told
+/// Returns where a version, or something newer, was forgotten.
+fn forgot<'r>(run: &'r Run<'_>, span: Span, client: ClientId, rank: u32) -> impl Iterator<Item = &'r Change> {
+    let changes = run.changes.iter().filter(move |change| change.entry < span.until);
+    changes.filter(move |change| change.client == client && change.before >= rank && change.after == 0)
 }
 
-fn ended(run: &Run<'_>, entry: usize) -> &'static str {
-    match run.entry(entry).fact {
-        Fact::Saw(Event::Killed { .. }) => "was killed",
-        Fact::Saw(Event::Stopped { .. }) => "was stopped",
-        _ => "crashed",
-    }
+/// Returns the servers outside the core that hold a version, or something newer.
+fn outside(run: &Run<'_>, span: Span, client: ClientId, rank: u32) -> impl Iterator<Item = Cause> {
+    let state = State::at(run, span.until);
+    let holders = run.servers().filter(move |&server| state.held(server, client) >= rank);
+    holders.take(FATES).map(move |server| {
+        let name = run.name(server);
+        let cause = Cause::new(&format!("{name} outside the core"), format!("{name} holds it and is not in the core"));
+        let cause = cause.about(run, [server]).of(run.ranked(client, rank));
+        match run.last_change(server, client, span.until) {
+            Some(got) => cause.shown([got.entry]).lasting(run, got.entry, None),
+            None => cause,
+        }
+    })
 }
 
 #[cfg(test)]

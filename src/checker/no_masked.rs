@@ -1,7 +1,7 @@
 //! `no_masked`: no write was acknowledged by a server that already held something at least as new.
 
 use super::run::Run;
-use super::{Explanation, Outcome, Span};
+use super::{Cause, Explanation, Outcome, Span};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut writes = run.writes.iter().filter(|write| span.has(write.entry)).peekable();
@@ -10,18 +10,21 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }
     let Some(masked) = writes.find(|write| !write.newer) else { return Outcome::Holds };
     let version = run.version(masked.version);
-    let already = run.changes.iter().take_while(|change| change.entry < masked.entry);
-    let already = already.filter(|change| change.server == masked.server && change.client == version.client).last();
+    let already = run.last_change(masked.server, version.client, masked.entry).filter(|change| change.after > 0);
+    let already = already.map(|change| (change.entry, run.ranked(change.client, change.after)));
     let server = run.name(masked.server);
+    let kept = already.map_or("what it held".into(), |(_, held)| run.tell(held));
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{server} acknowledged {} and kept {kept}", run.tell(version)),
         expected: format!("{server} takes {} as the newest", run.tell(version)),
         actual: format!("{server} acknowledged it and kept what it held"),
         at: Some(run.since_start(run.entry(masked.entry).at)),
         because: already
-            .filter(|change| change.after > 0)
-            .map(|change| {
-                let line = run.ranked(change.client, change.after).report.line();
-                format!("since {} it held `{line}`", run.when(change.entry))
+            .map(|(since, held)| {
+                let title = format!("{server} held {}", held.report.at().stated_time());
+                let text = format!("since {} it held `{}`", run.when(since), held.report.line());
+                let cause = Cause::new(&title, text).shown([since, masked.entry]).about(run, [masked.server]);
+                cause.of(held).lasting(run, since, Some(masked.entry))
             })
             .into_iter()
             .collect(),

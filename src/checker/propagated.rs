@@ -24,14 +24,27 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Dura
         Lacking { client: version.client, rank: version.rank, servers: vec![server] }
     });
     let of = count(latencies.count() as u64, "pair");
+    let why = lacking.map(|lacking| why::lacks(run, ledger, span.until, &lacking));
+    let never = || format!("{} never reached", count(latencies.never.len() as u64, "pair"));
+    let (headline, because) = match (why, reached) {
+        (Some(why), _) => (why.headline, why.causes),
+        (None, Some(latency)) => {
+            let part = percent(part);
+            let headline = format!(
+                "{part} % of {of} of write and server took up to {} instead of {}",
+                short(latency),
+                short(within)
+            );
+            (headline, Vec::new())
+        }
+        (None, None) => (never(), Vec::new()),
+    };
     Outcome::Violated(Box::new(Explanation {
+        headline,
         expected: format!("{} % of {of} of write and server within {}", percent(part), short(within)),
-        actual: reached.map_or_else(
-            || format!("{} never reached", count(latencies.never.len() as u64, "pair")),
-            |latency| format!("{} % took up to {}", percent(part), short(latency)),
-        ),
+        actual: reached.map_or_else(never, |latency| format!("{} % took up to {}", percent(part), short(latency))),
         at: None,
-        because: lacking.map_or_else(Vec::new, |lacking| why::lacks(run, ledger, span.until, &lacking)),
+        because,
     }))
 }
 

@@ -38,9 +38,11 @@ pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {
 }
 
 fn violated(run: &Run<'_>, way: Way, waiting: u64, bound: u64, entry: usize) -> Outcome {
+    let on = format!("{}->{}", run.name(way.from), run.name(way.to));
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{} waited on the way {on} instead of at most {bound}", count(waiting, "line")),
         expected: format!("at most {} on a way, written and not read", count(bound, "line")),
-        actual: format!("{waiting} on {}->{}", run.name(way.from), run.name(way.to)),
+        actual: format!("{waiting} on {on}"),
         at: Some(run.since_start(run.entry(entry).at)),
         because: Vec::new(),
     }))

@@ -17,6 +17,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
             None => Outcome::Holds,
         },
         Some((index, false)) => Outcome::Violated(Box::new(Explanation {
+            headline: format!("the herd was still busy at {}", run.when(index)),
             expected: "nothing in flight and nothing due".into(),
             actual: "the herd was still busy".into(),
             at: Some(run.since_start(run.entry(index).at)),

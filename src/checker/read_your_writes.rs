@@ -1,7 +1,7 @@
 //! `read_your_writes`: a talker's read never shows an older version than its own acknowledged write.
 
 use super::run::{Read, Run, Write};
-use super::{Explanation, Outcome, Span};
+use super::{Explanation, Outcome, Span, cause};
 use crate::wire::{Command, parse};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
@@ -30,11 +30,14 @@ fn violated(
     server: crate::config::ServerId,
 ) -> Outcome {
     let shown = shown.map_or("that it knows nothing".into(), |shown| run.tell(run.version(shown.version)));
+    let wrote = run.tell(run.version(own.version));
+    let acknowledged = format!("{} had acknowledged the write at {}", run.name(own.server), run.when(own.entry));
     Outcome::Violated(Box::new(Explanation {
-        expected: format!("{} or something newer", run.tell(run.version(own.version))),
+        headline: format!("{} answered {shown} to a client that had written {wrote}", run.name(server)),
+        expected: format!("{wrote} or something newer"),
         actual: format!("{} answered {shown}", run.name(server)),
         at: Some(run.since_start(run.entry(entry).at)),
-        because: vec![format!("{} had acknowledged the write at {}", run.name(own.server), run.when(own.entry))],
+        because: vec![cause::acknowledged(run, own, acknowledged)],
     }))
 }
 

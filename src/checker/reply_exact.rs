@@ -6,6 +6,7 @@ use super::run::{Asked, Run, first_line};
 use super::state::State;
 use super::{Explanation, Outcome, Span};
 use crate::act::{Action, SessionId};
+use crate::diagnostic::quoted;
 use crate::driver::Event;
 use crate::history::Fact;
 use crate::wire::{Command, parse};
@@ -16,7 +17,8 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }
     if let Some(&entry) = run.unasked.iter().find(|&&entry| span.has(entry)) {
         let reply = String::from_utf8_lossy(first_line(run.reply(entry).unwrap_or_default())).into_owned();
-        return violated(run, entry, "no reply without a command".into(), format!("the reply `{reply}`"));
+        let headline = format!("a client read the reply {} without a command", quoted(&reply));
+        return violated(run, entry, headline, "no reply without a command".into(), format!("the reply `{reply}`"));
     }
     let mut asked = run.asked.iter().filter(|asked| span.has(asked.entry));
     asked.find_map(|asked| wrong(run, asked, span)).unwrap_or(Outcome::Holds)
@@ -24,16 +26,20 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 
 fn wrong(run: &Run<'_>, asked: &Asked, span: Span) -> Option<Outcome> {
     let command = || String::from_utf8_lossy(&asked.line);
+    let server = run.name(asked.server);
     let Some(replied) = asked.reply else {
         return owed(run, asked, span).then(|| {
+            let headline = format!("{server} did not answer {}", quoted(&command()));
             let expected = format!("a reply to `{}`", command());
-            violated(run, asked.entry, expected, format!("none from {}", run.name(asked.server)))
+            violated(run, asked.entry, headline, expected, format!("none from {server}"))
         });
     };
     let reply = run.reply(replied)?;
     let form = form(run, asked, replied, reply).err()?;
-    let actual = format!("`{}`", String::from_utf8_lossy(first_line(reply)));
-    Some(violated(run, replied, format!("the reply to `{}` to be {form}", command()), actual))
+    let answer = String::from_utf8_lossy(first_line(reply));
+    let headline = format!("{server} answered {} to {}", quoted(&answer), quoted(&command()));
+    let expected = format!("the reply to `{}` to be {form}", command());
+    Some(violated(run, replied, headline, expected, format!("`{answer}`")))
 }
 
 /// Whether nothing excuses that a command has no reply before the span ends in quiescence.
@@ -120,9 +126,9 @@ fn found(reply: &[u8], client: &str, bound: u8) -> Result<(), String> {
     if results <= usize::from(bound) { Ok(()) } else { Err(format!("JSON with at most {bound} results")) }
 }
 
-fn violated(run: &Run<'_>, entry: usize, expected: String, actual: String) -> Outcome {
+fn violated(run: &Run<'_>, entry: usize, headline: String, expected: String, actual: String) -> Outcome {
     let at = Some(run.since_start(run.entry(entry).at));
-    Outcome::Violated(Box::new(Explanation { expected, actual, at, because: Vec::new() }))
+    Outcome::Violated(Box::new(Explanation { headline, expected, actual, at, because: Vec::new() }))
 }
 
 #[cfg(test)]

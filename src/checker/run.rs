@@ -213,6 +213,12 @@ impl<'h> Run<'h> {
         format!("{}'s {}", version.report.client(), version.report.at().stated_time())
     }
 
+    /// Returns the last change of a server's record of a client before entry `until`.
+    pub(crate) fn last_change(&self, server: ServerId, client: ClientId, until: usize) -> Option<&Change> {
+        let changes = self.changes.iter().take_while(|change| change.entry < until);
+        changes.filter(|change| change.server == server && change.client == client).last()
+    }
+
     /// The time of an entry in words, counted from the run's beginning.
     pub(crate) fn when(&self, entry: usize) -> String {
         self.clock(self.end_of(entry))

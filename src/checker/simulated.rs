@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::driver::Wait;
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
+use crate::history::build::assert_causes_point_into;
 use crate::history::{DriverKind, Origin, Step};
 use crate::wire::Answer;
 
@@ -106,7 +107,10 @@ impl Script {
         for assertion in Assertion::ALWAYS.iter().chain(assertions) {
             self.origin.checks.push(Check::new(assertion.clone(), When::End, None, &self.origin.servers));
         }
-        judge(&History { origin: Arc::new(self.origin), ..self.history })
+        let history = History { origin: Arc::new(self.origin), ..self.history };
+        let judgement = judge(&history);
+        assert_causes_point_into(&history, &judgement);
+        judgement
     }
 }
 
@@ -150,7 +154,7 @@ fn flood_sync_converges_after_a_partition_and_flood_does_not() {
     assert_eq!(failed, [("converged", Verdict::Failed), ("agree_line", Verdict::Failed)], "{judgement:#?}");
     let converged = judgement.findings.iter().find(|finding| finding.name == "converged").unwrap();
     let because = &converged.explanation.as_ref().unwrap().because;
-    insta::assert_snapshot!(because.join("\n"), @r##"
+    insta::assert_snapshot!(because.iter().map(|cause| &*cause.text).collect::<Vec<_>>().join("\n"), @r##"
 Clark and Jaquez lack kiwi.cs.ucla.edu's 2: links Clark-Bona and Campbell-Jaquez were cut from 110 ms to 314 ms, and nothing was replayed after the heal
 "##);
 }

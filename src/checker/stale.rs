@@ -16,6 +16,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, client: &str, on: &[ServerId]) ->
         return Outcome::Holds;
     };
     Outcome::Violated(Box::new(Explanation {
+        headline: format!("{} and should be stale about {client}", knows::holds_briefly(run, &state, server, client)),
         expected: format!("{} is stale about {client}", run.name(server)),
         actual: knows::holds(run, &state, server, client),
         at: Some(run.since_start(run.end_of(span.until))),

@@ -10,9 +10,11 @@ pub(super) fn judge(run: &Run<'_>, span: Span, at_most: f64) -> Outcome {
     if area <= at_most {
         return Outcome::observed(!run.writes.is_empty(), "no IAMAT was taken");
     }
+    let (area, at_most) = (digits(area), digits(at_most));
     Outcome::Violated(Box::new(Explanation {
-        expected: format!("a stale area of at most {} s a write", digits(at_most)),
-        actual: format!("{} s a write", digits(area)),
+        headline: format!("the stale area is {area} s a write instead of at most {at_most} s"),
+        expected: format!("a stale area of at most {at_most} s a write"),
+        actual: format!("{area} s a write"),
         at: None,
         because: Vec::new(),
     }))

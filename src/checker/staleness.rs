@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::run::{Asked, Run, Write};
-use super::{Explanation, Outcome, Span};
+use super::{Explanation, Outcome, Span, cause};
 use crate::wire::{Command, parse};
 use crate::words::short;
 
@@ -33,16 +33,16 @@ fn oldest_missed<'r>(run: &'r Run<'_>, read: &Asked, client: &str) -> Option<(&'
 }
 
 fn violated(run: &Run<'_>, read: &Asked, missed: &Write, age: Duration, within: Duration) -> Outcome {
+    let (server, origin) = (run.name(read.server), run.name(missed.server));
+    let version = run.tell(run.version(missed.version));
+    let actual = format!("{server} did not show {version}, acknowledged {} before", short(age));
+    let acknowledged = format!("{origin} acknowledged it at {}", run.when(missed.entry));
     Outcome::Violated(Box::new(Explanation {
+        headline: actual.clone(),
         expected: format!("a read shows every write older than {}", short(within)),
-        actual: format!(
-            "{} did not show {}, acknowledged {} before",
-            run.name(read.server),
-            run.tell(run.version(missed.version)),
-            short(age)
-        ),
+        actual,
         at: Some(run.since_start(run.entry(read.entry).at)),
-        because: vec![format!("{} acknowledged it at {}", run.name(missed.server), run.when(missed.entry))],
+        because: vec![cause::acknowledged(run, missed, acknowledged)],
     }))
 }
 

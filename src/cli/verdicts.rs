@@ -32,6 +32,7 @@ fn judge_file(path: &Path) -> Result<CaseResult, Failure> {
     Ok(CaseResult {
         name: origin.scenario.clone().unwrap_or_else(|| path.display().to_string()),
         title: origin.title.clone(),
+        teaches: None,
         file: path.display().to_string(),
         line: None,
         seed,

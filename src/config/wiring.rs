@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Delay, LinkMode, ServerId, Topology};
 
 /// One direction of a link: how lines go from one server to another. `S` tells servers apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Way<S = ServerId> {
     /// The server that writes.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{DriverKind, Fact, History, Origin, Step};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
-use crate::checker::{Judgement, judge};
+use crate::checker::{Cause, Explanation, Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
 use crate::driver::{Event, Hop};
@@ -264,8 +264,12 @@ impl Builder {
         History { origin: Arc::new(self.origin), ..self.history }
     }
 
+    /// Judges the history, and tests that all causes point into it.
     pub(crate) fn judge(self) -> Judgement {
-        judge(&self.history())
+        let history = self.history();
+        let judgement = judge(&history);
+        assert_causes_point_into(&history, &judgement);
+        judgement
     }
 
     /// What becomes of one assertion at the end.
@@ -273,11 +277,50 @@ impl Builder {
         self.check(assertion).judge().findings[0].verdict
     }
 
+    /// Returns the headline of the first finding.
+    pub(crate) fn headline(self, assertion: Assertion) -> String {
+        let finding = self.check(assertion).judge().findings.remove(0);
+        finding.explanation.map_or_else(|| format!("{:?}", finding.verdict), |why| why.headline)
+    }
+
     /// Expected, actual and because of the first finding.
     pub(crate) fn explanation(self, assertion: Assertion) -> String {
         let finding = self.check(assertion).judge().findings.remove(0);
         let Some(why) = finding.explanation else { return format!("{:?}", finding.verdict) };
-        let because = why.because.iter().map(|reason| format!("\n- {reason}")).collect::<String>();
+        let because = why.because.iter().map(|cause| format!("\n- {}", cause.text)).collect::<String>();
         format!("expected: {}\nactual: {}{because}", why.expected, why.actual)
     }
+}
+
+/// Tests that every headline and every cause of a judgement is well formed and points into the judged history.
+pub(crate) fn assert_causes_point_into(history: &History, judgement: &Judgement) {
+    let explanations = judgement.findings.iter().filter_map(|finding| finding.explanation.as_deref());
+    for Explanation { headline, because, .. } in explanations {
+        let is_sentence = |text: &str| !text.is_empty() && !text.ends_with(['.', ' ', ':']);
+        assert!(is_sentence(headline) && headline.chars().count() <= 200, "{headline}");
+        for cause in because {
+            assert_points_into(history, cause);
+            assert!(is_sentence(&cause.text) && is_sentence(&cause.title), "{cause:?}");
+            assert!(cause.title.chars().count() < 60, "{cause:?}");
+        }
+    }
+}
+
+fn assert_points_into(history: &History, cause: &Cause) {
+    assert!(!cause.entries.is_empty() || (cause.of.is_none() && cause.span.is_none()), "{cause:?}");
+    assert!(cause.entries.is_sorted_by(|one, other| one < other), "{cause:?}");
+    assert!(cause.entries.iter().all(|&entry| (entry as usize) < history.entries.len()), "{cause:?}");
+    let is_server = |name: &Arc<str>| history.origin.servers.contains(name);
+    assert!(cause.servers.iter().all(is_server), "{cause:?}");
+    let way = |way: &Way<Arc<str>>| {
+        let mut server = |name: Arc<str>| history.origin.server(&name).ok_or(());
+        way.clone().map(&mut server).expect("a way joins servers")
+    };
+    let joined = |way: Way| {
+        history.origin.links.iter().any(|link| [[way.from, way.to], [way.to, way.from]].contains(&link.ends))
+    };
+    assert!(cause.ways.iter().map(way).all(joined), "{cause:?}");
+    let ended = (history.ended() - history.started).as_nanos();
+    let ends = cause.span.map(|span| [span.from, span.until.unwrap_or(span.from)]);
+    assert!(ends.is_none_or(|[from, until]| from <= until && u128::from(until) <= ended), "{cause:?}");
 }

@@ -26,6 +26,9 @@ pub struct CaseResult {
     pub name: String,
     /// What the scenario says it shows.
     pub title: String,
+    /// Lesson of the scenario, as its file states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teaches: Option<String>,
     /// The scenario file, as it was named.
     pub file: String,
     /// The line of the file that a failure is about, counted from 1.
@@ -209,7 +212,7 @@ impl CaseResult {
         let failed = worst.filter(|finding| finding.verdict == Verdict::Failed || self.idle_faults().next().is_none());
         match (failed, self.idle_faults().next()) {
             (Some(finding), _) => match &finding.explanation {
-                Some(why) => format!("{}: {}", finding.statement, why.because.first().unwrap_or(&why.actual)),
+                Some(why) => why.headline.clone(),
                 None => finding.statement.clone(),
             },
             (None, Some(fault)) => format!("the fault `{}` hit nothing, so nothing is proven", fault.fault),
@@ -238,6 +241,7 @@ mod examples {
         CaseResult {
             name: name.into(),
             title: "An update made during a partition reaches the other side after it heals".into(),
+            teaches: None,
             file: "scenarios/partition.toml".into(),
             line: None,
             seed,
@@ -282,7 +286,12 @@ mod examples {
 
     pub(super) fn failed(seed: u64) -> CaseResult {
         let excerpt = "24 | converged = { within = \"500ms\" }\n   | ^^^^^^^^^";
-        CaseResult { line: Some(24), excerpt: Some(excerpt.into()), ..case("partition.toml", seed, partition(None)) }
+        CaseResult {
+            teaches: Some("Flooding alone loses what happens during a partition.".into()),
+            line: Some(24),
+            excerpt: Some(excerpt.into()),
+            ..case("partition.toml", seed, partition(None))
+        }
     }
 
     pub(super) fn unproven() -> CaseResult {

@@ -34,6 +34,9 @@ pub fn details(case: &CaseResult) -> String {
     }
     let place = case.line.map_or(String::new(), |line| format!(":{line}"));
     block.line(1, format_args!("{}", case.title));
+    if let Some(teaches) = &case.teaches {
+        block.line(1, format_args!("teaches: {teaches}"));
+    }
     block.line(1, format_args!("in {}{place}, seed {}", case.file, case.seed));
     if let Some(error) = &case.error {
         block.lines(1, error);
@@ -131,12 +134,12 @@ impl Block {
         let line = at_line(finding.line);
         self.line(1, format_args!("{verdict}: {} [{}{line}]", finding.statement, finding.name));
         let Some(why) = &finding.explanation else { return };
-        let Explanation { expected, actual, at, because } = &**why;
+        let Explanation { expected, actual, at, because, .. } = &**why;
         let at = at.map_or(String::new(), |at| format!(" (seen at {})", short(Duration::from_nanos(at))));
         self.line(2, format_args!("expected  {expected}"));
         self.line(2, format_args!("actual    {actual}{at}"));
-        for reason in because {
-            self.line(2, format_args!("because   {reason}"));
+        for cause in because {
+            self.line(2, format_args!("because   {}", cause.text));
         }
     }
 
@@ -269,6 +272,7 @@ error     taken.toml seed 1  (3 ms)
   run it again: herdsim run scenarios/idle.toml --seed 1
 ---
   An update made during a partition reaches the other side after it heals
+  teaches: Flooding alone loses what happens during a partition.
   in scenarios/partition.toml:24, seed 2
   24 | converged = { within = "500ms" }
      | ^^^^^^^^^

@@ -39,6 +39,8 @@ pub const STEP_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Script {
     /// What the scenario says it shows.
     pub title: String,
+    /// Lesson of the scenario, in a sentence.
+    pub teaches: Option<String>,
     /// The file, as it was named.
     pub file: PathBuf,
     /// What tells this case from others of the same file, like `strategy=flood`; empty when it is the only one.

@@ -100,6 +100,7 @@ struct Case<'a> {
 /// What stands above the steps.
 struct Header {
     title: String,
+    teaches: Option<String>,
     drivers: Vec<DriverKind>,
     deadline: Option<Duration>,
     unrealistic: bool,
@@ -137,6 +138,7 @@ impl Case<'_> {
         checks.extend(always(&header, &steps.steps, &checks, &topology));
         Some(Script {
             title: header.title,
+            teaches: header.teaches,
             file: self.path.to_owned(),
             case: self.variant.name.clone(),
             topology: Arc::new(topology),
@@ -150,8 +152,7 @@ impl Case<'_> {
 
     fn header(&self, table: &mut Table<'_>) -> Header {
         let title = table.required("title", Value::text).unwrap_or_default().to_owned();
-        // For readers of the file.
-        table.optional("teaches", Value::text);
+        let teaches = table.optional("teaches", Value::text).map(str::to_owned);
         for key in ["variables", "matrix"] {
             // Read before everything else; here they are only known.
             table.optional(key, |value| value.table(|table| Some(table.all().len())));
@@ -159,6 +160,7 @@ impl Case<'_> {
         let all = || vec![DriverKind::Loopback, DriverKind::Simulated];
         Header {
             title,
+            teaches,
             drivers: table.optional("drivers", |value| value.each(Value::choice)).unwrap_or_else(all),
             deadline: table.optional("deadline", Value::positive_duration),
             unrealistic: table.optional("unrealistic", Value::boolean).unwrap_or(false),

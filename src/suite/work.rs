@@ -267,6 +267,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         CaseResult {
             name: case.name(),
             title: case.script.title.clone(),
+            teaches: case.script.teaches.clone(),
             file: case.script.file.display().to_string(),
             line: troubled.and_then(line),
             seed: case.seed,
