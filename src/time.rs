@@ -80,6 +80,11 @@ impl RealClock {
         Self { started: Timestamp::EPOCH + since_epoch, origin: Instant::now() }
     }
 
+    /// Returns the time at which the clock was started.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         self.started + self.origin.elapsed()

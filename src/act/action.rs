@@ -1,13 +1,14 @@
 //! One thing that a driver does, to one server, one way or one client's connection.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ServerVerb, Spec, WayVerb};
 use crate::config::{ServerId, Way};
 
 /// A client's connection, by a number that its owner chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SessionId(pub u32);
 
@@ -15,7 +16,7 @@ pub struct SessionId(pub u32);
 ///
 /// Every action can be applied at any time. One that changes nothing, such as killing a dead server, is no error. It answers
 /// with [`Hit::default`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action<S = ServerId> {
     /// Does this to a server.
@@ -30,6 +31,7 @@ pub enum Action<S = ServerId> {
         server: S,
         /// The bytes written, line ends included.
         #[serde(with = "crate::words::bytes")]
+        #[schemars(with = "crate::words::BytesText")]
         bytes: Bytes,
         /// `true` if the client then closes its writing side.
         finish: bool,
@@ -41,7 +43,7 @@ pub enum Action<S = ServerId> {
 /// What an action hit at the moment it was applied. Zeros mean that nothing was there to hit.
 ///
 /// What a fault hits later, while it lasts, is in the events of a history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hit {
     /// Connections that were reset or closed.

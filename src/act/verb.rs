@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PARTITION, ROLLING_RESTART, Spec, arrow};
@@ -9,7 +10,7 @@ use crate::config::{ServerId, Slowness};
 use crate::words::{count, signed_seconds};
 
 /// What can be done to a server. [`ServerVerb::spec`] has a row for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServerVerb {
     /// Ends a server at once: its connections are reset, its memory is gone.
@@ -29,7 +30,7 @@ pub enum ServerVerb {
 }
 
 /// What can be done to a way. [`WayVerb::spec`] has a row for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WayVerb {
     /// Resets the connection of a way, loses what is in flight on it, and refuses its dials.
@@ -63,7 +64,7 @@ pub enum WayVerb {
 }
 
 /// One thing that people do to a herd. `S` tells servers apart: by number in memory, by name in files and requests.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verb<S = ServerId> {
     /// Does something to servers, one after the other.
@@ -95,7 +96,7 @@ pub enum Verb<S = ServerId> {
 }
 
 /// The ways a verb is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ways<S = ServerId> {
     /// Every way of the herd.
@@ -105,7 +106,7 @@ pub enum Ways<S = ServerId> {
 }
 
 /// A link, or one way of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ends<S = ServerId> {
     /// Both ways between two servers.
@@ -115,7 +116,7 @@ pub enum Ends<S = ServerId> {
 }
 
 /// What a partition does to the ways between its groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionMode {
     /// Cuts them: lines in flight are lost.
@@ -124,7 +125,11 @@ pub enum PartitionMode {
     /// Holds them: nothing is lost.
     Hold,
     /// Holds them, and cuts them after this time, as a connection's time-out would.
-    HoldThenCut(#[serde(with = "crate::words::nanoseconds")] Duration),
+    HoldThenCut(
+        #[serde(with = "crate::words::nanoseconds")]
+        #[schemars(with = "u64")]
+        Duration,
+    ),
 }
 
 impl<S> Verb<S> {

@@ -25,7 +25,8 @@ use crate::act::{Action, ServerVerb, SessionId};
 use crate::config::{Delay, LinkMode, ServerId, Topology};
 use crate::driver::loopback::{Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use crate::driver::{Driver, DriverError, Event, Observation, Wait};
+use crate::driver::{Driver, DriverError, Wait};
+use crate::history::{Event, Observation};
 use crate::places::Service;
 use crate::time::Timestamp;
 

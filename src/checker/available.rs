@@ -8,7 +8,7 @@ use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;
 use crate::config::ServerId;
 use crate::diagnostic::quoted;
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::words::short;
 
@@ -88,7 +88,7 @@ fn comes_back(fact: &Fact, of: ServerId) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::claim::{Assertion, Scope, Verdict};
-    use crate::driver::Event;
+    use crate::history::Event;
     use crate::history::build::herd;
 
     const EVERYBODY: Assertion = Assertion::Available { on: Scope::Running, within: None };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::run::{Change, Run, Version, Write};
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::words::clip;
 

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{Cause, Explanation, Outcome, Span};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::words::{count, digits};
 

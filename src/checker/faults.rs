@@ -21,7 +21,7 @@ use super::state::{Life, State};
 use crate::act::{Action, Counter, Hit, ServerVerb, WayFaults, WayVerb};
 use crate::claim::StepId;
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::words::{count, list};
 

@@ -11,7 +11,7 @@ use super::state::State;
 use super::{Numbers, Propagation, SetFull};
 use crate::claim::{ConvergedMode, Scope};
 use crate::config::{Link, ServerId};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 
 /// Measures everything that reports show.

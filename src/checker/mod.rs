@@ -129,14 +129,42 @@ pub fn judge(history: &History) -> Judgement {
     let compared = history.entries.iter().filter_map(|entry| comparison(history, entry));
     let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
     let mut findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
+    let left_out = left_out(history);
+    if left_out > 0 {
+        findings.iter_mut().for_each(|finding| cannot_be_proven(finding, left_out));
+    }
     for explanation in findings.iter_mut().filter_map(|finding| finding.explanation.as_mut()) {
         explanation.headline = clip(&explanation.headline, HEADLINE);
     }
     let faults = ledger.entries(&run);
     let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Passed);
     let idle = faults.iter().any(|fault| fault.hit.is_empty());
-    let verdict = if idle { worst.max(Verdict::Unproven) } else { worst };
+    let verdict = if idle || left_out > 0 { worst.max(Verdict::Unproven) } else { worst };
     Judgement { verdict, findings, faults, numbers }
+}
+
+/// Returns the number of entries that a history is known to lack.
+fn left_out(history: &History) -> u64 {
+    let number = |entry: &Entry| match entry.fact {
+        Fact::LeftOut { entries } => entries,
+        _ => 0,
+    };
+    history.entries.iter().map(number).sum()
+}
+
+/// Takes the verdict of a finding back: entries that are missing could have shown the contrary.
+fn cannot_be_proven(finding: &mut Finding, left_out: u64) {
+    if finding.verdict == Verdict::Unproven {
+        return;
+    }
+    finding.verdict = Verdict::Unproven;
+    let missing = if left_out == 1 { "1 entry is".into() } else { format!("{left_out} entries are") };
+    let actual = format!("{missing} missing from the history, which could show the contrary");
+    let expected = finding.statement.clone();
+    let headline = format!("{missing} missing: {expected}");
+    finding
+        .explanation
+        .get_or_insert_with(|| Box::new(Explanation { headline, expected, actual, ..Explanation::default() }));
 }
 
 /// What an assertion came to.

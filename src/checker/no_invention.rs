@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{Explanation, Outcome, Span};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {

@@ -7,7 +7,7 @@ use super::state::State;
 use super::{Explanation, Outcome, Span};
 use crate::act::{Action, SessionId};
 use crate::diagnostic::quoted;
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::wire::{Command, parse};
 

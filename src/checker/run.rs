@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::state::{Held, State};
 use crate::act::{Action, SessionId};
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::{Entry, Fact, History};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, parse};
@@ -379,17 +379,10 @@ fn wants_reply(command: Command<'_>) -> bool {
     !matches!(command, Command::Blank | Command::Refusal | Command::At(_))
 }
 
-/// The report an entry is about.
+/// Returns the report that an entry is about.
 fn report_of(entry: &Entry) -> Option<&Arc<Report>> {
     let Fact::Saw(event) = &entry.fact else { return None };
-    match event {
-        Event::Accepted { report, .. }
-        | Event::Answered { report, .. }
-        | Event::Sent { report, .. }
-        | Event::Heard { report, .. }
-        | Event::Missed { report, .. } => Some(report),
-        _ => None,
-    }
+    event.report()
 }
 
 fn turns(history: &History) -> Vec<usize> {

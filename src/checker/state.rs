@@ -4,7 +4,7 @@ use super::run::{ClientId, Run};
 use crate::act::{Action, Standing, WayFaults};
 use crate::claim::Scope;
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 
 /// How a server is.

@@ -10,7 +10,7 @@ use super::run::{Change, Run, Version};
 use super::state::{Life, State};
 use crate::act::{Action, ServerVerb};
 use crate::config::{Repair, ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::history::Fact;
 use crate::words::{list, names};
 
@@ -623,7 +623,7 @@ mod tests {
     use crate::checker::{Cause, Explanation, Interval};
     use crate::claim::{Assertion, ConvergedMode, Scope};
     use crate::config::Strategy;
-    use crate::driver::Event;
+    use crate::history::Event;
     use crate::history::Fact;
     use crate::history::build::{Builder, herd, line};
 

@@ -10,8 +10,8 @@ use crate::wire::PosixTime;
 use crate::words::{names, percent, short};
 
 /// Something that holds of a run or does not. `S` tells servers apart: by number in memory, by name in files.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Assertion<S = ServerId> {
     /// Every record held or sent was made by an `IAMAT` of this run.
     NoInvention,
@@ -39,18 +39,26 @@ pub enum Assertion<S = ServerId> {
         /// Whose records.
         scope: Scope<S>,
         /// No later than this after the last fault's end, or the last write when that is later.
+        #[serde(with = "crate::words::nanoseconds::option", default)]
+        #[schemars(with = "Option<u64>")]
         within: Option<Duration>,
         /// No later than this after the run began.
+        #[serde(with = "crate::words::nanoseconds::option", default)]
+        #[schemars(with = "Option<u64>")]
         by: Option<Duration>,
     },
     /// Converged no later than this after the last mending: unproven when nothing was mended.
     HealedWithin {
         /// At most.
+        #[serde(with = "crate::words::nanoseconds")]
+        #[schemars(with = "u64")]
         within: Duration,
     },
     /// Writes reach the other servers of the core this fast.
     Propagated {
         /// At most.
+        #[serde(with = "crate::words::nanoseconds")]
+        #[schemars(with = "u64")]
         within: Duration,
         /// For this part of all pairs of write and server, above 0 to 1.
         quantile: f64,
@@ -67,6 +75,8 @@ pub enum Assertion<S = ServerId> {
     /// No read misses a write that had been acknowledged for longer than this.
     Staleness {
         /// At most.
+        #[serde(with = "crate::words::nanoseconds")]
+        #[schemars(with = "u64")]
         within: Duration,
     },
     /// The stale area per write stays below.
@@ -84,6 +94,8 @@ pub enum Assertion<S = ServerId> {
         /// Which servers.
         on: Scope<S>,
         /// No later than this after it was sent.
+        #[serde(with = "crate::words::nanoseconds::option", default)]
+        #[schemars(with = "Option<u64>")]
         within: Option<Duration>,
     },
     /// Nothing is in flight and nothing is due.
@@ -138,7 +150,7 @@ pub enum ConvergedMode {
 }
 
 /// Which servers an assertion is about.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope<S = ServerId> {
     /// The core: servers that run, joined by links that are whole; of several such groups the largest.
@@ -151,7 +163,8 @@ pub enum Scope<S = ServerId> {
 }
 
 /// Which versions of a record will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct VersionBound<S = ServerId> {
     /// Of this time, by the client's clock, or later.
     pub time: Option<PosixTime>,

@@ -45,7 +45,9 @@ pub struct Check {
 }
 
 /// The part of a run that a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// The moment at which the check's step begins; what holds continuously, up to that moment.

@@ -253,7 +253,10 @@ pub(super) struct Events {
     /// Go on with what happens from now on, until the herd ends
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// One JSON object a line
+    /// Only the last entries of the past
+    #[arg(short = 'n', long, value_name = "ENTRIES")]
+    pub(super) tail: Option<usize>,
+    /// One JSON object a line: a header, then entries, which `herdsim judge` reads
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -321,6 +324,8 @@ pub(super) enum SchemaKind {
     Herd,
     /// Files for `run`
     Scenario,
+    /// Lines of a history: of `run --history`, `events --json` and logs in JSON
+    History,
 }
 
 /// `calibrate`.

@@ -10,6 +10,7 @@ use super::{Failure, Outcome, herd_file};
 use crate::audit::Audit;
 use crate::config;
 use crate::exit::Exit;
+use crate::history::json;
 use crate::scenario::{self, Overrides, Variables};
 
 /// `init`.
@@ -69,6 +70,7 @@ pub(super) fn schema(schema: &Schema) -> Outcome {
     let text = match schema.kind {
         SchemaKind::Herd => config::schema(),
         SchemaKind::Scenario => scenario::schema(),
+        SchemaKind::History => json::schema(),
     };
     terminal::raw_out().write_all(text.as_bytes())?;
     Ok(Exit::Passed)

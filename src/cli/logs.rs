@@ -1,6 +1,7 @@
 //! One log file for each server: written while a herd runs, read by `logs`.
 //!
-//! A line begins with the time, in text as RFC 3339, in JSON as `at`. No colours.
+//! A line begins with the time, in text as RFC 3339. In JSON, a header begins what one run of the herd logged, and each line is an
+//! entry of its history. No colours.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,13 +14,15 @@ use super::ask::connect;
 use super::narrate::{Detail, Narrator};
 use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
+use crate::act::Action;
+use crate::config::ServerId;
 use crate::control::api::HerdStatus;
 use crate::control::client::Client;
-use crate::control::events::{NamedEvent, NamedObservation};
 use crate::control::names;
 use crate::control::owner::Watch;
 use crate::exit::Exit;
-use crate::time::RealClock;
+use crate::history::{Entry, Fact, History, json};
+use crate::time::{RealClock, Timestamp};
 
 /// How often files are looked at for more.
 const LOOK: Duration = Duration::from_millis(100);
@@ -28,7 +31,9 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Writer {
     format: LogFormat,
-    files: BTreeMap<String, LogFile>,
+    files: BTreeMap<ServerId, LogFile>,
+    /// What the entries are about.
+    history: History,
     narrator: Narrator,
 }
 
@@ -41,49 +46,67 @@ struct LogFile {
 }
 
 impl Writer {
-    /// Creates the files, or goes on at the end of those that are there.
-    pub(super) fn create(dir: &Path, format: LogFormat, status: &HerdStatus) -> Result<Self, Failure> {
+    /// Creates the files, or appends to those that are there.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a file cannot be written.
+    pub(super) fn create(
+        dir: &Path,
+        format: LogFormat,
+        history: &History,
+        servers: &[ServerId],
+    ) -> Result<Self, Failure> {
         let failed = |path: &Path, error: io::Error| {
             Failure::could_not(format!("cannot write the log {}: {error}", path.display()))
         };
         fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
         let mut files = BTreeMap::new();
-        for server in &status.servers {
-            let path = path(dir, &server.server);
+        for &server in servers {
+            let path = path(dir, history.origin.name(server));
             let file = File::options().create(true).append(true).open(&path).map_err(|error| failed(&path, error))?;
-            files.insert(server.server.clone(), LogFile { path, file, broken: false });
+            let mut file = LogFile { path, file, broken: false };
+            if format == LogFormat::Json {
+                file.write(&json::header(history, Some(server)));
+            }
+            files.insert(server, file);
         }
-        let narrator = Narrator::new(Detail::Everything, [], 0);
-        Ok(Self { format, files, narrator })
+        let narrator = Narrator::new(Detail::Everything, history.origin.clone(), 0);
+        let history = History { entries: Vec::new(), ..history.clone() };
+        Ok(Self { format, files, history, narrator })
     }
 
     /// Logs what happens until the herd ends.
     pub(super) fn write_all(mut self, watch: Watch) {
-        watch.each(|observation| {
-            self.write(&observation);
+        watch.each(|entry| {
+            self.write(entry);
             Ok(())
         });
     }
 
-    fn write(&mut self, observation: &NamedObservation) {
-        let Some(line) = self.line(observation) else { return };
-        if let NamedEvent::LeftOut { .. } = observation.event {
-            // Whose they were is not known: it may have been anybody's.
-            return self.files.values_mut().for_each(|file| file.write(&line));
-        }
-        for server in observation.servers() {
-            if let Some(file) = self.files.get_mut(server) {
+    fn write(&mut self, entry: &Entry) {
+        let Some(line) = self.line(entry) else { return };
+        let mut write = |server: ServerId| {
+            if let Some(file) = self.files.get_mut(&server) {
                 file.write(&line);
             }
+        };
+        match &entry.fact {
+            Fact::Saw(event) => event.servers().into_iter().for_each(|&server| write(server)),
+            Fact::Did { action: Action::Server(server, _), .. } => write(*server),
+            Fact::Did { action: Action::Way(way, _), .. } => [way.from, way.to].into_iter().for_each(write),
+            // What operators ask for may be about every server, and whose entries are missing is not known.
+            _ => self.files.values_mut().for_each(|file| file.write(&line)),
         }
     }
 
-    fn line(&mut self, observation: &NamedObservation) -> Option<String> {
+    fn line(&mut self, entry: &Entry) -> Option<String> {
         Some(match self.format {
-            LogFormat::Json => serde_json::to_string(observation).expect("an observation is JSON") + "\n",
+            LogFormat::Json => json::entry(&self.history, entry),
             LogFormat::Text => {
-                let (server, text) = self.narrator.words(observation)?;
-                format!("{} {server} {}\n", rfc3339(observation.at), anstream::adapter::strip_str(&text))
+                let (server, text) = self.narrator.words(entry)?;
+                let server = server.map_or("-", |server| self.history.origin.name(server));
+                format!("{} {server} {}\n", rfc3339(entry.at), anstream::adapter::strip_str(&text))
             }
         })
     }
@@ -104,8 +127,9 @@ impl LogFile {
     }
 }
 
-fn rfc3339(nanoseconds: i64) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).map_or_else(|_| "-".into(), |time| format!("{time:.6}"))
+fn rfc3339(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(at.nanoseconds()));
+    time.map_or_else(|_| "-".into(), |time| format!("{time:.6}"))
 }
 
 fn path(dir: &Path, server: &str) -> PathBuf {
@@ -145,6 +169,8 @@ struct Tail {
     server: String,
     path: PathBuf,
     read: u64,
+    /// Reads entries in JSON, whose times count from the header before them.
+    reader: Option<json::Reader>,
 }
 
 #[derive(Debug)]
@@ -166,7 +192,8 @@ fn tails(status: &HerdStatus, nodes: &[String]) -> Result<Vec<Tail>, Failure> {
         return Err(Failure::usage(names::unknown_server(&status.name, node, known()).error));
     }
     let wanted = known().filter(|name| nodes.is_empty() || nodes.iter().any(|node| node == name));
-    let tail = |server: &str| Tail { server: server.to_owned(), path: path(Path::new(dir), server), read: 0 };
+    let tail =
+        |server: &str| Tail { server: server.to_owned(), path: path(Path::new(dir), server), read: 0, reader: None };
     Ok(wanted.map(tail).collect())
 }
 
@@ -182,6 +209,20 @@ fn read_all(tails: &mut [Tail]) -> Result<Vec<Line>, Failure> {
 }
 
 impl Tail {
+    /// Returns when a logged line happened, in nanoseconds since the Unix epoch. A line that is not ours is older than all.
+    fn time_of(&mut self, line: &str) -> i64 {
+        if !line.starts_with('{') {
+            let first = line.split(' ').next().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+            return first.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0);
+        }
+        if let Ok(reader) = json::Reader::new(line) {
+            // The herd was brought up anew.
+            return self.reader.insert(reader).started().nanoseconds();
+        }
+        let entry = self.reader.as_mut().and_then(|reader| reader.entry(line).ok().flatten());
+        entry.map_or(0, |entry| entry.at.nanoseconds())
+    }
+
     fn read_on(&mut self, lines: &mut Vec<Line>) -> io::Result<()> {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(self.read))?;
@@ -194,18 +235,9 @@ impl Tail {
             }
             self.read += read as u64;
             text.pop();
-            lines.push(Line { at: time_of(&text), server: self.server.clone(), text });
+            lines.push(Line { at: self.time_of(&text), server: self.server.clone(), text });
         }
     }
-}
-
-/// When a logged line happened; a line that is none of ours is older than all.
-fn time_of(line: &str) -> i64 {
-    if line.starts_with('{') {
-        return serde_json::from_str::<NamedObservation>(line).map_or(0, |observation| observation.at);
-    }
-    let first = line.split(' ').next().and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    first.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0)
 }
 
 fn print(lines: &[Line], several: bool) -> Result<(), Failure> {

@@ -1,13 +1,18 @@
-//! Observations as lines for people: one line an event, the time and the server first.
+//! Entries of a history as lines for people: one line each, the time and the server first.
 //!
-//! Not here: which events there are ([`crate::control::events`]).
+//! Entries live in [`crate::history`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::terminal::{CYAN, DIM, GREEN, RED, YELLOW, styled};
-use crate::control::events::{NamedEvent, NamedObservation};
+use super::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
+use crate::act::Verb;
+use crate::config::ServerId;
+use crate::history::{Entry, Event, Fact, Origin};
+use crate::time::Timestamp;
+use crate::wire::Report;
 use crate::words::{count, signed_seconds};
 
 /// Updates under way whose arrivals are counted; the oldest is forgotten when a further one comes.
@@ -41,6 +46,7 @@ impl Detail {
 pub(super) struct Narrator {
     detail: Detail,
     zone: TimeZone,
+    origin: Arc<Origin>,
     /// Width of the column of servers.
     width: usize,
     /// Servers that run.
@@ -54,41 +60,60 @@ pub(super) struct Narrator {
 
 #[derive(Debug)]
 struct Update {
-    line: String,
-    accepted: i64,
+    report: Arc<Report>,
+    accepted: Timestamp,
     reached: usize,
 }
 
 impl Narrator {
-    /// For a herd of servers with these names, of which `running` run.
-    pub(super) fn new<'a>(detail: Detail, names: impl IntoIterator<Item = &'a str>, running: usize) -> Self {
-        let width = names.into_iter().map(|name| name.chars().count()).max().unwrap_or(0).min(24);
-        Self { detail, zone: TimeZone::system(), width, running, starting: 0, opening: 0, updates: VecDeque::new() }
+    /// Returns a narrator of a herd of which `running` servers run.
+    pub(super) fn new(detail: Detail, origin: Arc<Origin>, running: usize) -> Self {
+        let width = origin.servers.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(24);
+        let zone = TimeZone::system();
+        Self { detail, zone, origin, width, running, starting: 0, opening: 0, updates: VecDeque::new() }
     }
 
-    /// For a herd that has just come up and whose servers were told already: their starts are left out, and the first of
-    /// each of `ways` is told when all are up.
+    /// Prepares for a herd that has just come up and whose servers were told already: their starts are left out, and the
+    /// first of each of `ways` is told when all are up.
     pub(super) fn since_the_start(self, servers: usize, ways: usize) -> Self {
         Self { starting: servers, opening: ways, ..self }
     }
 
-    /// The line for an observation, styled and without its end; `None` when it is not told in this detail.
-    pub(super) fn tell(&mut self, observation: &NamedObservation) -> Option<String> {
-        let (server, text) = self.words(observation)?;
-        let time = time_of_day(observation.at, &self.zone);
-        let padding = self.width.saturating_sub(server.chars().count());
-        Some(format!("{}  {}{:padding$}  {text}", styled(DIM, time), styled(CYAN, server), ""))
+    /// Returns the line for an entry, styled and without its end, or `None` if this detail leaves it out.
+    pub(super) fn tell(&mut self, entry: &Entry) -> Option<String> {
+        let (server, text) = self.words(entry)?;
+        let name = server.map_or("", |server| self.origin.name(server));
+        let time = time_of_day(entry.at.nanoseconds(), &self.zone);
+        let padding = self.width.saturating_sub(name.chars().count());
+        Some(format!("{}  {}{:padding$}  {text}", styled(DIM, time), styled(CYAN, name), ""))
     }
 
-    /// Where it happened and what, styled; `None` when it is not told in this detail.
-    pub(super) fn words<'a>(&mut self, observation: &'a NamedObservation) -> Option<(&'a str, String)> {
-        use NamedEvent as E;
-        let server = observation.servers().first().copied().unwrap_or("");
-        if self.detail == Detail::Servers && observation.event.is_traffic() {
+    /// Returns the server at which it happened and what happened, styled, or `None` if this detail leaves it out.
+    pub(super) fn words(&mut self, entry: &Entry) -> Option<(Option<ServerId>, String)> {
+        match &entry.fact {
+            Fact::Saw(event) => self.event(entry.at, event),
+            Fact::Asked(verb) => Some((None, format!("{} {}", styled(BOLD, "asked to"), self.asked(verb)))),
+            Fact::LeftOut { entries } => Some((None, format!("({} left out)", words_of_entries(*entries)))),
+            _ => None,
+        }
+    }
+
+    fn asked(&self, verb: &Verb) -> String {
+        let mut name =
+            |server: ServerId| Ok::<_, std::convert::Infallible>(self.origin.servers[server.index()].clone());
+        let Ok(named) = verb.clone().map(&mut name);
+        format!("{} {}{}", verb.spec().command, named.targets(), named.manner())
+    }
+
+    fn event(&mut self, at: Timestamp, event: &Event) -> Option<(Option<ServerId>, String)> {
+        let server = event.servers().first().map(|server| **server);
+        if self.detail == Detail::Servers && event.is_traffic() {
             return None;
         }
-        let text = match &observation.event {
-            E::Started { port, .. } => {
+        let origin = self.origin.clone();
+        let name = |server: ServerId| origin.name(server);
+        let text = match event {
+            Event::Started { port, .. } => {
                 self.running += 1;
                 if self.starting > 0 {
                     self.starting -= 1;
@@ -96,102 +121,107 @@ impl Narrator {
                 }
                 format!("{} on port {port}", styled(GREEN, "listens"))
             }
-            E::Stopped { records, .. } => {
+            Event::Stopped { records, .. } => {
                 self.running = self.running.saturating_sub(1);
                 format!("{}; {} forgotten", styled(YELLOW, "stopped"), count(*records, "record"))
             }
-            E::Killed { records, .. } => {
+            Event::Killed { records, .. } => {
                 self.running = self.running.saturating_sub(1);
                 format!("{}; {} forgotten", styled(RED, "killed"), count(*records, "record"))
             }
-            E::Crashed { reason, .. } => {
+            Event::Crashed { reason, .. } => {
                 self.running = self.running.saturating_sub(1);
                 format!("{}: {}", styled(RED, "crashed"), printable(reason))
             }
-            E::Paused { .. } => styled(YELLOW, "paused"),
-            E::Resumed { .. } => styled(GREEN, "goes on"),
-            E::ClockSet { offset, .. } => format!("clock set to {}", signed_seconds(*offset)),
-            E::LinkUp { .. } if self.opening > 0 => {
+            Event::Paused { .. } => styled(YELLOW, "paused"),
+            Event::Resumed { .. } => styled(GREEN, "resumed"),
+            Event::ClockSet { offset, .. } => format!("clock set to {}", signed_seconds(*offset)),
+            Event::LinkUp { .. } if self.opening > 0 => {
                 self.opening -= 1;
-                return (self.opening == 0).then(|| ("", styled(GREEN, "all links are up")));
+                return (self.opening == 0).then(|| (None, styled(GREEN, "all links are up")));
             }
-            E::LinkUp { to, .. } => format!("{} {to}", styled(GREEN, "reaches")),
-            E::LinkLost { to, lines_lost, .. } => {
-                format!("{} to {to}{}", styled(YELLOW, "loses the link"), and_lost(*lines_lost))
+            Event::LinkUp { way, .. } => format!("{} {}", styled(GREEN, "reaches"), name(way.to)),
+            Event::LinkLost { way, lines_lost, .. } => {
+                format!("{} to {}{}", styled(YELLOW, "loses the link"), name(way.to), and_lost(*lines_lost))
             }
-            E::Accepted { line, newer, .. } => self.accepted(observation.at, line, *newer),
-            E::Answered { line, .. } => format!("answers where {} is", client(line)),
-            E::Refused { command, .. } => format!("{} {}", styled(YELLOW, "refuses"), printable(command)),
-            E::Heard { from, line, newer, .. } => {
-                let from = from.as_ref().map(|hop| hop.server.as_str());
-                return self.heard(observation, server, from, line, *newer);
+            Event::Accepted { report, newer, .. } => self.accepted(at, report, *newer),
+            Event::Answered { report, .. } => format!("answers where {} is", client(report)),
+            Event::Refused { command, .. } => {
+                format!("{} {}", styled(YELLOW, "refuses"), printable(&String::from_utf8_lossy(command)))
             }
-            E::Missed { to, line, .. } => {
-                format!("{} of {}: the link is down", styled(YELLOW, format!("cannot tell {to}")), client(line))
+            Event::Heard { from, report, newer, .. } => {
+                let from = from.map_or("a stranger", |hop| name(hop.server));
+                return self.heard(at, server, from, report, *newer);
             }
-            E::Sent { to, line, .. } if self.detail == Detail::Everything => format!("tells {to}: {}", printable(line)),
-            E::SessionLost { unanswered, .. } => format!("lost a client; {} unanswered", count(*unanswered, "command")),
-            E::LeftOut { events } => format!("({events} events left out: the herd is faster than this output)"),
-            E::Sent { .. } | E::Replied { .. } => return None,
+            Event::Missed { way, report, .. } => {
+                let cannot = styled(YELLOW, format!("cannot tell {}", name(way.to)));
+                format!("{cannot} of {}: the link is down", client(report))
+            }
+            Event::Sent { way, report, .. } if self.detail == Detail::Everything => {
+                format!("tells {}: {}", name(way.to), printable(report.line()))
+            }
+            Event::SessionLost { unanswered, .. } => {
+                format!("lost a client; {} unanswered", count(*unanswered, "command"))
+            }
+            Event::Sent { .. } | Event::Replied { .. } => return None,
         };
         Some((server, text))
     }
 
-    fn accepted(&mut self, at: i64, line: &str, newer: bool) -> String {
+    fn accepted(&mut self, at: Timestamp, report: &Arc<Report>, newer: bool) -> String {
         if !newer {
-            return format!("{} is not newer than what is known: {}", client(line), printable(line));
+            return format!("{} is not newer than what is known: {}", client(report), printable(report.line()));
         }
         if self.updates.len() == UPDATES {
             self.updates.pop_front();
         }
-        self.updates.push_back(Update { line: line.to_owned(), accepted: at, reached: 1 });
-        format!("{} is at {}", styled(GREEN, client(line)), field(line, 4))
+        self.updates.push_back(Update { report: report.clone(), accepted: at, reached: 1 });
+        format!("{} is at {}", styled(GREEN, client(report)), report.at().location())
     }
 
-    fn heard<'a>(
+    fn heard(
         &mut self,
-        observation: &NamedObservation,
-        server: &'a str,
-        from: Option<&str>,
-        line: &str,
+        at: Timestamp,
+        server: Option<ServerId>,
+        from: &str,
+        report: &Report,
         newer: bool,
-    ) -> Option<(&'a str, String)> {
-        let from = from.unwrap_or("somebody");
-        let everywhere = if newer { self.reached(observation.at, line) } else { None };
+    ) -> Option<(Option<ServerId>, String)> {
+        let everywhere = if newer { self.reached(at, report) } else { None };
         let told = match self.detail {
             Detail::Servers | Detail::Herd => None,
             Detail::Lines if !newer => None,
-            _ if newer => Some(format!("hears of {} from {from}", client(line))),
-            _ => Some(styled(DIM, format!("hears of {} from {from} again", client(line)))),
+            _ if newer => Some(format!("hears of {} from {from}", client(report))),
+            _ => Some(styled(DIM, format!("hears of {} from {from} again", client(report)))),
         };
         match (told, everywhere) {
             (Some(told), Some(everywhere)) => Some((server, format!("{told}; {everywhere}"))),
             (Some(text), None) => Some((server, text)),
-            (None, Some(text)) => Some(("", text)),
+            (None, Some(text)) => Some((None, text)),
             (None, None) => None,
         }
     }
 
-    /// Counts an arrival; says so when it was the last.
-    fn reached(&mut self, at: i64, line: &str) -> Option<String> {
-        let place = self.updates.iter().position(|update| update.line == line)?;
+    /// Counts an arrival. Returns words for the last one.
+    fn reached(&mut self, at: Timestamp, report: &Report) -> Option<String> {
+        let place = self.updates.iter().position(|update| update.report.line() == report.line())?;
         let update = &mut self.updates[place];
         update.reached += 1;
         if update.reached < self.running {
             return None;
         }
         let update = self.updates.remove(place)?;
-        let milliseconds = (at - update.accepted) as f64 / 1e6;
-        Some(format!("{} is known by all {} servers after {milliseconds:.2} ms", client(line), update.reached))
+        let milliseconds = at.since(update.accepted).as_secs_f64() * 1e3;
+        Some(format!("{} is known by all {} servers after {milliseconds:.2} ms", client(report), update.reached))
     }
 }
 
-fn client(line: &str) -> String {
-    printable(field(line, 3))
+fn words_of_entries(number: u64) -> String {
+    if number == 1 { "1 entry".into() } else { format!("{number} entries") }
 }
 
-fn field(line: &str, index: usize) -> &str {
-    line.split_ascii_whitespace().nth(index).unwrap_or("?")
+fn client(report: &Report) -> String {
+    printable(report.client())
 }
 
 /// What came from outside cannot drive a terminal, and does not fill it.
@@ -245,34 +275,59 @@ pub(super) fn time_of_day(nanoseconds: i64, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::events::NamedHop;
+    use crate::config::Way;
+    use crate::history::Hop;
+    use crate::history::build::{Builder, herd, line};
 
-    const LINE: &str = "AT Clark +0.1 kiwi +34.0-118.0 1621464827.5";
+    const BONA: ServerId = ServerId(1);
+    const CLARK: ServerId = ServerId(3);
+    const JAQUEZ: ServerId = ServerId(4);
 
-    fn told(narrator: &mut Narrator, event: NamedEvent) -> Option<String> {
-        let line = narrator.tell(&NamedObservation { at: 1_000_000, event })?;
+    fn narrator(running: usize) -> Narrator {
+        Narrator::new(Detail::Herd, herd().history().origin, running)
+    }
+
+    fn told(narrator: &mut Narrator, fact: Fact) -> Option<String> {
+        let line = narrator.tell(&Entry { at: Timestamp::from_nanoseconds(1_000_000), step: None, fact })?;
         Some(anstream::adapter::strip_str(&line).to_string().split_once("  ")?.1.trim().to_owned())
     }
 
-    fn heard(server: &str, newer: bool) -> NamedEvent {
-        let from = Some(NamedHop { server: "Clark".into(), connection: 1 });
-        NamedEvent::Heard { server: server.into(), life: 1, from, line: LINE.into(), newer }
+    fn kiwi() -> Arc<Report> {
+        Builder::report(&line("Clark", "kiwi", 1_621_464_827))
+    }
+
+    fn heard(server: ServerId, newer: bool) -> Fact {
+        let from = Some(Hop { server: CLARK, connection: 1 });
+        Fact::Saw(Event::Heard { server, life: 1, from, report: kiwi(), newer })
     }
 
     #[test]
     fn an_update_is_told_when_it_arrives_and_when_it_is_everywhere() {
-        let mut narrator = Narrator::new(Detail::Herd, ["Clark", "Bona", "Jaquez"], 3);
-        let accepted = NamedEvent::Accepted { server: "Clark".into(), life: 1, line: LINE.into(), newer: true };
-        assert_eq!(told(&mut narrator, accepted).unwrap(), "Clark   kiwi is at +34.0-118.0");
-        assert_eq!(told(&mut narrator, heard("Bona", true)), None);
-        assert_eq!(told(&mut narrator, heard("Bona", false)), None);
-        assert_eq!(told(&mut narrator, heard("Jaquez", true)).unwrap(), "kiwi is known by all 3 servers after 0.00 ms");
+        let mut narrator = narrator(3);
+        let accepted = Event::Accepted { server: CLARK, life: 1, session: None, report: kiwi(), newer: true };
+        let text = told(&mut narrator, Fact::Saw(accepted));
+        assert_eq!(text.as_deref(), Some("Clark     kiwi is at +34.068930-118.445127"));
+        assert_eq!(told(&mut narrator, heard(BONA, true)), None);
+        assert_eq!(told(&mut narrator, heard(BONA, false)), None);
+        let text = told(&mut narrator, heard(JAQUEZ, true));
+        assert_eq!(text.as_deref(), Some("kiwi is known by all 3 servers after 0.00 ms"));
+    }
+
+    #[test]
+    fn what_an_operator_asked_for_is_told() {
+        let ways = crate::act::Ways::These(vec![crate::act::Ends::Both(CLARK, BONA)]);
+        let cut = Fact::Asked(Verb::Ways { verb: crate::act::WayVerb::Cut, on: ways });
+        assert_eq!(told(&mut narrator(5), cut).as_deref(), Some("asked to cut Clark-Bona"));
+        let way = Way { from: CLARK, to: BONA };
+        let lost = Fact::Saw(Event::LinkLost { way, connection: 1, lines_lost: 2 });
+        assert_eq!(told(&mut narrator(5), lost).as_deref(), Some("Clark     loses the link to Bona; 2 lines lost"));
     }
 
     #[test]
     fn what_clients_send_cannot_drive_the_terminal() {
-        let mut narrator = Narrator::new(Detail::Herd, ["Clark"], 1);
-        let refused = NamedEvent::Refused { server: "Clark".into(), life: 1, command: "\u{1b}[2Jx".into() };
-        assert_eq!(told(&mut narrator, refused).unwrap(), "Clark  refuses \\u{1b}[2Jx");
+        let refused =
+            Event::Refused { server: CLARK, life: 1, session: None, command: bytes::Bytes::from_static(b"\x1b[2Jx") };
+        let text = told(&mut narrator(1), Fact::Saw(refused));
+        assert_eq!(text.as_deref(), Some("Clark     refuses \\u{1b}[2Jx"));
     }
 }

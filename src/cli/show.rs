@@ -186,13 +186,15 @@ pub(super) fn events(global: &Global, events: &Events) -> Outcome {
     block_on(async {
         let status = connect(global).await?.status().await?;
         let running = status.servers.iter().filter(|server| server.state != ServerState::Down).count();
-        let names = status.servers.iter().map(|server| server.server.as_str());
-        let mut narrator = Narrator::new(Detail::of(global.verbose), names, running);
-        let mut stream = connect(global).await?.events(events.follow).await?;
-        while let Some(observation) = stream.next().await? {
+        let mut stream = connect(global).await?.events(events.follow, events.tail).await?;
+        let mut narrator = Narrator::new(Detail::of(global.verbose), stream.history().origin.clone(), running);
+        if events.json {
+            writeln!(terminal::out(), "{}", stream.header)?;
+        }
+        while let Some((entry, line)) = stream.next().await? {
             if events.json {
-                json_line(&observation)?;
-            } else if let Some(line) = narrator.tell(&observation) {
+                writeln!(terminal::out(), "{line}")?;
+            } else if let Some(line) = narrator.tell(&entry) {
                 writeln!(terminal::out(), "{line}")?;
             }
         }
@@ -203,11 +205,5 @@ pub(super) fn events(global: &Global, events: &Events) -> Outcome {
 /// Prints a value for people and programs.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("a response is JSON");
-    Ok(writeln!(terminal::out(), "{text}")?)
-}
-
-/// Prints a value on one line.
-pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).expect("an observation is JSON");
     Ok(writeln!(terminal::out(), "{text}")?)
 }

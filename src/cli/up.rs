@@ -124,8 +124,8 @@ fn watch(global: &Global, running: &Running, owner: &mut Owner) -> Result<Vec<on
     let mut output = Vec::new();
     let status = owner.status();
     if let Some(dir) = &status.log_dir {
-        let writer = logs::Writer::create(Path::new(dir), running.log_format, &status)?;
-        let watch = owner.watch();
+        let watch = owner.watch(None);
+        let writer = logs::Writer::create(Path::new(dir), running.log_format, &watch.past, &owner.servers())?;
         output.push(on_thread(move || writer.write_all(watch)));
     }
     if detach::is_child() {
@@ -142,9 +142,9 @@ fn watch(global: &Global, running: &Running, owner: &mut Owner) -> Result<Vec<on
     }
     if !global.quiet {
         let detail = if detach::is_child() { Detail::Servers } else { Detail::of(global.verbose) };
-        let names = status.servers.iter().map(|server| server.server.as_str());
-        let narrator = Narrator::new(detail, names, 0).since_the_start(status.servers.len(), ways(owner));
-        let watch = owner.watch();
+        let watch = owner.watch(None);
+        let narrator = Narrator::new(detail, watch.past.origin.clone(), 0);
+        let narrator = narrator.since_the_start(status.servers.len(), ways(owner));
         output.push(on_thread(move || narrate(narrator, watch)));
     }
     Ok(output)
@@ -167,7 +167,7 @@ fn on_thread(work: impl FnOnce() + Send + 'static) -> oneshot::Receiver<()> {
 }
 
 fn narrate(mut narrator: Narrator, watch: Watch) {
-    watch.each(|observation| match narrator.tell(&observation) {
+    watch.each(|entry| match narrator.tell(entry) {
         Some(line) => writeln!(terminal::err(), "{line}"),
         None => Ok(()),
     });

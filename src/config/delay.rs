@@ -14,7 +14,7 @@ use crate::diagnostic::{Choice, DurationText, Table, Value};
 
 /// The time a line spends on a link: `latency`, a draw that `jitter` and its distribution describe, and before both the time in
 /// which its bytes go out, one line after the other. The order of lines is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Written", into = "Written")]
 pub struct Delay {
     /// The least.
@@ -270,8 +270,9 @@ impl DelayKeys {
 }
 
 /// A delay as histories and requests have it: in nanoseconds, and bytes a second.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Delay")]
 struct Written {
     latency: u64,
     jitter: u64,
@@ -281,8 +282,9 @@ struct Written {
     bandwidth: Option<Bandwidth>,
 }
 
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "DelayDistribution")]
 enum WrittenDistribution {
     #[default]
     Uniform,

@@ -44,7 +44,7 @@ impl LinkId {
 }
 
 /// What a fault adds to every line of a way. Of two bandwidths, this one and the link's own, the lesser counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slowness {
     /// Time added to each line. The order of lines is kept.

@@ -206,6 +206,9 @@ pub struct EventsQuery {
     /// Go on with what happens from now on.
     #[serde(default)]
     pub follow: bool,
+    /// Most entries of the past. `None`: all that are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<usize>,
 }
 
 /// Why a request was refused.

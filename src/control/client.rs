@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 use super::api::{
     DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
 };
-use super::events::NamedObservation;
 use super::socket;
 use crate::act::Verb;
+use crate::history::{Entry, History, json};
 
 /// Why a herd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -136,11 +136,19 @@ impl Client {
         self.exchange(Method::POST, "/down", request).await
     }
 
-    /// What happened lately, and with `follow` what happens from now on.
-    pub async fn events(self, follow: bool) -> Result<Events, ClientError> {
+    /// Returns what happened lately, at most the `last` entries of it, and with `follow` what happens from now on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the herd does not answer, or not with a history.
+    pub async fn events(self, follow: bool, last: Option<usize>) -> Result<Events, ClientError> {
         let herd = self.herd.clone();
-        let response = self.send(Method::GET, &format!("/events?follow={follow}"), &()).await?;
-        Ok(Events { herd, body: response.into_body(), buffer: Vec::new() })
+        let last = last.map_or_else(String::new, |last| format!("&last={last}"));
+        let response = self.send(Method::GET, &format!("/events?follow={follow}{last}"), &()).await?;
+        let mut lines = Lines { body: response.into_body(), buffer: Vec::new() };
+        let header = lines.next().await.unwrap_or_default();
+        let reader = json::Reader::new(&header).map_err(|error| lost(&herd, &error))?;
+        Ok(Events { herd, header, lines, reader })
     }
 
     async fn exchange<A: DeserializeOwned>(
@@ -203,28 +211,59 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// Observations as they come.
+/// Entries as they come.
 #[derive(Debug)]
 pub struct Events {
     herd: String,
+    /// The first line: what the entries are about.
+    pub header: String,
+    lines: Lines,
+    reader: json::Reader,
+}
+
+/// The lines of a body.
+#[derive(Debug)]
+struct Lines {
     body: Incoming,
-    /// What has come of the next line; as long as the longest line.
+    /// The beginning of the next line; as long as the longest line.
     buffer: Vec<u8>,
 }
 
-impl Events {
-    /// The next observation; `None` when there are no more, or the herd has ended.
-    pub async fn next(&mut self) -> Result<Option<NamedObservation>, ClientError> {
+impl Lines {
+    /// Returns the next line without its end, or `None` if there are no more or the herd has gone.
+    async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|error| lost(&self.herd, &error));
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+                line.pop();
+                return Some(String::from_utf8_lossy(&line).into_owned());
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |bytes| bytes)),
                 // The herd is gone: killed, or its last answer cut off.
-                Some(Err(_)) | None => return Ok(None),
+                Some(Err(_)) | None => return None,
             }
         }
+    }
+}
+
+impl Events {
+    /// Returns the history that the entries belong to, without them.
+    pub fn history(&self) -> &History {
+        &self.reader.history
+    }
+
+    /// Returns the next entry and its line, or `None` if there are no more or the herd has ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the line is no entry.
+    pub async fn next(&mut self) -> Result<Option<(Entry, String)>, ClientError> {
+        while let Some(line) = self.lines.next().await {
+            if let Some(entry) = self.reader.entry(&line).map_err(|error| lost(&self.herd, &error))? {
+                return Ok(Some((entry, line)));
+            }
+        }
+        Ok(None)
     }
 }

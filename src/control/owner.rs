@@ -13,13 +13,14 @@ use super::api::{
     HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
     ServerState, ServerStatus, VerbAnswer, WayFault,
 };
-use super::events::{NamedObservation, Recent, Seen};
+use super::events::{Recent, gap};
 use super::names::{Names, refusal};
 use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Standing, Verb, WayFaults, WayVerb};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Driver, DriverError, Event, Known, Observation, Performed, Wait, perform};
+use crate::driver::{Driver, DriverError, Known, Performed, Wait, perform};
 use crate::exit::Exit;
+use crate::history::{self, Entry, Event, Fact, History, Observation};
 use crate::time::Timestamp;
 use crate::words::short;
 
@@ -41,8 +42,8 @@ pub enum Request {
     Status(oneshot::Sender<HerdStatus>),
     /// Who knows what?
     Records(RecordsQuery, oneshot::Sender<Result<RecordsAnswer, Refusal>>),
-    /// What happened, and what happens from now on?
-    Watch(oneshot::Sender<Watch>),
+    /// What happened, of that at most so many entries, and what happens from now on?
+    Watch(Option<usize>, oneshot::Sender<Watch>),
     /// End. Answered when the herd is down: whether every server ended in order.
     Down(Option<Duration>, oneshot::Sender<bool>),
 }
@@ -50,35 +51,39 @@ pub enum Request {
 /// The past and the future of a herd, without a gap between them.
 #[derive(Debug)]
 pub struct Watch {
-    /// The names.
-    pub topology: Arc<Topology>,
     /// What is kept of the past.
-    pub recent: Vec<Seen>,
+    pub past: History,
     /// What comes.
-    pub feed: broadcast::Receiver<Seen>,
+    pub feed: broadcast::Receiver<Entry>,
 }
 
 impl Watch {
     /// Gives what is kept and what comes to `see`, on this thread, until the herd ends or `see` fails.
-    pub fn each(mut self, mut see: impl FnMut(NamedObservation) -> std::io::Result<()>) {
-        let past = std::mem::take(&mut self.recent);
-        if past.iter().try_for_each(|seen| see(NamedObservation::of(&self.topology, seen))).is_err() {
-            return;
-        }
-        let mut at = Timestamp::EPOCH;
-        loop {
-            let seen = match self.feed.blocking_recv() {
-                Ok(seen) => seen,
-                Err(RecvError::Lagged(events)) => Seen::LeftOut { at, events },
-                Err(RecvError::Closed) => return,
-            };
-            let observation = NamedObservation::of(&self.topology, &seen);
-            at = Timestamp::from_nanoseconds(observation.at);
-            if see(observation).is_err() {
+    pub fn each(mut self, mut see: impl FnMut(&Entry) -> std::io::Result<()>) {
+        let mut last = None;
+        for entry in std::mem::take(&mut self.past.entries) {
+            if see(&entry).is_err() {
                 return;
             }
+            last = Some(entry);
+        }
+        loop {
+            let entry = match self.feed.blocking_recv() {
+                Ok(entry) => entry,
+                Err(RecvError::Lagged(entries)) => lagged(&self.past, last.as_ref(), entries),
+                Err(RecvError::Closed) => return,
+            };
+            if see(&entry).is_err() {
+                return;
+            }
+            last = Some(entry);
         }
     }
+}
+
+/// Returns the entry that stands for those that a watcher was too slow for, after the `last` one it saw.
+pub fn lagged(past: &History, last: Option<&Entry>, entries: u64) -> Entry {
+    Entry { at: last.map_or(past.started, |last| last.at), step: None, fact: Fact::LeftOut { entries } }
 }
 
 /// What the owner is told about the herd once.
@@ -103,10 +108,12 @@ pub struct Owner {
     topology: Arc<Topology>,
     origin: Origin,
     standing: Standing,
+    /// What the entries are about; without entries.
+    history: History,
     recent: Recent,
     /// What follows from verbs without being asked again.
     agenda: Agenda<Due>,
-    feed: broadcast::Sender<Seen>,
+    feed: broadcast::Sender<Entry>,
     requests: mpsc::Receiver<Request>,
     waiting_for_the_end: Vec<oneshot::Sender<bool>>,
     on_linked: Option<oneshot::Sender<()>>,
@@ -140,7 +147,9 @@ impl Owner {
     /// Takes a driver that runs; requests go to the sender.
     pub fn new(driver: LoopbackDriver, origin: Origin) -> (Self, mpsc::Sender<Request>) {
         let (asks, requests) = mpsc::channel(REQUESTS);
+        let herd = Arc::new(history::Origin::live(driver.topology()));
         let owner = Self {
+            history: History::new(herd, driver.topology().seed, driver.started()),
             topology: driver.topology().clone(),
             driver,
             standing: Standing::default(),
@@ -155,9 +164,10 @@ impl Owner {
         (owner, asks)
     }
 
-    /// What happens from now on.
-    pub fn watch(&self) -> Watch {
-        Watch { topology: self.topology.clone(), recent: self.recent.to_vec(), feed: self.feed.subscribe() }
+    /// Returns what is kept of the past, at most `limit` entries of it, and what happens from now on.
+    pub fn watch(&self, limit: Option<usize>) -> Watch {
+        let past = History { entries: self.recent.last(limit), ..self.history.clone() };
+        Watch { past, feed: self.feed.subscribe() }
     }
 
     /// Fires once, when every link is up.
@@ -221,22 +231,32 @@ impl Owner {
         if let Event::LinkUp { .. } = observation.event {
             self.tell_if_linked();
         }
+        let Observation { at, event } = observation;
+        let entry = Entry { at, step: None, fact: Fact::Saw(event) };
         let forgotten = self.driver.take_forgotten();
         if forgotten > 0 {
-            self.publish(Seen::LeftOut { at: observation.at, events: forgotten });
+            self.publish(gap(&entry, forgotten));
         }
-        self.publish(Seen::Happened(observation));
+        self.publish(entry);
     }
 
-    fn publish(&mut self, seen: Seen) {
+    /// Records what an operator asked for, or what was done.
+    fn record(&mut self, at: Timestamp, fact: Fact) {
+        self.publish(Entry { at, step: None, fact });
+    }
+
+    fn publish(&mut self, entry: Entry) {
         if self.feed.receiver_count() > 0 {
             // Fails when the last watcher has just gone.
-            let _ = self.feed.send(seen.clone());
+            let _ = self.feed.send(entry.clone());
         }
-        self.recent.push(seen);
+        self.recent.push(entry);
     }
 
     fn tell_if_linked(&mut self) {
+        if self.history.linked.is_none() && self.is_linked() {
+            self.history.linked = Some(self.driver.now());
+        }
         if self.on_linked.is_some() && self.is_linked() {
             // Fails when nobody waits any more.
             let _ = self.on_linked.take().map(|linked| linked.send(()));
@@ -271,10 +291,10 @@ impl Owner {
                 self.catch_up().await;
                 drop(answer.send(self.records(&query)));
             }
-            Request::Watch(answer) => {
+            Request::Watch(limit, answer) => {
                 self.catch_up().await;
                 self.driver.observe_traffic(true);
-                drop(answer.send(self.watch()));
+                drop(answer.send(self.watch(limit)));
             }
             Request::Down(..) => unreachable!("serve takes it"),
         }
@@ -311,6 +331,8 @@ impl Owner {
     /// Does what a verb asks for at once. Returns what that hit, and what is to follow.
     async fn begin(&mut self, verb: Verb<String>) -> Result<(VerbAnswer, Vec<Later>), Refusal> {
         let (verb, plan) = Names::of(&self.topology, self.driver.wiring()).plan(verb)?;
+        self.catch_up().await;
+        self.record(self.driver.now(), Fact::Asked(verb.clone()));
         let changes = plan.now.iter().any(|action| self.changes(action));
         let ways = plan.now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
         let mut answer = VerbAnswer { ways, ..self.perform(plan.now).await? };
@@ -324,12 +346,19 @@ impl Owner {
     async fn perform(&mut self, actions: Vec<Action>) -> Result<VerbAnswer, Refusal> {
         let Performed { done, error } = perform(&mut self.driver, &mut self.standing, &self.topology, actions).await;
         let mut answer = VerbAnswer::default();
-        for (_, action, hit) in done {
+        let was_partly_done = !done.is_empty();
+        for (at, action, hit) in done {
             self.agenda
                 .retain(|due| action.take_back(&mut due.actions) || !due.rest.is_empty() || due.awaited.is_some());
             answer.hit(hit);
+            self.record(at, Fact::Did { action, hit });
         }
-        error.map_or(Ok(answer), |error| Err(refused(error)))
+        let Some(error) = error else { return Ok(answer) };
+        let mut refusal = refused(error);
+        if was_partly_done {
+            refusal.error.push_str("; what was done before it is undone");
+        }
+        Err(refusal)
     }
 
     /// Puts the next part of a plan on the agenda, with what follows it. Answers the command that waits when all is done.

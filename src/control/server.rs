@@ -23,11 +23,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::api::{
     DownAnswer, DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer,
 };
-use super::events::{NamedEvent, NamedObservation, Seen};
 use super::names::refusal;
-use super::owner::{Request, Watch};
+use super::owner::{Request, Watch, lagged};
 use crate::act::Verb;
-use crate::config::Topology;
+use crate::history::{Entry, History, json};
 
 type Asks = State<mpsc::Sender<Request>>;
 
@@ -107,42 +106,36 @@ async fn down(asks: Asks, request: Result<Json<DownRequest>, JsonRejection>) -> 
 }
 
 async fn events(asks: Asks, Query(query): Query<EventsQuery>) -> Result<Response, Refusal> {
-    let Watch { topology, recent, feed } = ask(&asks, Request::Watch).await?;
-    let past = {
-        let topology = topology.clone();
-        stream::iter(recent).map(move |observation| NamedObservation::of(&topology, &observation))
+    let Watch { mut past, feed } = ask(&asks, |answer| Request::Watch(query.last, answer)).await?;
+    let entries = std::mem::take(&mut past.entries);
+    let past = Arc::new(past);
+    let first = stream::iter([json::header(&past, None)]);
+    let kept = {
+        let past = past.clone();
+        stream::iter(entries).map(move |entry| json::entry(&past, &entry))
     };
     let body = if query.follow {
-        Body::from_stream(lines(past.chain(follow(topology, feed))))
+        Body::from_stream(bytes(first.chain(kept).chain(follow(past, feed))))
     } else {
-        Body::from_stream(lines(past))
+        Body::from_stream(bytes(first.chain(kept)))
     };
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-/// What happens from now on; ends with the herd.
-fn follow(topology: Arc<Topology>, feed: broadcast::Receiver<Seen>) -> impl Stream<Item = NamedObservation> {
-    stream::unfold((topology, feed, 0), |(topology, mut feed, last)| async move {
-        let observation = next_named(&topology, &mut feed, last).await?;
-        let at = observation.at;
-        Some((observation, (topology, feed, at)))
+/// Returns the lines of what happens from now on. The stream ends with the herd.
+fn follow(past: Arc<History>, feed: broadcast::Receiver<Entry>) -> impl Stream<Item = String> {
+    stream::unfold((past, feed, None), |(past, mut feed, last)| async move {
+        let entry = match feed.recv().await {
+            Ok(entry) => entry,
+            Err(RecvError::Lagged(entries)) => lagged(&past, last.as_ref(), entries),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((json::entry(&past, &entry), (past, feed, Some(entry))))
     })
 }
 
-async fn next_named(topology: &Topology, feed: &mut broadcast::Receiver<Seen>, last: i64) -> Option<NamedObservation> {
-    match feed.recv().await {
-        Ok(observation) => Some(NamedObservation::of(topology, &observation)),
-        Err(RecvError::Lagged(events)) => Some(NamedObservation { at: last, event: NamedEvent::LeftOut { events } }),
-        Err(RecvError::Closed) => None,
-    }
-}
-
-fn lines(observations: impl Stream<Item = NamedObservation>) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    observations.map(|observation| {
-        let mut line = serde_json::to_vec(&observation).expect("an observation is JSON");
-        line.push(b'\n');
-        Ok(Bytes::from(line))
-    })
+fn bytes(lines: impl Stream<Item = String>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    lines.map(|line| Ok(Bytes::from(line)))
 }
 
 /// Puts a request to the owner and waits for its answer.

@@ -1,6 +1,6 @@
-//! What runs nodes: the actions a driver takes, the observations it gives, and the trait that both drivers share.
+//! What runs nodes: the trait that both drivers share, and several actions as one.
 //!
-//! Not here: names of servers in commands and files ([`crate::herd`]), and what a run is judged by ([`crate::checker`]).
+//! Actions and plans live in [`crate::act`], what is observed in [`crate::history`].
 
 pub mod loopback;
 pub mod path;
@@ -11,10 +11,9 @@ pub use perform::{Performed, perform};
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::act::{Action, Hit, SessionId};
-use crate::config::{ServerId, Way, Wiring};
+use crate::act::{Action, Hit};
+use crate::config::{ServerId, Wiring};
+use crate::history::Observation;
 use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
@@ -56,190 +55,6 @@ fn advice(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
     }
-}
-
-/// Something that happened, and when.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
-    /// By the driver's time.
-    pub at: Timestamp,
-    /// What.
-    pub event: Event,
-}
-
-/// What can be seen of a herd that runs.
-///
-/// Events belong to epochs. A `life` is one run of a server, from its start to its end. The lives of a server count from 1
-/// over the whole run of the driver. A `connection` is one TCP connection of a way. The connections of a way count from 1
-/// over the whole run, across the lives of both servers. On a per-message link every line has a connection of its own, and
-/// keeps its number when the line is doubled.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A server listens.
-    Started {
-        /// Which.
-        server: ServerId,
-        /// The life that begins.
-        life: u32,
-        /// On which port; 0 on virtual time.
-        port: u16,
-    },
-    /// A server ended in order; it knew `records` clients.
-    Stopped {
-        /// Which.
-        server: ServerId,
-        /// The life that ended.
-        life: u32,
-        /// What it forgot.
-        records: u64,
-    },
-    /// A server was killed; it knew `records` clients.
-    Killed {
-        /// Which.
-        server: ServerId,
-        /// The life that ended.
-        life: u32,
-        /// What it forgot.
-        records: u64,
-    },
-    /// A server ended by an error of its own.
-    Crashed {
-        /// Which.
-        server: ServerId,
-        /// The life that ended.
-        life: u32,
-        /// What the error says.
-        reason: String,
-    },
-    /// A server is frozen.
-    Paused {
-        /// The server.
-        server: ServerId,
-        /// Its life.
-        life: u32,
-    },
-    /// A frozen server goes on.
-    Resumed {
-        /// The server.
-        server: ServerId,
-        /// Its life.
-        life: u32,
-    },
-    /// A server's wall clock was set. The clock survives restarts, so this belongs to no life.
-    ClockSet {
-        /// Which.
-        server: ServerId,
-        /// How far it is ahead of the driver's time, in nanoseconds.
-        offset: i64,
-    },
-    /// A dial succeeded: lines can go this way.
-    LinkUp {
-        /// The way.
-        way: Way,
-        /// The connection that opened.
-        connection: u32,
-    },
-    /// The connection of a way is gone.
-    LinkLost {
-        /// Which way.
-        way: Way,
-        /// The connection that is gone. On a per-message link, several may be gone with one loss. It is then the last one
-        /// that the way had used.
-        connection: u32,
-        /// Lines that had been written and were not read.
-        lines_lost: u64,
-    },
-    /// An `IAMAT` was taken: its server holds it and has handed it to its links. The moment of acknowledgement.
-    Accepted {
-        /// The server that accepted it.
-        server: ServerId,
-        /// The server's life.
-        life: u32,
-        /// The client's connection, when this driver made it.
-        session: Option<SessionId>,
-        /// The line made of it.
-        report: Arc<Report>,
-        /// Whether it is newer than what the server held. Otherwise it is answered and changes nothing.
-        newer: bool,
-    },
-    /// A `WHATSAT` was answered with this line.
-    Answered {
-        /// The server that answered.
-        server: ServerId,
-        /// The server's life.
-        life: u32,
-        /// The client's connection, when this driver made it.
-        session: Option<SessionId>,
-        /// The first line of the reply.
-        report: Arc<Report>,
-    },
-    /// A command was refused with `? `.
-    Refused {
-        /// The server that refused.
-        server: ServerId,
-        /// The server's life.
-        life: u32,
-        /// The client's connection, when this driver made it.
-        session: Option<SessionId>,
-        /// The command.
-        command: Bytes,
-    },
-    /// A server wrote a line to a neighbour.
-    Sent {
-        /// By which way.
-        way: Way,
-        /// The connection it was written to.
-        connection: u32,
-        /// The line.
-        report: Arc<Report>,
-    },
-    /// A server read an `AT` line.
-    Heard {
-        /// The server that read it.
-        server: ServerId,
-        /// The server's life.
-        life: u32,
-        /// The neighbour and connection it came from. `None` for a stranger, or a neighbour in another process.
-        from: Option<Hop>,
-        /// The line.
-        report: Arc<Report>,
-        /// Whether it is newer than what the server held, which then holds it.
-        newer: bool,
-    },
-    /// A record got newer while this way was down: the neighbour does not hear of it by this way.
-    Missed {
-        /// Which way.
-        way: Way,
-        /// The life of the server that could not send.
-        life: u32,
-        /// The line that was not sent.
-        report: Arc<Report>,
-    },
-    /// A client read a whole reply.
-    Replied {
-        /// On which connection.
-        session: SessionId,
-        /// As it came over the wire.
-        reply: Bytes,
-    },
-    /// A client's connection ended; what it had asked and was not answered stays unanswered.
-    SessionLost {
-        /// Which connection.
-        session: SessionId,
-        /// Commands without reply.
-        unanswered: u64,
-    },
-}
-
-/// The last hop of a line: the neighbour that sent it, and the connection it came by.
-///
-/// [`Event::Sent`] of the same line has the same connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hop {
-    /// The neighbour.
-    pub server: ServerId,
-    /// The connection of the neighbour's way.
-    pub connection: u32,
 }
 
 /// How far [`Driver::next`] goes when nothing happens.

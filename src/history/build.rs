@@ -11,7 +11,7 @@ use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Cause, Explanation, Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
-use crate::driver::{Event, Hop};
+use crate::history::{Event, Hop};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
 

@@ -1,26 +1,24 @@
-//! A history as JSON lines: a header with everything about the run, then one line per entry.
+//! A history as JSON lines: a header, then one line for each entry, as `docs/history.md` describes them.
 //!
-//! Servers are told by name, times in nanoseconds since the run began, bytes as text when they are UTF-8 and as numbers
-//! when they are not. A file of a newer format is refused; one of an older format is read for as long as there is one.
+//! Files, `events --json`, logs and the control socket all carry this one form. Servers go by name, times count from
+//! the header's `started`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, DriverKind, Entry, Fact, History, Origin, Step};
-use crate::act::{Action, Hit, SessionId};
-use crate::claim::{Assertion, Check, StepId, When, limit};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
-use crate::driver::{Event, Hop};
+use super::header::{Format, Header};
+use super::{Entry, Fact, History};
+use crate::claim::StepId;
+use crate::config::ServerId;
 use crate::time::Timestamp;
-use crate::wire::{Command, Report, parse};
+use crate::wire::Report;
 
-/// The format that [`write()`] writes.
-pub const VERSION: u32 = 1;
+pub use super::header::VERSION;
 
 /// Why a file is no history.
 #[derive(Debug, thiserror::Error)]
@@ -31,520 +29,229 @@ pub enum ReadError {
     /// It ends before it begins.
     #[error("the file is empty: a history begins with a line about the run")]
     Empty,
-    /// Written by a newer herdsim.
-    #[error("the history has format {0}; this herdsim reads formats up to {VERSION}")]
-    Version(u32),
+    /// An older herdsim wrote it.
+    #[error(
+        "an older herdsim wrote this history, in format {0}; this one reads format {VERSION}: run the scenario again"
+    )]
+    Older(u32),
+    /// A newer herdsim wrote it.
+    #[error("a newer herdsim wrote this history, in format {0}; this one reads format {VERSION}")]
+    Newer(u32),
+    /// It is the log of one server.
+    #[error("this is the log of {0}, which is only a part of a history: judge what `herdsim events --json` prints")]
+    Log(String),
     /// A line is not what it should be.
     #[error("line {line}: {reason}")]
     Line {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }
 
+/// The line of an entry.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Entry")]
+struct Line {
+    /// Nanoseconds since the header's `started`.
+    at: u64,
+    /// The step that did it, or that was in progress: an index into the header's `steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<StepId>,
+    /// What happened.
+    fact: Fact<Arc<str>>,
+}
+
+/// A line of a history.
+#[derive(JsonSchema)]
+#[schemars(untagged, title = "herdsim history")]
+#[expect(dead_code, reason = "it is there for the schema")]
+enum AnyLine {
+    /// The first line: about the run.
+    Header(Header),
+    /// Every other line: something that happened.
+    Entry(Line),
+}
+
+/// Returns the JSON Schema (draft 7) of one line of a history, with a final newline.
+pub fn schema() -> String {
+    let schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<AnyLine>();
+    serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+}
+
 /// Writes a history, one JSON value on each line.
+///
+/// # Errors
+///
+/// Returns the first error of `out`.
 pub fn write(history: &History, out: &mut impl Write) -> io::Result<()> {
-    line(out, &Header::of(history))?;
-    for entry in &history.entries {
-        line(out, &EntryLine::of(history, entry))?;
+    out.write_all(header(history, None).as_bytes())?;
+    for each in &history.entries {
+        let line = line(history, each);
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
     }
     Ok(())
 }
 
+/// Returns the first line of a history with its end, or that of the log of one server.
+pub fn header(history: &History, log_of: Option<ServerId>) -> String {
+    serde_json::to_string(&Header::of(history, log_of)).expect("a header is JSON") + "\n"
+}
+
+/// Returns the line of one entry of a history with its end.
+pub fn entry(history: &History, entry: &Entry) -> String {
+    serde_json::to_string(&line(history, entry)).expect("an entry is JSON") + "\n"
+}
+
+fn line(history: &History, entry: &Entry) -> Line {
+    let servers = &history.origin.servers;
+    let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(servers[server.index()].clone());
+    let Ok(fact) = entry.fact.clone().map(&mut name);
+    let at = u64::try_from((entry.at - history.started).as_nanos()).unwrap_or(u64::MAX);
+    Line { at, step: entry.step, fact }
+}
+
 /// Reads a history that [`write()`] wrote.
+///
+/// # Errors
+///
+/// Returns an error if a line is not what it should be, or if another version of herdsim wrote it.
 pub fn read(input: impl BufRead) -> Result<History, ReadError> {
-    let mut lines = input.lines().enumerate().map(|(index, line)| (index + 1, line));
-    let (_, first) = lines.next().ok_or(ReadError::Empty)?;
-    let first = first?;
-    let Format { herdsim_history } = from_json(1, &first)?;
-    if herdsim_history > VERSION {
-        return Err(ReadError::Version(herdsim_history));
+    let mut lines = input.lines();
+    let mut reader = Reader::new(&lines.next().ok_or(ReadError::Empty)??)?;
+    if let Some(server) = reader.log_of {
+        return Err(ReadError::Log(server));
     }
-    let mut history = from_json::<Header>(1, &first)?.history().map_err(at_line(1))?;
-    let mut reader = Reader { origin: history.origin.clone(), reports: BTreeMap::new() };
-    for (number, line) in lines {
+    for line in lines {
         let line = line?;
-        if !line.trim().is_empty() {
-            let entry = reader.entry(history.started, from_json(number, &line)?).map_err(at_line(number))?;
-            history.entries.push(entry);
+        match reader.entry(&line)? {
+            Some(entry) => reader.history.entries.push(entry),
+            None => continue,
         }
     }
-    Ok(history)
+    Ok(reader.history)
 }
 
-fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+/// Says that a herd has no such server.
+pub(super) fn unknown(name: &str) -> String {
+    format!("the herd has no server called `{name}`")
 }
 
-fn from_json<'a, T: Deserialize<'a>>(line: usize, text: &'a str) -> Result<T, ReadError> {
-    serde_json::from_str(text).map_err(|error| ReadError::Line { line, reason: error.to_string() })
-}
-
-fn at_line(line: usize) -> impl Fn(String) -> ReadError {
-    move |reason| ReadError::Line { line, reason }
-}
-
-/// What every version of the header says.
-#[derive(Deserialize)]
-struct Format {
-    herdsim_history: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    herdsim_history: u32,
-    title: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scenario: Option<String>,
-    driver: DriverKind,
-    strategy: Strategy,
-    seed: u64,
-    /// Nanoseconds since the Unix epoch.
-    started: i64,
-    servers: Vec<ServerLine>,
-    links: Vec<LinkLine>,
-    redial: RedialLine,
-    max_records: usize,
-    steps: Vec<Step>,
-    checks: Vec<CheckLine>,
-    /// Pairs of a metric and its limit.
-    thresholds: Vec<(String, String)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ServerLine {
-    name: String,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    clock_offset: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct LinkLine {
-    ends: [String; 2],
-    mode: LinkMode,
-    /// Delay from the first of `ends` to the second.
-    #[serde(flatten)]
-    delay: Delay,
-    /// Delay from the second of `ends` to the first. `None` if it is the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    back: Option<Delay>,
-}
-
-/// In nanoseconds.
-#[derive(Serialize, Deserialize)]
-struct RedialLine {
-    first: u64,
-    cap: u64,
-    timeout: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct CheckLine {
-    assert: Assertion<String>,
-    when: When,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<StepId>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    inverted: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    implied: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EntryLine {
-    /// Nanoseconds since the run began.
-    at: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    step: Option<StepId>,
-    #[serde(flatten)]
-    fact: FactLine,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FactLine {
-    StepBegan {},
-    StepEnded {},
-    Did { action: Action<String>, hit: Hit },
-    Saw(EventLine),
-    Opened { session: u32, talker: String },
-    Quiescent(bool),
-    Compared(Comparison),
-    Waited(u64),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum EventLine {
-    Started { server: String, life: u32, port: u16 },
-    Stopped { server: String, life: u32, records: u64 },
-    Killed { server: String, life: u32, records: u64 },
-    Crashed { server: String, life: u32, reason: String },
-    Paused { server: String, life: u32 },
-    Resumed { server: String, life: u32 },
-    ClockSet { server: String, offset: i64 },
-    LinkUp { way: WayLine, connection: u32 },
-    LinkLost { way: WayLine, connection: u32, lines_lost: u64 },
-    Accepted { server: String, life: u32, session: Option<u32>, line: String, newer: bool },
-    Answered { server: String, life: u32, session: Option<u32>, line: String },
-    Refused { server: String, life: u32, session: Option<u32>, command: BytesLine },
-    Sent { way: WayLine, connection: u32, line: String },
-    Heard { server: String, life: u32, from: Option<HopLine>, line: String, newer: bool },
-    Missed { way: WayLine, life: u32, line: String },
-    Replied { session: u32, reply: BytesLine },
-    SessionLost { session: u32, unanswered: u64 },
-}
-
-/// From and to.
-type WayLine = [String; 2];
-
-#[derive(Serialize, Deserialize)]
-struct HopLine {
-    server: String,
-    connection: u32,
-}
-
-/// Text where the bytes are text.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum BytesLine {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl Header {
-    fn of(history: &History) -> Self {
-        let origin = &*history.origin;
-        let name = |server: ServerId| origin.name(server).to_owned();
-        Self {
-            herdsim_history: VERSION,
-            title: origin.title.clone(),
-            scenario: origin.scenario.clone(),
-            driver: origin.driver,
-            strategy: origin.strategy,
-            seed: history.seed,
-            started: history.started.nanoseconds(),
-            servers: origin.servers.iter().zip(&origin.clocks).map(ServerLine::of).collect(),
-            links: origin.links.iter().map(|link| LinkLine::of(link, name)).collect(),
-            redial: RedialLine::of(origin.redial),
-            max_records: origin.max_records,
-            steps: origin.steps.clone(),
-            checks: origin.checks.iter().map(|check| CheckLine::of(check, name)).collect(),
-            thresholds: origin.thresholds.iter().map(|limit| (limit.metric.name().into(), limit.bound())).collect(),
-        }
-    }
-
-    fn history(self) -> Result<History, String> {
-        let servers: Vec<Arc<str>> = self.servers.iter().map(|server| server.name.as_str().into()).collect();
-        let mut origin = Origin {
-            title: self.title,
-            scenario: self.scenario,
-            driver: self.driver,
-            strategy: self.strategy,
-            clocks: self.servers.iter().map(|server| server.clock_offset).collect(),
-            links: Vec::new(),
-            redial: self.redial.redial(),
-            max_records: self.max_records,
-            steps: self.steps,
-            checks: Vec::new(),
-            thresholds: Vec::new(),
-            servers,
-        };
-        origin.links = self.links.into_iter().map(|link| link.link(&origin)).collect::<Result<_, _>>()?;
-        origin.checks = self.checks.into_iter().map(|check| check.check(&origin)).collect::<Result<_, _>>()?;
-        let limits = self.thresholds.iter().map(|(name, bound)| limit::parse(name, bound));
-        origin.thresholds = limits.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-        Ok(History::new(Arc::new(origin), self.seed, Timestamp::from_nanoseconds(self.started)))
-    }
-}
-
-impl ServerLine {
-    fn of((name, &clock_offset): (&Arc<str>, &i64)) -> Self {
-        Self { name: name.to_string(), clock_offset }
-    }
-}
-
-impl LinkLine {
-    fn of(link: &Link, name: impl Fn(ServerId) -> String) -> Self {
-        let [delay, back] = link.delays;
-        Self { ends: link.ends.map(name), mode: link.mode, delay, back: Some(back).filter(|back| *back != delay) }
-    }
-
-    fn link(self, origin: &Origin) -> Result<Link, String> {
-        let [a, b] = self.ends;
-        let ends = [server(origin, &a)?, server(origin, &b)?];
-        Ok(Link { ends, mode: self.mode, delays: [self.delay, self.back.unwrap_or(self.delay)] })
-    }
-}
-
-impl RedialLine {
-    fn of(redial: Redial) -> Self {
-        let Redial { first, cap, timeout } = redial;
-        Self { first: nanoseconds(first), cap: nanoseconds(cap), timeout: nanoseconds(timeout) }
-    }
-
-    fn redial(&self) -> Redial {
-        let [first, cap, timeout] = [self.first, self.cap, self.timeout].map(Duration::from_nanos);
-        Redial { first, cap, timeout }
-    }
-}
-
-impl CheckLine {
-    fn of(check: &Check, name: impl Fn(ServerId) -> String) -> Self {
-        let mut name = |server| Ok::<_, std::convert::Infallible>(name(server));
-        let Ok(assert) = check.assertion.clone().map(&mut name);
-        Self { assert, when: check.when, step: check.step, inverted: check.inverted, implied: check.implied }
-    }
-
-    fn check(self, origin: &Origin) -> Result<Check, String> {
-        let assertion = self.assert.map(&mut |name: String| server(origin, &name))?;
-        let mut check = Check::new(assertion, self.when, self.step, &origin.servers);
-        check.implied = self.implied;
-        Ok(if self.inverted { check.inverted() } else { check })
-    }
-}
-
-impl BytesLine {
-    fn of(bytes: &Bytes) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.into()),
-            Err(_) => Self::Bytes(bytes.to_vec()),
-        }
-    }
-
-    fn bytes(self) -> Bytes {
-        match self {
-            Self::Text(text) => text.into(),
-            Self::Bytes(bytes) => bytes.into(),
-        }
-    }
-}
-
-fn server(origin: &Origin, name: &str) -> Result<ServerId, String> {
-    origin.server(name).ok_or_else(|| format!("the herd has no server called `{name}`"))
-}
-
-impl EntryLine {
-    fn of(history: &History, entry: &Entry) -> Self {
-        let at = entry.at.nanoseconds() - history.started.nanoseconds();
-        Self { at, step: entry.step, fact: Writer { origin: &history.origin }.fact(&entry.fact) }
-    }
-}
-
-/// From values to lines.
-struct Writer<'a> {
-    origin: &'a Origin,
-}
-
-impl Writer<'_> {
-    fn name(&self, server: ServerId) -> String {
-        self.origin.name(server).into()
-    }
-
-    fn way(&self, way: Way) -> WayLine {
-        [self.name(way.from), self.name(way.to)]
-    }
-
-    fn fact(&self, fact: &Fact) -> FactLine {
-        match fact {
-            Fact::StepBegan => FactLine::StepBegan {},
-            Fact::StepEnded => FactLine::StepEnded {},
-            Fact::Did { action, hit } => FactLine::Did { action: self.action(action), hit: *hit },
-            Fact::Saw(event) => FactLine::Saw(self.event(event)),
-            Fact::Opened { session, talker } => FactLine::Opened { session: session.0, talker: talker.to_string() },
-            Fact::Quiescent(quiescent) => FactLine::Quiescent(*quiescent),
-            Fact::Compared(comparison) => FactLine::Compared(comparison.clone()),
-            Fact::Waited(time) => FactLine::Waited(nanoseconds(*time)),
-        }
-    }
-
-    fn action(&self, action: &Action) -> Action<String> {
-        let Ok(named) = action.clone().map(&mut |server| Ok::<_, std::convert::Infallible>(self.name(server)));
-        named
-    }
-
-    fn event(&self, event: &Event) -> EventLine {
-        let number = |session: Option<SessionId>| session.map(|session| session.0);
-        let text = |report: &Arc<Report>| report.line().to_owned();
-        match *event {
-            Event::Started { server, life, port } => EventLine::Started { server: self.name(server), life, port },
-            Event::Stopped { server, life, records } => EventLine::Stopped { server: self.name(server), life, records },
-            Event::Killed { server, life, records } => EventLine::Killed { server: self.name(server), life, records },
-            Event::Crashed { server, life, ref reason } => {
-                EventLine::Crashed { server: self.name(server), life, reason: reason.clone() }
-            }
-            Event::Paused { server, life } => EventLine::Paused { server: self.name(server), life },
-            Event::Resumed { server, life } => EventLine::Resumed { server: self.name(server), life },
-            Event::ClockSet { server, offset } => EventLine::ClockSet { server: self.name(server), offset },
-            Event::LinkUp { way, connection } => EventLine::LinkUp { way: self.way(way), connection },
-            Event::LinkLost { way, connection, lines_lost } => {
-                EventLine::LinkLost { way: self.way(way), connection, lines_lost }
-            }
-            Event::Accepted { server, life, session, ref report, newer } => EventLine::Accepted {
-                server: self.name(server),
-                life,
-                session: number(session),
-                line: text(report),
-                newer,
-            },
-            Event::Answered { server, life, session, ref report } => {
-                EventLine::Answered { server: self.name(server), life, session: number(session), line: text(report) }
-            }
-            Event::Refused { server, life, session, ref command } => EventLine::Refused {
-                server: self.name(server),
-                life,
-                session: number(session),
-                command: BytesLine::of(command),
-            },
-            Event::Sent { way, connection, ref report } => {
-                EventLine::Sent { way: self.way(way), connection, line: text(report) }
-            }
-            Event::Heard { server, life, from, ref report, newer } => EventLine::Heard {
-                server: self.name(server),
-                life,
-                from: from.map(|Hop { server, connection }| HopLine { server: self.name(server), connection }),
-                line: text(report),
-                newer,
-            },
-            Event::Missed { way, life, ref report } => {
-                EventLine::Missed { way: self.way(way), life, line: text(report) }
-            }
-            Event::Replied { session, ref reply } => {
-                EventLine::Replied { session: session.0, reply: BytesLine::of(reply) }
-            }
-            Event::SessionLost { session, unanswered } => EventLine::SessionLost { session: session.0, unanswered },
-        }
-    }
-}
-
-/// From lines to values.
-struct Reader {
-    origin: Arc<Origin>,
+/// Reads a history line by line.
+#[derive(Debug)]
+pub struct Reader {
+    /// The history without its entries.
+    pub history: History,
+    log_of: Option<String>,
+    servers: BTreeMap<Arc<str>, ServerId>,
+    /// Lines read so far.
+    lines: usize,
     /// Equal lines become one report, as they were in the run.
-    reports: BTreeMap<String, Arc<Report>>,
+    reports: BTreeSet<Shared>,
+}
+
+/// A report, known by its line.
+#[derive(Debug)]
+struct Shared(Arc<Report>);
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.line() == other.0.line()
+    }
+}
+
+impl Eq for Shared {}
+
+impl PartialOrd for Shared {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Shared {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.line().cmp(other.0.line())
+    }
 }
 
 impl Reader {
-    fn entry(&mut self, started: Timestamp, line: EntryLine) -> Result<Entry, String> {
-        Ok(Entry { at: started.shifted(line.at), step: line.step, fact: self.fact(line.fact)? })
-    }
-
-    fn server(&self, name: &str) -> Result<ServerId, String> {
-        server(&self.origin, name)
-    }
-
-    fn way(&self, [from, to]: &WayLine) -> Result<Way, String> {
-        Ok(Way { from: self.server(from)?, to: self.server(to)? })
-    }
-
-    fn report(&mut self, line: String) -> Result<Arc<Report>, String> {
-        if let Some(report) = self.reports.get(&line) {
-            return Ok(report.clone());
+    /// Reads the first line.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is no header of this version.
+    pub fn new(first: &str) -> Result<Self, ReadError> {
+        let wrong = |reason: String| ReadError::Line { line: 1, reason };
+        let Format { herdsim_history } = serde_json::from_str(first).map_err(|error| wrong(error.to_string()))?;
+        match herdsim_history.cmp(&VERSION) {
+            std::cmp::Ordering::Less => return Err(ReadError::Older(herdsim_history)),
+            std::cmp::Ordering::Greater => return Err(ReadError::Newer(herdsim_history)),
+            std::cmp::Ordering::Equal => {}
         }
-        let Command::At(at) = parse(line.as_bytes()) else { return Err(format!("`{line}` is not an AT line")) };
-        let report = Arc::new(at.to_report());
-        self.reports.insert(line, report.clone());
-        Ok(report)
+        let header: Header = serde_json::from_str(first).map_err(|error| wrong(error.to_string()))?;
+        let log_of = header.log_of.clone();
+        let history = header.history().map_err(wrong)?;
+        let servers = history.origin.servers.iter().cloned().zip((0..).map(ServerId)).collect();
+        Ok(Self { history, log_of, servers, lines: 1, reports: BTreeSet::new() })
     }
 
-    fn fact(&mut self, line: FactLine) -> Result<Fact, String> {
-        Ok(match line {
-            FactLine::StepBegan {} => Fact::StepBegan,
-            FactLine::StepEnded {} => Fact::StepEnded,
-            FactLine::Did { action, hit } => {
-                Fact::Did { action: action.map(&mut |name: String| self.server(&name))?, hit }
-            }
-            FactLine::Saw(event) => Fact::Saw(self.event(event)?),
-            FactLine::Opened { session, talker } => Fact::Opened { session: SessionId(session), talker: talker.into() },
-            FactLine::Quiescent(quiescent) => Fact::Quiescent(quiescent),
-            FactLine::Compared(comparison) => Fact::Compared(comparison),
-            FactLine::Waited(time) => Fact::Waited(Duration::from_nanos(time)),
-        })
+    /// Reads another line. Returns `None` if it is blank.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the line is no entry, or names a server or a step that the header does not have.
+    pub fn entry(&mut self, text: &str) -> Result<Option<Entry>, ReadError> {
+        self.lines += 1;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let line = self.lines;
+        let wrong = |reason: String| ReadError::Line { line, reason };
+        let Line { at, step, fact } = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(step) = step.filter(|step| step.index() >= self.history.origin.steps.len()) {
+            return Err(wrong(format!("the script has no step {}", step.0)));
+        }
+        let server = |name: Arc<str>| self.servers.get(&name).copied().ok_or_else(|| unknown(&name));
+        let mut fact = fact.map(&mut { server }).map_err(wrong)?;
+        if let Fact::Saw(event) = &mut fact
+            && let Some(report) = event.report_mut()
+        {
+            self.share(report);
+        }
+        let at = self.history.started.shifted(i64::try_from(at).unwrap_or(i64::MAX));
+        Ok(Some(Entry { at, step, fact }))
     }
 
-    fn hop(&self, HopLine { server, connection }: HopLine) -> Result<Hop, String> {
-        Ok(Hop { server: self.server(&server)?, connection })
+    /// Puts the report of an equal line in the place of `report`.
+    fn share(&mut self, report: &mut Arc<Report>) {
+        let own = Shared(report.clone());
+        match self.reports.get(&own) {
+            Some(Shared(known)) => *report = known.clone(),
+            None => drop(self.reports.insert(own)),
+        }
     }
 
-    fn event(&mut self, line: EventLine) -> Result<Event, String> {
-        Ok(match line {
-            EventLine::Started { server, life, port } => Event::Started { server: self.server(&server)?, life, port },
-            EventLine::Stopped { server, life, records } => {
-                Event::Stopped { server: self.server(&server)?, life, records }
-            }
-            EventLine::Killed { server, life, records } => {
-                Event::Killed { server: self.server(&server)?, life, records }
-            }
-            EventLine::Crashed { server, life, reason } => {
-                Event::Crashed { server: self.server(&server)?, life, reason }
-            }
-            EventLine::Paused { server, life } => Event::Paused { server: self.server(&server)?, life },
-            EventLine::Resumed { server, life } => Event::Resumed { server: self.server(&server)?, life },
-            EventLine::ClockSet { server, offset } => Event::ClockSet { server: self.server(&server)?, offset },
-            EventLine::LinkUp { way, connection } => Event::LinkUp { way: self.way(&way)?, connection },
-            EventLine::LinkLost { way, connection, lines_lost } => {
-                Event::LinkLost { way: self.way(&way)?, connection, lines_lost }
-            }
-            EventLine::Accepted { server, life, session, line, newer } => Event::Accepted {
-                server: self.server(&server)?,
-                life,
-                session: session.map(SessionId),
-                report: self.report(line)?,
-                newer,
-            },
-            EventLine::Answered { server, life, session, line } => Event::Answered {
-                server: self.server(&server)?,
-                life,
-                session: session.map(SessionId),
-                report: self.report(line)?,
-            },
-            EventLine::Refused { server, life, session, command } => Event::Refused {
-                server: self.server(&server)?,
-                life,
-                session: session.map(SessionId),
-                command: command.bytes(),
-            },
-            EventLine::Sent { way, connection, line } => {
-                Event::Sent { way: self.way(&way)?, connection, report: self.report(line)? }
-            }
-            EventLine::Heard { server, life, from, line, newer } => Event::Heard {
-                server: self.server(&server)?,
-                life,
-                from: from.map(|hop| self.hop(hop)).transpose()?,
-                report: self.report(line)?,
-                newer,
-            },
-            EventLine::Missed { way, life, line } => {
-                Event::Missed { way: self.way(&way)?, life, report: self.report(line)? }
-            }
-            EventLine::Replied { session, reply } => {
-                Event::Replied { session: SessionId(session), reply: reply.bytes() }
-            }
-            EventLine::SessionLost { session, unanswered } => {
-                Event::SessionLost { session: SessionId(session), unanswered }
-            }
-        })
+    /// Returns the time at which the run began.
+    pub fn started(&self) -> Timestamp {
+        self.history.started
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
     use super::*;
-    use crate::act::{ServerVerb, WayVerb};
-    use crate::claim::{ConvergedMode, Scope, Verdict, VersionBound};
-    use crate::config::{Bandwidth, Distribution, Slowness};
+    use crate::act::{Action, Ends, Hit, PartitionMode, ServerVerb, SessionId, Verb, WayVerb, Ways};
+    use crate::claim::{Assertion, ConvergedMode, Scope, Verdict, VersionBound};
+    use crate::config::{Bandwidth, Delay, Distribution, Slowness, Way};
     use crate::history::build::{Builder, herd, line};
+    use crate::history::{Comparison, Event, Hop};
     use crate::wire::PosixTime;
 
     fn written(history: &History) -> String {
@@ -601,7 +308,20 @@ mod tests {
         let herd = actions.into_iter().fold(herd, |herd, action| herd.did(action, hit));
         let herd = events.into_iter().fold(herd, |herd, event| herd.at(5, |herd| herd.saw(event)));
         let version = VersionBound { time: Some(PosixTime { seconds: 1, nanoseconds: 5 }), origin: Some(a) };
-        herd.push(Fact::Opened { session, talker: "kiwi".into() })
+        let ways = Ways::These(vec![Ends::Both(a, b), Ends::One(b, a)]);
+        let verbs = [
+            Verb::Servers { verb: ServerVerb::Kill, on: vec![a, b] },
+            Verb::Ways { verb: WayVerb::Cut, on: ways },
+            Verb::Ways { verb: WayVerb::Heal, on: Ways::All },
+            Verb::Partition {
+                groups: vec![vec![a], vec![b]],
+                mode: PartitionMode::HoldThenCut(Duration::from_secs(2)),
+            },
+            Verb::RollingRestart { on: vec![a, b] },
+        ];
+        let herd = verbs.into_iter().fold(herd, |herd, verb| herd.push(Fact::Asked(verb)));
+        herd.push(Fact::LeftOut { entries: 3 })
+            .push(Fact::Opened { session, talker: "kiwi".into() })
             .push(Fact::Quiescent(true))
             .push(Fact::Compared(Comparison {
                 name: "reply".into(),
@@ -632,40 +352,105 @@ mod tests {
     }
 
     #[test]
-    fn a_link_has_a_second_delay_only_where_its_directions_differ() {
-        let delay = |latency| Delay { latency: Duration::from_nanos(latency), ..Delay::default() };
-        let mut history = full();
-        let origin = Arc::make_mut(&mut history.origin);
-        origin.links.truncate(2);
-        (origin.links[0].delays, origin.links[1].delays) = ([delay(1), delay(2)], [delay(3); 2]);
-        let text = written(&history);
-        assert_eq!(text.matches(r#""back":{"latency":2,"#).count(), 1, "{text}");
-        assert_eq!(text.matches(r#""back":"#).count(), 1, "{text}");
-        assert_eq!(read(text.as_bytes()).unwrap(), history, "{text}");
+    fn every_line_of_a_history_is_what_the_schema_says() {
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        let schema = serde_json::from_str(&schema()).expect("the schema is JSON");
+        compiler.add_resource("history.json", schema).expect("the schema can be referred to");
+        let index = compiler.compile("history.json", &mut schemas).expect("the schema is one");
+        let validate = |line: &str| {
+            let value = serde_json::from_str(line).expect("a line is JSON");
+            schemas.validate(&value, index).is_ok()
+        };
+        let text = written(&full());
+        assert!(text.lines().count() > 40, "there is one of everything");
+        for line in text.lines() {
+            assert!(validate(line), "{line}");
+        }
+        for wrong in [
+            r#"{"at":1}"#,
+            r#"{"at":-1,"fact":"step-began"}"#,
+            r#"{"at":1,"fact":"step-began","more":1}"#,
+            r#"{"at":1,"fact":{"saw":{"paused":{"server":"Bona"}}}}"#,
+            r#"{"at":1,"fact":{"saw":{"paused":{"server":"Bona","life":1,"why":"so"}}}}"#,
+        ] {
+            assert!(!validate(wrong) && serde_json::from_str::<Line>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
-    fn servers_are_told_by_name() {
+    fn the_schema_that_is_shipped_is_that_of_the_program() {
+        assert_eq!(include_str!("../../schema/history.json"), schema(), "`herdsim schema history` writes it");
+    }
+
+    #[test]
+    fn every_example_of_the_documentation_is_a_line_of_a_history() {
+        let page = include_str!("../../docs/history.md");
+        let blocks = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+        let mut examples = 0;
+        for line in blocks.flat_map(str::lines) {
+            let is_header = line.contains("herdsim_history");
+            let read = if is_header {
+                serde_json::from_str::<Header>(line).map(drop)
+            } else {
+                serde_json::from_str::<Line>(line).map(drop)
+            };
+            read.unwrap_or_else(|error| panic!("{line}: {error}"));
+            examples += 1;
+        }
+        assert!(examples > 20, "{examples} examples");
+    }
+
+    #[test]
+    fn servers_go_by_name_and_times_count_from_the_start() {
         let history = herd().at(3, |herd| herd.accepted("Bona", "kiwi", 1).cut("Bona", "Clark")).history();
         let text = written(&history);
-        let lines: Vec<&str> = text.lines().skip(1).collect();
-        assert_eq!(
-            lines[1],
-            r#"{"at":3000000,"saw":{"accepted":{"server":"Bona","life":1,"session":null,"line":"AT Bona +0.263873386 kiwi +34.068930-118.445127 1","newer":true}}}"#
-        );
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains(r#""seed":"1","started":"2021-05-19T22:53:47.000000000Z""#), "{}", lines[0]);
         assert_eq!(
             lines[2],
-            r#"{"at":3000000,"did":{"action":{"way":[{"from":"Bona","to":"Clark"},"cut"]},"hit":{"connections":1}}}"#
+            r#"{"at":3000000,"fact":{"saw":{"accepted":{"server":"Bona","life":1,"line":"AT Bona +0.263873386 kiwi +34.068930-118.445127 1","newer":true}}}}"#
         );
+        assert_eq!(
+            lines[3],
+            r#"{"at":3000000,"fact":{"did":{"action":{"way":[{"from":"Bona","to":"Clark"},"cut"]},"hit":{"connections":1}}}}"#
+        );
+    }
+
+    #[test]
+    fn equal_lines_are_one_report_after_reading() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let history = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &kiwi).history();
+        let read = read(written(&history).as_bytes()).unwrap();
+        let reports: Vec<_> = read
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.fact {
+                Fact::Saw(event) => event.report(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reports.len(), 3);
+        assert!(reports.iter().all(|report| Arc::ptr_eq(report, reports[0])));
     }
 
     #[test]
     fn what_is_no_history_is_refused_with_its_line() {
         let told = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(told(""), "the file is empty: a history begins with a line about the run");
-        assert_eq!(told("{\"herdsim_history\": 2}"), "the history has format 2; this herdsim reads formats up to 1");
-        let mut text = written(&herd().history());
-        text.push_str("{\"at\":0,\"saw\":{\"paused\":{\"server\":\"Carl\",\"life\":1}}}\n");
-        assert_eq!(told(&text), "line 2: the herd has no server called `Carl`");
+        assert_eq!(
+            told("{\"herdsim_history\": 1}"),
+            "an older herdsim wrote this history, in format 1; this one reads format 2: run the scenario again"
+        );
+        assert_eq!(
+            told("{\"herdsim_history\": 3}"),
+            "a newer herdsim wrote this history, in format 3; this one reads format 2"
+        );
+        let with = |line: &str| told(&format!("{}{line}\n", written(&herd().history())));
+        let paused = r#"{"at":0,"fact":{"saw":{"paused":{"server":"Carl","life":1}}}}"#;
+        assert_eq!(with(paused), "line 2: the herd has no server called `Carl`");
+        assert_eq!(with(r#"{"at":0,"step":9,"fact":"step-began"}"#), "line 2: the script has no step 9");
+        assert!(with(r#"{"at":0,"fact":{"saw":{"sent":{}}}}"#).starts_with("line 2: missing field"));
+        let log = header(&herd().history(), Some(ServerId(3)));
+        assert!(told(&log).starts_with("this is the log of Clark, which is only a part of a history"));
     }
 }

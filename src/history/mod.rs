@@ -1,18 +1,22 @@
 //! What happened in one run, as values: the only thing that checks and reports read.
 //!
-//! Not here: who records it (the runner), and what it is worth ([`crate::checker`]).
+//! The runner and the owner of a live herd record it. What it is worth is decided by [`crate::checker`]. Its JSON is described in
+//! `docs/history.md`.
 
 #[cfg(test)]
 pub(crate) mod build;
+mod entry;
+mod event;
+mod header;
 pub mod json;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::act::{Action, Hit, SessionId};
-use crate::claim::{Check, StepId, Threshold, Verdict};
+pub use entry::{Comparison, Entry, Fact};
+pub use event::{Event, Hop, Observation};
+
+use crate::claim::{Assertion, Check, StepId, Threshold};
 use crate::config::{Link, Redial, ServerId, Strategy, Topology};
-use crate::driver::{Event, Observation};
 use crate::time::Timestamp;
 
 /// One run.
@@ -20,11 +24,13 @@ use crate::time::Timestamp;
 pub struct History {
     /// What was run. Shared between all seeds of a case.
     pub origin: Arc<Origin>,
-    /// Of every random draw.
+    /// Seed of all random draws.
     pub seed: u64,
-    /// When the run began, by the driver's time. Times are told to people counted from here.
+    /// Time at which the herd began to start, by the driver's clock. All times of reports count from here.
     pub started: Timestamp,
-    /// What happened, in order; times never go back.
+    /// Time at which all links were up for the first time. `None` if they were not yet.
+    pub linked: Option<Timestamp>,
+    /// What happened, in order.
     pub entries: Vec<Entry>,
 }
 
@@ -68,7 +74,8 @@ pub enum DriverKind {
 }
 
 /// One step, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// What it does, in one line: `cut Bona-Clark`.
     pub text: String,
@@ -79,67 +86,10 @@ pub struct Step {
     pub line: u32,
 }
 
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// By the driver's time.
-    pub at: Timestamp,
-    /// The step that did it, or that was under way when it was seen; `None` before the first and after the last. What a
-    /// step does later (a fault on a milestone, the mending of a fault with an end) is still that step's.
-    pub step: Option<StepId>,
-    /// What.
-    pub fact: Fact,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fact {
-    /// The entry's step began. A check "at a step" is judged by what stands before this.
-    StepBegan,
-    /// The entry's step is done.
-    StepEnded,
-    /// Something was done to the herd, a client's command among it. A fault is known by the step that did it.
-    Did {
-        /// What.
-        action: Action,
-        /// What it hit at once.
-        hit: Hit,
-    },
-    /// The driver saw something.
-    Saw(Event),
-    /// A connection belongs to this talker. Connections of one talker are one session to the session guarantees
-    /// (`monotonic_reads`, `read_your_writes`); a connection without this fact is a talker of its own.
-    Opened {
-        /// The connection.
-        session: SessionId,
-        /// Whose it is, by a name the scenario gives.
-        talker: Arc<str>,
-    },
-    /// Whether nothing was in flight and nothing due at this moment; asked after a wait for it, and at the end.
-    Quiescent(bool),
-    /// The script compared what it got with what it wanted.
-    Compared(Comparison),
-    /// The script waited for time to pass, and for nothing else, this long.
-    Waited(Duration),
-}
-
-/// What a script wanted at a step, and what it got.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Comparison {
-    /// What was compared: `reply`, `deadline`, `milestone`.
-    pub name: String,
-    /// What should be.
-    pub expected: String,
-    /// What is.
-    pub actual: String,
-    /// Passed when it is as it should be; unproven when what should have been compared never came about.
-    pub verdict: Verdict,
-}
-
 impl History {
     /// A history in which nothing has happened yet.
     pub fn new(origin: Arc<Origin>, seed: u64, started: Timestamp) -> Self {
-        Self { origin, seed, started, entries: Vec::new() }
+        Self { origin, seed, started, linked: None, entries: Vec::new() }
     }
 
     /// Appends what a step did or what was seen while it was under way.
@@ -177,6 +127,13 @@ impl Origin {
         }
     }
 
+    /// Returns the origin of a herd that people run, with the claims that hold of every herd.
+    pub fn live(topology: &Topology) -> Self {
+        let mut origin = Self::new(topology.name.clone(), DriverKind::Loopback, topology);
+        origin.checks = Assertion::ALWAYS.map(|assertion| Check::implied(assertion, &origin.servers)).into();
+        origin
+    }
+
     /// The name of a server.
     pub fn name(&self, server: ServerId) -> &str {
         &self.servers[server.index()]
@@ -185,6 +142,11 @@ impl Origin {
     /// The server called `name`.
     pub fn server(&self, name: &str) -> Option<ServerId> {
         self.servers.iter().position(|server| &**server == name).map(|index| ServerId(index as u32))
+    }
+
+    /// Returns the server called `name`, or an error that says so.
+    fn named(&self, name: &str) -> Result<ServerId, String> {
+        self.server(name).ok_or_else(|| json::unknown(name))
     }
 
     /// The line of the scenario that a step stands in; `None` when that is another file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::scenario::{LineKind, Milestone, Step, Task, Until, When};
 use crate::wire::Report;
 

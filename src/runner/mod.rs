@@ -16,8 +16,9 @@ use bytes::Bytes;
 use crate::act::{Action, Agenda, Later, Moment, Standing, Verb};
 use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
-use crate::driver::{Driver, DriverError, Event, Observation, Performed, Wait, perform};
+use crate::driver::{Driver, DriverError, Performed, Wait, perform};
 use crate::history::{Comparison, Fact, History};
+use crate::history::{Event, Observation};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use crate::words::short;
@@ -134,8 +135,9 @@ impl<'a, D: Driver> Runner<'a, D> {
         let begun = self.driver.now();
         self.end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
         // The links come up first: a script begins with a herd that is whole.
-        self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
+        let linked = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
         let begun = self.driver.now();
+        self.history.linked = linked.then_some(begun);
         for number in 0..self.script.steps.len() {
             let step = StepId(number as u32);
             progress.step(step);
@@ -214,6 +216,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     async fn break_or_mend(&mut self, id: StepId, verb: &Verb) -> Result<Option<Goal>, DriverError> {
         let topology = &self.script.topology;
         let plan = verb.plan(topology, &self.wiring).expect("the verb was planned when the script was read");
+        self.record(Some(id), Fact::Asked(verb.clone()));
         self.perform(id, plan.now).await?;
         self.plan_rest(id, plan.later);
         if let Some(lasting) = self.script.steps[id.index()].lasting {

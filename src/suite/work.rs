@@ -217,7 +217,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         };
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let (origin, wiring) = (prepared.origins[0].clone(), prepared.wiring.clone());
-        let history = History::new(origin, case.seed, driver.now());
+        let history = History::new(origin, case.seed, driver.started());
         let mut runner = Runner::new(&case.script, history, wiring, &mut driver);
         let steps = self.watched(number, case);
         let ended = tokio::select! {

@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::parse::{FieldError, Fields, decimal_parts, degrees, digits};
+use super::parse::{Command, FieldError, Fields, decimal_parts, degrees, digits, parse};
 use crate::time::Timestamp;
 
 /// What a client's clock showed: whole seconds since the Unix epoch, and nanoseconds below one second.
 ///
 /// Never a float: near 1.6e9 s the spacing of doubles is 238 ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct PosixTime {
     /// Whole seconds, at least 0.
     pub seconds: i64,
@@ -238,6 +240,24 @@ fn decimal(digits: &mut [u8; 40], number: u128) -> &str {
     }
     let start = start.min(digits.len() - 10);
     std::str::from_utf8(&digits[start..]).expect("they are digits")
+}
+
+/// Writes the line.
+impl serde::Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.line.serialize(serializer)
+    }
+}
+
+/// Reads an `AT` line.
+impl<'de> serde::Deserialize<'de> for Report {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = String::deserialize(deserializer)?;
+        match parse(line.as_bytes()) {
+            Command::At(at) => Ok(at.to_report()),
+            _ => Err(serde::de::Error::custom(format_args!("`{line}` is not an AT line"))),
+        }
+    }
 }
 
 impl fmt::Debug for Report {

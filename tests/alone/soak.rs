@@ -8,7 +8,8 @@ use bytes::Bytes;
 use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Delay, LinkMode, ServerId, Slowness, Way};
 use herdsim::draws::Draws;
-use herdsim::driver::{Driver as _, Event, Wait};
+use herdsim::driver::{Driver as _, Wait};
+use herdsim::history::Event;
 use herdsim::time::Timestamp;
 use herdsim::wire::PosixTime;
 

@@ -288,12 +288,45 @@ fn the_socket_is_for_its_owner_only() {
 fn events_follow_the_herd_to_its_end() {
     let place = Place::herd();
     let mut events = place.start("events -f --json");
-    assert!(events.line().contains(r#""event":"started""#));
+    assert!(events.line().contains(r#""herdsim_history":2"#));
+    assert!(events.line().contains(r#""saw":{"started""#));
     place.out("kill Clark");
-    while !events.line().contains(r#""event":"killed","server":"Clark""#) {}
+    while !events.line().contains(r#""asked":{"servers":{"verb":"kill","on":["Clark"]}}"#) {}
+    while !events.line().contains(r#""saw":{"killed":{"server":"Clark","life":1"#) {}
     place.out("down");
     let (status, err) = events.end();
     assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn what_a_herd_did_can_be_judged_with_what_operators_did_to_it() {
+    let place = Place::herd();
+    place.out(KIWI);
+    place.out("kill Bona");
+    std::fs::write(place.path().join("h.jsonl"), place.out("events --json")).unwrap();
+    let judged = place.out("judge h.jsonl");
+    assert!(judged.contains("kill Bona: 1 record lost"), "{judged}");
+    // Of a history without its beginning nothing is proven.
+    let last = place.out("events --json -n 2");
+    assert_eq!(last.lines().count(), 4, "{last}");
+    std::fs::write(place.path().join("h.jsonl"), last).unwrap();
+    let judged = place.run("judge h.jsonl");
+    assert_eq!(judged.code, Some(5), "{judged:?}");
+    assert!(judged.out.contains("entries are missing from the history"), "{judged:?}");
+}
+
+#[test]
+fn logs_in_json_are_entries_behind_a_header_and_no_history_to_be_judged() {
+    let place = Place::new();
+    place.out("up -d --wait --log-dir logs --log-format json");
+    place.out("send Bona nonsense");
+    place.until(|place| place.out("logs Bona").contains(r#""refused":{"server":"Bona""#), &true);
+    let log = std::fs::read_to_string(place.path().join("logs/Bona.log")).unwrap();
+    assert!(log.starts_with(r#"{"herdsim_history":2,"#) && log.contains(r#""log_of":"Bona""#), "{log}");
+    assert!(place.out("logs Bona -n 1 --since 1h").contains("refused"));
+    let judged = place.run("judge logs/Bona.log");
+    assert!(judged.err.contains("this is the log of Bona, which is only a part of a history"), "{judged:?}");
+    assert_eq!(judged.code, Some(2));
 }
 
 #[test]

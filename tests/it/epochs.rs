@@ -8,7 +8,8 @@ use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Delay, LinkMode, ServerId, Strategy, Topology, Way};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Driver, Event, Wait};
+use herdsim::driver::{Driver, Wait};
+use herdsim::history::Event;
 use herdsim::places::Service;
 
 use crate::support::*;

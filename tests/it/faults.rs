@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Slowness, Strategy};
-use herdsim::driver::{Driver as _, Event};
+use herdsim::driver::Driver as _;
+use herdsim::history::Event;
 
 use crate::support::*;
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use herdsim::config::{ServerId, Way, Wiring};
+use herdsim::driver::Driver as _;
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Driver as _, Event};
+use herdsim::history::Event;
 use herdsim::history::{DriverKind, Fact, History};
 use herdsim::runner::Runner;
 use herdsim::scenario::{Overrides, Script, Variables, load};

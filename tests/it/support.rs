@@ -9,7 +9,8 @@ use herdsim::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
 };
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
-use herdsim::driver::{Driver, Event, Observation, Wait};
+use herdsim::driver::{Driver, Wait};
+use herdsim::history::{Event, Observation};
 use herdsim::places::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

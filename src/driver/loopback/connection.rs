@@ -27,7 +27,7 @@ use super::socket::Socket;
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::LinkId;
-use crate::driver::{Event, Hop};
+use crate::history::{Event, Hop};
 use crate::node::{Input, Node, Output};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, parse};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 use super::lock;
-use crate::driver::{Event, Observation};
+use crate::history::{Event, Observation};
 use crate::time::RealClock;
 
 /// What becomes of observations that nobody has asked for yet.

@@ -28,9 +28,10 @@ use tokio::time::sleep_until;
 pub use feed::Feed;
 
 use super::path::Path;
-use super::{Driver, DriverError, Event, Known, Observation, Wait, neighbour_of};
+use super::{Driver, DriverError, Known, Wait, neighbour_of};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
+use crate::history::{Event, Observation};
 use crate::node::{Input, LinkState, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
@@ -185,6 +186,11 @@ impl LoopbackDriver {
             self.run(life, listener);
         }
         Ok(())
+    }
+
+    /// Returns the time at which the herd began to start.
+    pub fn started(&self) -> Timestamp {
+        self.shared.clock.started()
     }
 
     /// Where a server listens; `None` while it has no port.

@@ -19,7 +19,7 @@ use super::link::{self, Lane};
 use super::registry::Dialled;
 use super::{Shared, lock};
 use crate::config::{LinkId, ServerId, Way};
-use crate::driver::Event;
+use crate::history::Event;
 use crate::node::{Input, Node, NodeConfig, Output, RecordId};
 use crate::wire::Report;
 

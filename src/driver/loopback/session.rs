@@ -18,7 +18,7 @@ use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::ServerId;
-use crate::driver::Event;
+use crate::history::Event;
 use crate::wire::{Command, parse};
 
 /// A client's connection, as the driver holds it.

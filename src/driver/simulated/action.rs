@@ -7,7 +7,8 @@ use std::ops::AddAssign;
 use super::SimulatedDriver;
 use crate::act::{Action, Hit, ServerVerb, WayVerb};
 use crate::config::{ServerId, Way};
-use crate::driver::{DriverError, Event};
+use crate::driver::DriverError;
+use crate::history::Event;
 use crate::node::Input;
 
 impl SimulatedDriver {

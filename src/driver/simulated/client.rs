@@ -13,7 +13,7 @@ use super::host::Deferred;
 use super::queue::{Due, Timer};
 use crate::act::SessionId;
 use crate::config::ServerId;
-use crate::driver::Event;
+use crate::history::Event;
 use crate::node::{Input, Output};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, parse};

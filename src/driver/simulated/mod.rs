@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Driver, DriverError, Event, Known, Observation, Wait};
+use super::{Driver, DriverError, Known, Wait};
 use crate::act::{Action, Hit};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
+use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
 use crate::time::Timestamp;

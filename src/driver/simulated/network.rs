@@ -14,7 +14,7 @@ use super::pipe::{Connection, Staged};
 use super::queue::{Due, Timer};
 use crate::config::{LinkId, LinkMode, ServerId, Way};
 use crate::driver::path::Passage;
-use crate::driver::{Event, Hop};
+use crate::history::{Event, Hop};
 use crate::node::{Input, Output, RecordId};
 use crate::time::Timestamp;
 use crate::wire::Report;

@@ -10,7 +10,8 @@ use crate::act::{Action, ServerVerb, SessionId, Standing, WayVerb};
 use crate::config::{Bandwidth, Delay, ServerId, Slowness, Topology, Way, Wiring};
 use crate::draws::Draws;
 use crate::driver::simulated::{EPOCH, SimulatedDriver};
-use crate::driver::{DriverError, Observation, Wait};
+use crate::driver::{DriverError, Wait};
+use crate::history::Observation;
 
 /// What is done to a herd, and when.
 #[derive(Debug, Clone, PartialEq)]
