@@ -17,6 +17,7 @@ use super::api::{
 };
 use super::events::NamedObservation;
 use super::socket;
+use crate::wire::next_line;
 
 /// Why a herd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -216,9 +217,10 @@ impl Events {
     /// The next observation; `None` when there are no more, or the herd has ended.
     pub async fn next(&mut self) -> Result<Option<NamedObservation>, ClientError> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|error| lost(&self.herd, &error));
+            if let Some((line, taken)) = next_line(&self.buffer, 0) {
+                let observation = serde_json::from_slice(line).map(Some).map_err(|error| lost(&self.herd, &error));
+                self.buffer.drain(..taken);
+                return observation;
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |bytes| bytes)),

@@ -18,7 +18,7 @@ use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::ServerId;
 use crate::driver::{Event, SessionId};
-use crate::wire::{Command, parse};
+use crate::wire::{Shape, lines, reply_shape};
 
 /// A client's connection, as the driver holds it.
 #[derive(Debug)]
@@ -156,55 +156,30 @@ async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Res
 /// Which replies a client waits for: the commands do not say where a reply ends, so it must know what it asked.
 #[derive(Debug, Default)]
 struct Expected {
-    /// A line that was written in part.
-    unfinished: BytesMut,
+    /// The beginning of a line whose end has not been written.
+    unfinished: Vec<u8>,
     replies: VecDeque<Shape>,
     /// The connection is gone: nobody waits any more.
     over: bool,
 }
 
-/// What a reply looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// One line.
-    Line,
-    /// One line, and JSON that ends with an empty line; one line only when the command is refused.
-    Found,
-}
-
 impl Expected {
+    /// Expects the replies to the lines that these bytes complete.
     fn written(&mut self, bytes: &[u8], finish: bool) {
         self.unfinished.extend_from_slice(bytes);
-        while let Some(end) = memchr::memchr(b'\n', &self.unfinished) {
-            let line = self.unfinished.split_to(end + 1);
-            self.replies.extend(shape(&line));
-        }
-        if finish {
-            let line = self.unfinished.split();
-            self.replies.extend(shape(&line));
-        }
+        let mut lines = lines(&self.unfinished, finish);
+        self.replies.extend(lines.by_ref().filter_map(reply_shape));
+        let rest = lines.rest().len();
+        self.unfinished.drain(..self.unfinished.len() - rest);
     }
 
-    /// How long the first reply in `unread` is once it is whole; takes it off the expected ones. At the end of the connection
-    /// whatever is left is a reply.
+    /// Takes the first reply in `unread` off the expected ones if it is whole. Returns its length. At the end of the
+    /// connection all that is left is a reply.
     fn reply_length(&mut self, unread: &[u8], at_end: bool) -> Option<usize> {
-        let line = memchr::memchr(b'\n', unread).map(|end| end + 1);
-        let whole = match self.replies.front() {
-            Some(Shape::Found) if !unread.starts_with(b"?") => memchr::memmem::find(unread, b"\n\n").map(|end| end + 2),
-            _ => line,
-        };
+        let whole = self.replies.front().unwrap_or(&Shape::Line).length(unread);
         let length = whole.or_else(|| Some(unread.len()).filter(|&rest| at_end && rest > 0))?;
         self.replies.pop_front();
         Some(length)
-    }
-}
-
-fn shape(line: &[u8]) -> Option<Shape> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    match parse(line.strip_suffix(b"\r").unwrap_or(line)) {
-        Command::Iamat { .. } | Command::Invalid(_) => Some(Shape::Line),
-        Command::Whatsat { .. } => Some(Shape::Found),
-        Command::At(_) | Command::Blank | Command::Refusal => None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::ServerId;
 use crate::driver::{Event, SessionId};
 use crate::node::{Input, Output};
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, Search, parse};
+use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, reply_shape};
 
 /// All sessions that are open.
 #[derive(Debug, Default)]
@@ -126,17 +126,26 @@ impl Session {
         }
     }
 
-    /// Splits what the client writes into lines, as a server reads them.
+    /// Cuts the client's bytes into lines, as a server reads them.
     fn write(&mut self, mut bytes: Bytes, finish: bool, limit: usize) {
-        while let Some(end) = memchr::memchr(b'\n', &bytes) {
-            let rest = bytes.split_off(end + 1);
-            bytes.truncate(end);
-            self.end_line(bytes, limit);
-            bytes = rest;
+        let mut scanned = self.partial.len();
+        if scanned > 0 {
+            self.partial.extend_from_slice(&bytes);
+            bytes = std::mem::take(&mut self.partial).into();
         }
-        self.partial.extend_from_slice(&bytes);
-        if self.partial.len() > limit || (finish && !self.partial.is_empty()) {
-            self.end_line(Bytes::new(), limit);
+        while let Some((line, taken)) = next_line(&bytes, scanned) {
+            let length = line.len();
+            let mut line = bytes.split_to(taken);
+            line.truncate(length);
+            self.end_line(line, limit);
+            scanned = 0;
+        }
+        let length = last_line(&bytes).len();
+        if length > limit || (finish && !bytes.is_empty()) {
+            bytes.truncate(length);
+            self.end_line(bytes, limit);
+        } else {
+            self.partial = bytes.into();
         }
         if finish {
             self.finished = true;
@@ -144,39 +153,24 @@ impl Session {
         }
     }
 
-    /// A line ends with `last`.
-    fn end_line(&mut self, last: Bytes, limit: usize) {
-        let mut line = last;
-        if !self.partial.is_empty() {
-            self.partial.extend_from_slice(&line);
-            line = std::mem::take(&mut self.partial).into();
-        }
+    /// Gives the server a line to read.
+    fn end_line(&mut self, mut line: Bytes, limit: usize) {
         if line.len() > limit {
             line.truncate(limit);
             return self.unread.push_back(Written::TooLong(line));
         }
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
-        }
         self.unread.push_back(Written::Line(line));
     }
 
-    /// Commands that expect a reply and have none.
+    /// Returns the number of commands that wait for a reply.
     fn unanswered(&self) -> u64 {
         let unread = self.unread.iter().filter(|written| match written {
-            Written::Line(line) => expects_reply(parse(line)),
+            Written::Line(line) => reply_shape(line).is_some(),
             Written::TooLong(_) => true,
             Written::End => false,
         });
-        let partial = usize::from(expects_reply(parse(&self.partial)));
+        let partial = usize::from(reply_shape(&self.partial).is_some());
         (unread.count() + partial + self.answers.iter().filter(|answer| answer.said.is_some()).count()) as u64
-    }
-}
-
-fn expects_reply(command: Command<'_>) -> bool {
-    match command {
-        Command::Iamat { .. } | Command::Whatsat { .. } | Command::Invalid(_) => true,
-        Command::At(_) | Command::Blank | Command::Refusal => false,
     }
 }
 

@@ -429,6 +429,17 @@ fn a_line_over_the_limit_is_refused_and_the_connection_closed() {
 }
 
 #[test]
+fn a_line_end_in_two_pieces_is_no_part_of_the_line_nor_of_its_limit() {
+    let mut topology = herd(1, &[], Strategy::Flood);
+    topology.limits.line = 8;
+    let mut run = Run::of(topology);
+    for piece in ["nonse", "nse\r", "\nmore", "\r\n"] {
+        run.send(0, piece, false);
+    }
+    assert_eq!(replies(&run.settle()), ["? nonsense\n", "? more\n"]);
+}
+
+#[test]
 fn a_client_of_a_server_that_is_killed_or_down_is_told_what_stays_unanswered() {
     let mut run = pair(Strategy::Flood);
     run.send(0, "IAMAT kiwi +34.0-118.0 5\nWHATSAT kiwi 10 5\nnonsense\n", false);
