@@ -471,7 +471,11 @@ fn one_server(verb: &Verb) -> Option<ServerId> {
 fn refused(error: DriverError) -> Refusal {
     let code = match error {
         DriverError::NoLink { .. } => RefusalCode::NotLinked,
-        DriverError::Listen { .. } | DriverError::Elsewhere(_) | DriverError::Resources(_) => RefusalCode::CouldNot,
+        DriverError::Listen { .. }
+        | DriverError::Elsewhere(_)
+        | DriverError::OtherServer { .. }
+        | DriverError::Finished { .. }
+        | DriverError::Resources(_) => RefusalCode::CouldNot,
     };
     refusal(code, error.to_string())
 }

@@ -4,6 +4,7 @@
 
 pub mod loopback;
 pub mod path;
+mod session;
 pub mod simulated;
 
 use std::sync::Arc;
@@ -15,7 +16,10 @@ use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
 
-/// A client's connection, by a number its owner chooses.
+/// The number of one client's connection to one server, chosen by the caller and never used for another connection.
+///
+/// The first [`Action::Send`] opens the connection. The session is over when the connection ends, and no later than its
+/// server's life: a server that is started again is not reached over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u32);
 
@@ -59,18 +63,21 @@ pub enum Action {
     Drop(Way, u64),
     /// Sends one line of a way twice: the `n`-th from now, counted from 1. Not something TCP does.
     Duplicate(Way, u64),
-    /// A client writes `bytes` to a server, over the connection `session`, which is opened when it is not yet.
+    /// A client writes `bytes` to a server over a connection of its own.
+    ///
+    /// On a session that is over the bytes reach no server: an [`Event::SessionLost`] counts their commands as unanswered.
+    /// [`Driver::is_open`] tells before.
     Send {
-        /// Over which connection. Sessions of two servers are different sessions.
+        /// The connection, which is opened by the first `Send`.
         session: SessionId,
-        /// The server dialled.
+        /// The server of the connection, the same for all of a session.
         server: ServerId,
         /// What is written, line ends included.
         bytes: Bytes,
         /// Whether the client then closes its writing side.
         finish: bool,
     },
-    /// A client closes its connection.
+    /// A client closes its connection. It can write no more.
     Close(SessionId),
 }
 
@@ -114,6 +121,20 @@ pub enum DriverError {
     /// The server is not one of those this process runs.
     #[error("{0} runs in another process")]
     Elsewhere(Arc<str>),
+    /// The session is a connection to another server than the one named.
+    #[error("session {session} is a connection to {server}")]
+    OtherServer {
+        /// Number of the session.
+        session: u32,
+        /// The server that the session was opened to.
+        server: Arc<str>,
+    },
+    /// The client of the session has closed its writing side, or the connection.
+    #[error("the client of session {session} has closed it for writing")]
+    Finished {
+        /// Number of the session.
+        session: u32,
+    },
     /// The system has not what the herd needs.
     #[error("{0}")]
     Resources(String),
@@ -250,11 +271,13 @@ pub enum Event {
         /// As it came over the wire.
         reply: Bytes,
     },
-    /// A client's connection ended; what it had asked and was not answered stays unanswered.
+    /// A client's connection ended. Commands without a reply stay unanswered.
+    ///
+    /// Observed again for every [`Action::Send`] on the session that is over.
     SessionLost {
-        /// Which connection.
+        /// The connection.
         session: SessionId,
-        /// Commands without reply.
+        /// Commands without a reply that no `SessionLost` has counted before.
         unanswered: u64,
     },
 }
@@ -305,6 +328,12 @@ pub trait Driver {
     /// What waits for an action does not count: lines on a way that is held, the input of a paused server, dials of a way
     /// that is cut or whose far end is down.
     fn quiescent(&self) -> bool;
+
+    /// Returns `true` if a client can write over this session.
+    ///
+    /// That is, the session was opened, its client has closed neither its writing side nor the connection, and the driver has
+    /// not noticed the end of the connection or of the server's life.
+    fn is_open(&self, session: SessionId) -> bool;
 
     /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
     fn records(&self, server: ServerId) -> Vec<Known>;

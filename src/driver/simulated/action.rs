@@ -30,7 +30,7 @@ impl SimulatedDriver {
             Action::Drop(way, nth) => self.on_path(way, |path| path.drop_line(nth))?,
             Action::Duplicate(way, nth) => self.on_path(way, |path| path.duplicate_line(nth))?,
             Action::Send { session, server, bytes, finish } => {
-                self.client_writes(session, server, bytes, finish);
+                self.client_writes(session, server, bytes, finish)?;
                 Hit::default()
             }
             Action::Close(session) => Hit { connections: self.client_closes(session), ..Hit::default() },

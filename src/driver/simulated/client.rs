@@ -12,15 +12,18 @@ use super::SimulatedDriver;
 use super::host::Deferred;
 use super::queue::{Due, Timer};
 use crate::config::ServerId;
-use crate::driver::{Event, SessionId};
+use crate::driver::session::{Ledger, commands};
+use crate::driver::{DriverError, Event, SessionId};
 use crate::node::{Input, Output};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, reply_shape};
 
-/// All sessions that are open.
+/// All clients of a herd.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    open: BTreeMap<(SessionId, ServerId), u32>,
+    ledger: Ledger,
+    /// Slots of the sessions that are not over.
+    open: BTreeMap<SessionId, u32>,
     sessions: Vec<Session>,
     free: Vec<u32>,
 }
@@ -74,11 +77,13 @@ impl Clients {
         &mut self.sessions[slot as usize]
     }
 
-    /// The open session under this number and server, or a new one.
+    /// Returns `true` if the client of a session can write.
+    pub(super) fn is_open(&self, id: SessionId) -> bool {
+        self.ledger.may_write(id) && self.open.contains_key(&id)
+    }
+
+    /// Opens a session. Returns its slot.
     fn open(&mut self, id: SessionId, server: ServerId) -> u32 {
-        if let Some(&slot) = self.open.get(&(id, server)) {
-            return slot;
-        }
         let session = Session::new(id, server);
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -90,18 +95,13 @@ impl Clients {
                 self.sessions.len() as u32 - 1
             }
         };
-        self.open.insert((id, server), slot);
+        self.open.insert(id, slot);
         slot
     }
 
-    /// The open sessions of one client number, in the order of their servers.
-    fn of_number(&self, id: SessionId) -> Vec<u32> {
-        self.open.range((id, ServerId(0))..=(id, ServerId(u32::MAX))).map(|(_, &slot)| slot).collect()
-    }
-
-    /// The open sessions of one server, in the order of their numbers.
+    /// Returns the slots of a server's open sessions, in the order of their numbers.
     fn of_server(&self, server: ServerId) -> Vec<u32> {
-        self.open.iter().filter(|((_, at), _)| *at == server).map(|(_, &slot)| slot).collect()
+        self.open.values().copied().filter(|&slot| self.sessions[slot as usize].server == server).collect()
     }
 
     /// Forgets a session from which nothing more is to be read.
@@ -175,15 +175,26 @@ impl Session {
 }
 
 impl SimulatedDriver {
-    /// A client writes.
-    pub(super) fn client_writes(&mut self, id: SessionId, server: ServerId, bytes: Bytes, finish: bool) {
-        if !self.host(server).up {
-            return self.client_refused(id, bytes);
-        }
-        let slot = self.clients.open(id, server);
-        if !self.clients.session(slot).finished {
-            self.deliver_bytes(slot, bytes, finish);
-        }
+    /// Writes a client's bytes over its session, which is opened if it is new. No server reads them if the dial is refused
+    /// or the session is over.
+    pub(super) fn client_writes(
+        &mut self,
+        id: SessionId,
+        server: ServerId,
+        bytes: Bytes,
+        finish: bool,
+    ) -> Result<(), DriverError> {
+        let is_new = self.clients.ledger.write(id, server, finish, &self.topology)?;
+        let slot = match self.clients.open.get(&id) {
+            Some(&slot) => slot,
+            None if is_new && self.host(server).up => self.clients.open(id, server),
+            None => {
+                self.observe(|| Event::SessionLost { session: id, unanswered: commands(&bytes) });
+                return Ok(());
+            }
+        };
+        self.deliver_bytes(slot, bytes, finish);
+        Ok(())
     }
 
     /// What a client writes reaches its server, which reads it unless it is frozen.
@@ -201,28 +212,19 @@ impl SimulatedDriver {
         }
     }
 
-    /// Nobody listens where a client dials.
-    fn client_refused(&mut self, id: SessionId, bytes: Bytes) {
-        let mut session = Session::new(id, ServerId(0));
-        session.write(bytes, false, self.topology.limits.line);
-        let unanswered = session.unanswered();
-        self.observe(|| Event::SessionLost { session: id, unanswered });
-    }
-
-    /// A client closes all connections of one number; how many there were. What it wrote is read all the same.
+    /// Closes a client's connection. Returns the number of connections closed. The server still reads what the client wrote.
     pub(super) fn client_closes(&mut self, id: SessionId) -> u64 {
-        let slots = self.clients.of_number(id);
-        for &slot in &slots {
-            self.lose_session(slot);
-            let session = self.clients.session(slot);
-            session.gone = true;
-            if !session.finished {
-                self.deliver_bytes(slot, Bytes::new(), true);
-            } else if session.unread.is_empty() {
-                self.clients.forget(slot);
-            }
+        self.clients.ledger.close(id);
+        let Some(&slot) = self.clients.open.get(&id) else { return 0 };
+        self.lose_session(slot);
+        let session = self.clients.session(slot);
+        session.gone = true;
+        if !session.finished {
+            self.deliver_bytes(slot, Bytes::new(), true);
+        } else if session.unread.is_empty() {
+            self.clients.forget(slot);
         }
-        slots.len() as u64
+        1
     }
 
     /// The connections of all clients of a server are reset, and what had waited for it is forgotten; how many connections
@@ -258,10 +260,10 @@ impl SimulatedDriver {
     /// The client of a session hears nothing more.
     fn lose_session(&mut self, slot: u32) {
         let session = self.clients.session(slot);
-        let (id, server, unanswered) = (session.id, session.server, session.unanswered());
+        let (id, unanswered) = (session.id, session.unanswered());
         self.busy -= session.answers.len() as u64;
         session.answers.clear();
-        self.clients.open.remove(&(id, server));
+        self.clients.open.remove(&id);
         self.observe(|| Event::SessionLost { session: id, unanswered });
     }
 

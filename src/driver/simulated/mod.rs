@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, Wait};
+use super::{Action, Driver, DriverError, Event, Hit, Known, Observation, SessionId, Wait};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
@@ -184,6 +184,11 @@ impl SimulatedDriver {
             self.build();
         }
         self.begin(seed);
+    }
+
+    /// Returns `true` if a client can write over this session; see [`Driver::is_open`].
+    pub fn is_session_open(&self, session: SessionId) -> bool {
+        self.clients.is_open(session)
     }
 
     /// The herd.
@@ -359,6 +364,10 @@ impl Driver for SimulatedDriver {
 
     fn quiescent(&self) -> bool {
         self.is_quiescent()
+    }
+
+    fn is_open(&self, session: SessionId) -> bool {
+        self.is_session_open(session)
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {
