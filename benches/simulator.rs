@@ -133,7 +133,7 @@ fn line(client: u64, time: u64) -> Bytes {
 }
 
 fn write(driver: &mut SimulatedDriver, server: u32, bytes: Bytes) {
-    let action = Action::Send { session: SessionId(0), server: ServerId(server), bytes, finish: false };
+    let action = Action::Send { session: SessionId(server), server: ServerId(server), bytes, finish: false };
     driver.act(action).expect("a client can always write");
 }
 

@@ -8,11 +8,11 @@ use herdsim::config::{self, LinkId, LinkMode, Redial, Strategy, Topology};
 use herdsim::node::{Input, Node, NodeConfig, Rules};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
-use herdsim::wire::{Command, Report, parse};
+use herdsim::wire::{Command, Report, lines, parse};
 
 /// The parser returns for any bytes, and a report that is read back is the same.
 pub fn wire(data: &[u8]) {
-    for line in data.split(|&byte| byte == b'\n') {
+    for line in lines(data, true) {
         if let Command::At(at) = parse(line) {
             let report = at.to_report();
             assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));

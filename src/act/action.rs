@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{ServerVerb, Spec, WayVerb};
 use crate::config::{ServerId, Way};
 
-/// A client's connection, by a number that its owner chooses.
+/// The number of one client's connection to one server, chosen by the caller and never used for another connection.
+///
+/// The first [`Action::Send`] opens the connection. The session is over when the connection ends, and no later than its
+/// server's life: a server that is started again is not reached over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SessionId(pub u32);
@@ -23,11 +26,13 @@ pub enum Action<S = ServerId> {
     Server(S, ServerVerb),
     /// Does this to a way.
     Way(Way<S>, WayVerb),
-    /// A client writes `bytes` to a server over the connection `session`, which is opened when it is not yet.
+    /// A client writes `bytes` to a server over a connection of its own.
+    ///
+    /// On a session that is over the bytes reach no server. Their commands are observed as unanswered.
     Send {
-        /// The connection. Sessions of two servers are different sessions.
+        /// The connection, which is opened by the first `Send`.
         session: SessionId,
-        /// The server dialled.
+        /// The server of the connection, the same for all of a session.
         server: S,
         /// The bytes written, line ends included.
         #[serde(with = "crate::words::bytes")]
@@ -36,7 +41,7 @@ pub enum Action<S = ServerId> {
         /// `true` if the client then closes its writing side.
         finish: bool,
     },
-    /// A client closes its connection.
+    /// A client closes its connection. It can write no more.
     Close(SessionId),
 }
 

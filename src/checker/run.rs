@@ -15,7 +15,7 @@ use crate::config::{ServerId, Way};
 use crate::history::Event;
 use crate::history::{Entry, Fact, History};
 use crate::time::Timestamp;
-use crate::wire::{AtLine, Command, Report, parse};
+use crate::wire::{AtLine, Command, Report, Shape, lines, parse, reply_shape};
 use crate::words::short;
 
 /// A version of a client's record that occurs in the run.
@@ -351,19 +351,16 @@ impl Conversation {
         finish: bool,
     ) {
         self.partial.extend_from_slice(bytes);
-        let mut rest = std::mem::take(&mut self.partial);
-        let end = memchr::memrchr(b'\n', &rest).map_or(0, |last| last + 1);
-        let end = if finish { rest.len() } else { end };
-        self.partial = rest.split_off(end);
-        for line in rest.split(|&byte| byte == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let command = parse(line);
-            if wants_reply(command) {
+        let written = std::mem::take(&mut self.partial);
+        let mut lines = lines(&written, finish);
+        for line in lines.by_ref() {
+            if let Some(shape) = reply_shape(line) {
                 self.asked.push(asked.len());
-                let is_read = matches!(command, Command::Whatsat { .. });
+                let is_read = shape == Shape::Found;
                 asked.push(Asked { entry, session, server, line: line.to_vec(), reply: None, is_read });
             }
         }
+        self.partial = lines.rest().to_vec();
     }
 
     /// The command that the next reply belongs to.
@@ -372,11 +369,6 @@ impl Conversation {
         self.answered += 1;
         Some(place)
     }
-}
-
-/// Whether the protocol answers this at all.
-fn wants_reply(command: Command<'_>) -> bool {
-    !matches!(command, Command::Blank | Command::Refusal | Command::At(_))
 }
 
 /// Returns the report that an entry is about.

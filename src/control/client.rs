@@ -17,6 +17,7 @@ use super::api::{
 use super::socket;
 use crate::act::Verb;
 use crate::history::{Entry, History, json};
+use crate::wire::next_line;
 
 /// Why a herd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -233,10 +234,10 @@ impl Lines {
     /// Returns the next line without its end, or `None` if there are no more or the herd has gone.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
-                line.pop();
-                return Some(String::from_utf8_lossy(&line).into_owned());
+            if let Some((line, taken)) = next_line(&self.buffer, 0) {
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.buffer.drain(..taken);
+                return Some(line);
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |bytes| bytes)),

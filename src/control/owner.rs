@@ -579,7 +579,11 @@ fn way_fault(from: String, to: String, faults: WayFaults) -> WayFault {
 fn refused(error: DriverError) -> Refusal {
     let code = match error {
         DriverError::NoLink { .. } => RefusalCode::NotLinked,
-        DriverError::Listen { .. } | DriverError::Elsewhere(_) | DriverError::Resources(_) => RefusalCode::CouldNot,
+        DriverError::Listen { .. }
+        | DriverError::Elsewhere(_)
+        | DriverError::OtherServer { .. }
+        | DriverError::Finished { .. }
+        | DriverError::Resources(_) => RefusalCode::CouldNot,
     };
     refusal(code, error.to_string())
 }

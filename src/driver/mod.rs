@@ -5,13 +5,14 @@
 pub mod loopback;
 pub mod path;
 mod perform;
+mod session;
 pub mod simulated;
 
 pub use perform::{Performed, perform};
 
 use std::sync::Arc;
 
-use crate::act::{Action, Hit};
+use crate::act::{Action, Hit, SessionId};
 use crate::config::{ServerId, Wiring};
 use crate::history::Observation;
 use crate::node::Source;
@@ -42,6 +43,20 @@ pub enum DriverError {
     /// The server is not one of those this process runs.
     #[error("{0} runs in another process")]
     Elsewhere(Arc<str>),
+    /// The session is a connection to another server than the one named.
+    #[error("session {session} is a connection to {server}")]
+    OtherServer {
+        /// Number of the session.
+        session: u32,
+        /// The server that the session was opened to.
+        server: Arc<str>,
+    },
+    /// The client of the session has closed its writing side, or the connection.
+    #[error("the client of session {session} has closed it for writing")]
+    Finished {
+        /// Number of the session.
+        session: u32,
+    },
     /// The system has not what the herd needs.
     #[error("{0}")]
     Resources(String),
@@ -118,6 +133,12 @@ pub trait Driver {
     /// Returns `true` if every way from and to a server that can be open is open. A way that is cut or per message, or whose
     /// other end does not run, cannot be.
     fn is_linked(&self, server: ServerId) -> bool;
+
+    /// Returns `true` if a client can write over this session.
+    ///
+    /// That is, the session was opened, its client has closed neither its writing side nor the connection, and the driver has
+    /// not noticed the end of the connection or of the server's life.
+    fn is_open(&self, session: SessionId) -> bool;
 
     /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
     fn records(&self, server: ServerId) -> Vec<Known>;

@@ -194,11 +194,11 @@ pub enum Event<S = ServerId> {
         #[schemars(with = "crate::words::BytesText")]
         reply: Bytes,
     },
-    /// A client's connection ended.
+    /// A client's connection ended. Observed again for every command sent on the session that is over.
     SessionLost {
         /// The connection.
         session: SessionId,
-        /// Commands of the client that stay without reply.
+        /// Commands without a reply that no `SessionLost` has counted before.
         unanswered: u64,
     },
 }

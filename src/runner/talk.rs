@@ -49,7 +49,7 @@ impl Talking {
         Some(step)
     }
 
-    /// The connection is gone: no reply comes any more, and the next command opens another. The steps that wait in vain.
+    /// Drops a connection that is gone. Returns the steps that wait for its replies in vain.
     pub(super) fn lost(&mut self, session: SessionId) -> Vec<StepId> {
         self.sessions.retain(|_, known| *known != session);
         let mut steps = Vec::from(self.queues.remove(&session).unwrap_or_default());
@@ -106,7 +106,7 @@ impl<D: Driver> Runner<'_, D> {
         Bytes::from(format!("IAMAT {client} {location} {time}\n"))
     }
 
-    /// Writes over a talker's connection, which is opened when it is not.
+    /// Writes over a talker's connection. Opens another one if the last is over.
     pub(super) async fn send(
         &mut self,
         step: StepId,
@@ -125,9 +125,11 @@ impl<D: Driver> Runner<'_, D> {
         Ok(())
     }
 
+    /// Returns the open session of a talker, or the number of a new one.
     fn session(&mut self, step: StepId, key: &SessionKey) -> SessionId {
-        if let Some(session) = self.talking.sessions.get(key) {
-            return *session;
+        // The end of a connection may be among the observations that are still to be taken.
+        if let Some(&session) = self.talking.sessions.get(key).filter(|&&session| self.driver.is_open(session)) {
+            return session;
         }
         let session = SessionId(self.talking.opened);
         self.talking.opened += 1;

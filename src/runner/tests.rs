@@ -195,6 +195,28 @@ fn a_dead_server_gives_no_reply_and_that_can_be_expected() {
 }
 
 #[test]
+fn a_talker_opens_another_connection_to_a_server_that_was_started_again() {
+    for again in ["[[step]]\nrestart = 'A'\n", "[[step]]\nkill = 'A'\n[[step]]\nstart = 'A'\n"] {
+        let (history, judgement) = judged(&format!(
+            "[[step]]\niamat = {{ client = 'k', at = '+1+1', via = 'A', session = 's' }}\n{again}\
+             [[step]]\nwhatsat = {{ client = 'l', via = 'A', session = 's', expect = {{ refused = true }} }}\n"
+        ));
+        assert_eq!(finding(&judgement, "reply").verdict, Verdict::Passed, "{:?}", judgement.findings);
+        let opened = history.entries.iter().filter(|entry| matches!(entry.fact, Fact::Opened { .. }));
+        assert_eq!(opened.count(), 2);
+    }
+}
+
+#[test]
+fn a_talker_opens_another_connection_after_a_refused_dial_that_it_did_not_wait_for() {
+    let (_, judgement) = judged(
+        "[[step]]\nkill = 'A'\n[[step]]\nsend = { line = '?', via = 'A' }\n[[step]]\nstart = 'A'\n\
+         [[step]]\niamat = { client = 'k', at = '+1+1', via = 'A', expect = { server = 'A' } }\n",
+    );
+    assert_eq!(finding(&judgement, "reply").verdict, Verdict::Passed, "{:?}", judgement.findings);
+}
+
+#[test]
 fn a_way_mended_before_its_hold_turns_into_a_cut_is_not_cut() {
     let (history, judgement) = judged(
         "[[step]]\npartition = { groups = [['A']], mode = 'hold-then-cut', after = '1s' }\n\

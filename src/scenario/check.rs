@@ -4,7 +4,7 @@ use super::names::Names;
 use super::{Said, Step, Task};
 use crate::claim::{Assertion, Check, ConvergedMode, Metric, Scope, StepId, Threshold, VersionBound, When, limit};
 use crate::diagnostic::{Choice, Problem, Table, Value, quoted};
-use crate::wire::{Command, PosixTime, parse};
+use crate::wire::{Command, PosixTime, lines, parse};
 
 impl Choice for ConvergedMode {
     const WORDS: &'static [(&'static str, Self)] =
@@ -172,7 +172,7 @@ impl Doings {
             self.writes = true;
             return;
         };
-        for line in bytes.split(|&byte| byte == b'\n') {
+        for line in lines(bytes, true) {
             self.writes |= matches!(parse(line), Command::Iamat { .. } | Command::At(_));
             self.reads |= matches!(parse(line), Command::Whatsat { .. });
         }

@@ -288,9 +288,9 @@ fn always(header: &Header, steps: &[Step], checks: &[Check], topology: &Topology
     wanted.map(|assertion| Check::implied(assertion, &servers)).collect()
 }
 
-/// Whether a step sends an `AT` line, which no client of the herd has caused.
+/// Returns `true` if a step sends an `AT` line, which no client of the herd has caused.
 fn speaks_as_server(step: &Step) -> bool {
     let Task::Talk(talk) = &step.task else { return false };
     let Said::Bytes(bytes) = &talk.said else { return false };
-    bytes.split(|&byte| byte == b'\n').any(|line| matches!(wire::parse(line), Command::At(_)))
+    wire::lines(bytes, true).any(|line| matches!(wire::parse(line), Command::At(_)))
 }

@@ -9,7 +9,7 @@ use super::reply::{Expectation, Field};
 use super::{ClientTime, Keys, Said, SessionKey, Talk, Workload};
 use crate::config::ServerId;
 use crate::diagnostic::{Choice, Table, Value, quoted};
-use crate::wire::{Command, MAX_BOUND, MAX_RADIUS_KM, parse};
+use crate::wire::{Command, MAX_BOUND, MAX_RADIUS_KM, lines, parse, reply_shape};
 
 /// The radius and the bound of a `WHATSAT` that does not say.
 const RADIUS_KM: u8 = 10;
@@ -103,24 +103,16 @@ pub(super) fn send(value: Value<'_>, names: &Names<'_>) -> Option<Talk> {
     })
 }
 
-/// How many replies these bytes get; clients they speak of are mentioned.
+/// Mentions the clients that these bytes place somewhere. Returns the number of replies to the bytes.
 fn replies(bytes: &[u8], finish: bool, names: &Names<'_>) -> u64 {
-    let mut lines: Vec<_> = bytes.split(|&byte| byte == b'\n').collect();
-    let rest = lines.pop().unwrap_or_default();
-    lines.extend(Some(rest).filter(|_| finish));
-    let answered = lines.into_iter().filter(|line| match parse(line) {
-        Command::Iamat { client, .. } => {
-            names.mention(client.into());
-            true
+    for line in lines(bytes, finish) {
+        match parse(line) {
+            Command::Iamat { client, .. } => names.mention(client.into()),
+            Command::At(at) => names.mention(at.client().into()),
+            _ => {}
         }
-        Command::At(at) => {
-            names.mention(at.client().into());
-            false
-        }
-        Command::Whatsat { .. } | Command::Invalid(_) => true,
-        Command::Blank | Command::Refusal => false,
-    });
-    answered.count() as u64
+    }
+    lines(bytes, finish).filter_map(reply_shape).count() as u64
 }
 
 fn expectation(value: Value<'_>, names: &Names<'_>) -> Option<Expectation> {

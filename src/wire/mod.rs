@@ -2,13 +2,15 @@
 //!
 //! Not here: reading and writing sockets (the drivers), and what a server does about a line ([`crate::node`]).
 
+mod cut;
 mod parse;
 mod reply;
 mod report;
 mod search;
 
+pub use cut::{Lines, last_line, lines, next_line};
 pub use parse::{Command, FieldError, Invalid, parse};
-pub use reply::{Reply, write_line};
+pub use reply::{Reply, Shape, reply_shape, write_line};
 pub(crate) use report::client_hash;
 pub use report::{AtLine, PosixTime, Report};
 pub use search::{Answer, Search};

@@ -1,5 +1,6 @@
 //! Tests of what the whole process holds, one after another.
 
+mod epochs;
 mod ports;
 mod soak;
 #[path = "../it/support.rs"]

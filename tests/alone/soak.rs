@@ -141,12 +141,18 @@ async fn soak(mode: LinkMode) {
     let before = held();
     let end = herd.driver.now() + Duration::from_secs(seconds);
     let (mut said, mut faults) = (0_u64, 0_u64);
+    // The newest session of each client with each server, and the number of all sessions.
+    let (mut sessions, mut opened) = (std::collections::BTreeMap::new(), 1000);
     while herd.driver.now() < end {
         for _ in 0..200 {
             said += 1;
-            let (session, server) = (SessionId(choices.below(40) as u32 + 1000), choices.of(&ALL));
-            // A session leads to one server: its number says which.
-            let session = SessionId(session.0 * 5 + server.0);
+            let (client, server) = (choices.below(40), choices.of(&ALL));
+            let session = sessions.entry((client, server)).or_insert(SessionId(u32::MAX));
+            if !herd.driver.is_open(*session) {
+                *session = SessionId(opened);
+                opened += 1;
+            }
+            let session = *session;
             let bytes = Bytes::from(format!("IAMAT c{} +34.0-118.0 {said}\n", said % CLIENTS));
             herd.apply(Action::Send { session, server, bytes, finish: choices.below(4) == 0 }).await;
             if choices.below(2) == 0 {
@@ -168,7 +174,7 @@ async fn soak(mode: LinkMode) {
             assert_eq!(holders, ALL, "{client} {time} after {faults} faults, seed {seed}");
         }
     }
-    for session in (1000 * 5)..(1041 * 5) {
+    for session in 1000..opened {
         herd.apply(Action::Close(SessionId(session))).await;
     }
     herd.settle().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Slowness, Strategy};
 use herdsim::driver::Driver as _;
-use herdsim::history::Event;
+use herdsim::history::{Event, Observation};
 
 use crate::support::*;
 
@@ -376,4 +376,66 @@ async fn who_left_before_a_paused_server_accepted_him_is_not_taken_for_somebody_
     herd.settle().await;
     let replied = |herd: &Herd| herd.seen.iter().filter(|seen| matches!(seen.event, Event::Replied { .. })).count();
     assert_eq!((replied(&herd), herd.holders("stays", "1"), herd.holders("left", "1")), (100, ALL.into(), vec![]));
+}
+
+fn send(session: u32, server: ServerId, bytes: &str, finish: bool) -> Action {
+    Action::Send { session: SessionId(session), server, bytes: bytes.to_owned().into(), finish }
+}
+
+/// Commands that stay unanswered, for every end of this session.
+fn unanswered(herd: &Herd, of: u32) -> Vec<u64> {
+    let lost = |seen: &Observation| match seen.event {
+        Event::SessionLost { session, unanswered } if session == SessionId(of) => Some(unanswered),
+        _ => None,
+    };
+    herd.seen.iter().filter_map(lost).collect()
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_reaches_no_server_any_more() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(send(1000, CLARK, "IAMAT a +1+1 1\n", false)).await;
+    herd.settle().await;
+    assert!(herd.driver.is_open(SessionId(1000)) && !herd.driver.is_open(SessionId(1001)));
+    herd.apply(ServerVerb::Restart.on(CLARK)).await;
+    assert!(!herd.driver.is_open(SessionId(1000)), "it ends with the life of its server");
+    herd.apply(send(1000, CLARK, "IAMAT b +1+1 1\n\nWHATSAT b 1 1\nIAMAT", false)).await;
+    herd.settle().await;
+    let mut lost = unanswered(&herd, 1000);
+    lost.sort_unstable();
+    assert_eq!((lost, herd.holders("b", "1")), (vec![0, 3], vec![]));
+    assert_eq!(herd.apply(Action::Close(SessionId(1000))).await.connections, 0);
+    herd.apply(send(1001, CLARK, "IAMAT b +1+1 1\n", false)).await;
+    herd.settle().await;
+    assert_eq!(herd.holders("b", "1"), ALL, "another session reaches it");
+}
+
+#[tokio::test]
+async fn a_session_whose_dial_was_refused_is_over() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(ServerVerb::Kill.on(CLARK)).await;
+    herd.apply(send(1000, CLARK, "IAMAT a +1+1 1\n", false)).await;
+    herd.settle().await;
+    herd.apply(ServerVerb::Start.on(CLARK)).await;
+    herd.apply(send(1000, CLARK, "IAMAT a +1+1 1\n", false)).await;
+    herd.settle().await;
+    assert_eq!((unanswered(&herd, 1000), herd.holders("a", "1")), (vec![1, 1], vec![]));
+}
+
+#[tokio::test]
+async fn a_session_is_one_clients_connection_to_one_server_until_the_client_ends_it() {
+    let mut herd = Herd::start(five_servers()).await;
+    let closed = |session| format!("the client of session {session} has closed it for writing");
+    for (action, expected) in [
+        (send(1000, CLARK, "", false), Ok(0)),
+        (send(1000, BONA, "", false), Err("session 1000 is a connection to Clark".to_owned())),
+        (send(1000, CLARK, "", true), Ok(0)),
+        (send(1000, CLARK, "", false), Err(closed(1000))),
+        (send(1001, CLARK, "", false), Ok(0)),
+        (Action::Close(SessionId(1001)), Ok(1)),
+        (send(1001, CLARK, "", false), Err(closed(1001))),
+    ] {
+        let done = herd.driver.apply(action.clone()).await;
+        assert_eq!(done.map(|hit| hit.connections).map_err(|error| error.to_string()), expected, "{action:?}");
+    }
 }

@@ -3,7 +3,6 @@
 mod cli;
 mod command;
 mod corpus;
-mod epochs;
 mod faults;
 mod hard_times;
 mod hostile;

@@ -30,7 +30,7 @@ use crate::config::LinkId;
 use crate::history::{Event, Hop};
 use crate::node::{Input, Node, Output};
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, Search, parse};
+use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse};
 
 /// Bytes read at once at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -266,8 +266,7 @@ impl Connection {
             Turn::Idle => self.scanned = self.unread.len(),
             _ => self.scanned = 0,
         }
-        let line = self.unread.strip_suffix(b"\r").unwrap_or(&self.unread);
-        if matches!(turn, Turn::Idle) && line.len() > limit { Turn::TooLong } else { turn }
+        if matches!(turn, Turn::Idle) && last_line(&self.unread).len() > limit { Turn::TooLong } else { turn }
     }
 
     /// Handles lines and counts them as handled when they came from inside this process.
@@ -335,14 +334,12 @@ impl Connection {
         let limits = self.shared.topology.limits;
         let (mut start, mut lines) = (0, 0);
         let mut scanned = std::mem::take(&mut self.scanned);
-        while let Some(length) = memchr::memchr(b'\n', &bytes[start + scanned..]) {
-            let end = start + scanned + length;
+        while let Some((line, length)) = next_line(&bytes[start..], scanned) {
             scanned = 0;
-            let line = bytes[start..end].strip_suffix(b"\r").unwrap_or(&bytes[start..end]);
             if line.len() > limits.line {
                 return (start, lines, Turn::TooLong);
             }
-            start = end + 1;
+            start += length;
             if lines % AHEAD == 0 {
                 node.look_ahead(in_flight.iter().take(AHEAD as usize));
             }

@@ -28,6 +28,7 @@ use tokio::time::sleep_until;
 pub use feed::Feed;
 
 use super::path::Path;
+use super::session::{Ledger, commands};
 use super::{Driver, DriverError, Known, Wait, neighbour_of};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
@@ -58,6 +59,8 @@ pub struct Options {
 pub struct LoopbackDriver {
     shared: Arc<Shared>,
     mains: Vec<Option<JoinHandle<()>>>,
+    ledger: Ledger,
+    /// Sessions that no client has closed.
     sessions: BTreeMap<SessionId, Session>,
 }
 
@@ -167,7 +170,7 @@ impl LoopbackDriver {
             topology,
         });
         let mains = shared.slots.iter().map(|_| None).collect();
-        let mut driver = Self { shared, mains, sessions: BTreeMap::new() };
+        let mut driver = Self { shared, mains, ledger: Ledger::default(), sessions: BTreeMap::new() };
         driver.start_all().await?;
         Ok(driver)
     }
@@ -393,20 +396,28 @@ impl LoopbackDriver {
         }
     }
 
-    fn send(&mut self, session: SessionId, server: ServerId, bytes: bytes::Bytes, finish: bool) -> Hit {
-        if self.sessions.get(&session).is_none_or(|session| !session.send(bytes.clone(), finish)) {
-            let opened = Session::open(&self.shared, session, server);
-            opened.send(bytes, finish);
-            self.sessions.insert(session, opened);
+    fn send(
+        &mut self,
+        session: SessionId,
+        server: ServerId,
+        bytes: bytes::Bytes,
+        finish: bool,
+    ) -> Result<Hit, DriverError> {
+        if self.ledger.write(session, server, finish, &self.shared.topology)? {
+            self.sessions.insert(session, Session::open(&self.shared, session, server));
         }
-        Hit::default()
+        let known = self.sessions.get(&session);
+        if known.is_none_or(|known| !known.send(&self.shared, bytes.clone(), finish)) {
+            let event = Event::SessionLost { session, unanswered: commands(&bytes) };
+            self.shared.sink.push(&self.shared.clock, event);
+        }
+        Ok(Hit::default())
     }
 
     fn close(&mut self, session: SessionId) -> Hit {
-        if let Some(session) = self.sessions.remove(&session) {
-            session.close(&self.shared);
-        }
-        Hit::default()
+        self.ledger.close(session);
+        let is_closed = self.sessions.remove(&session).is_some_and(|session| session.close(&self.shared));
+        Hit { connections: u64::from(is_closed), ..Hit::default() }
     }
 }
 
@@ -435,7 +446,7 @@ impl Driver for LoopbackDriver {
         match action {
             Action::Server(server, verb) => self.act_on_server(server, verb).await,
             Action::Way(way, verb) => Ok(self.act_on_way(way, verb)),
-            Action::Send { session, server, bytes, finish } => Ok(self.send(session, server, bytes, finish)),
+            Action::Send { session, server, bytes, finish } => self.send(session, server, bytes, finish),
             Action::Close(session) => Ok(self.close(session)),
         }
     }
@@ -473,6 +484,11 @@ impl Driver for LoopbackDriver {
     fn is_linked(&self, server: ServerId) -> bool {
         let neighbours = self.shared.wiring.neighbours(server).iter().map(|neighbour| neighbour.server);
         neighbours.chain([server]).all(|server| self.shared.is_linked(server))
+    }
+
+    fn is_open(&self, session: SessionId) -> bool {
+        let is_up = || self.sessions.get(&session).is_some_and(|session| session.is_open(&self.shared));
+        self.ledger.may_write(session) && is_up()
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,12 +14,13 @@ use tokio::task::AbortHandle;
 
 use super::activity::Flow;
 use super::registry::{Caller, Dialled};
+use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::ServerId;
 use crate::history::Event;
-use crate::wire::{Command, parse};
+use crate::wire::{Shape, lines, reply_shape};
 
 /// A client's connection, as the driver holds it.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Session {
     orders: mpsc::UnboundedSender<Order>,
     line: Arc<Line>,
     task: AbortHandle,
+    /// The server's life at the time of the dial. Empty if the server was down, or runs in another process.
+    life: Weak<Life>,
 }
 
 /// What a client does next.
@@ -60,13 +63,22 @@ impl Session {
         // Unbounded: what a script writes is bounded by the script, and a write must not wait for a server that does not read.
         let (orders, incoming) = mpsc::unbounded_channel();
         let task = tokio::spawn(run(shared.clone(), line.clone(), incoming)).abort_handle();
-        Self { orders, line, task }
+        Self { orders, line, task, life: life_of(shared, server) }
     }
 
-    /// Writes, after everything written before; `false`, and nothing is done, when the connection is over.
-    pub(super) fn send(&self, bytes: Bytes, finish: bool) -> bool {
+    /// Returns `true` if neither the connection nor the life of its server is over.
+    ///
+    /// The client may notice later that its server's life is over. A server that was started since is not this client's.
+    pub(super) fn is_open(&self, shared: &Shared) -> bool {
+        Weak::ptr_eq(&self.life, &life_of(shared, self.line.server)) && !lock(&self.line.expected).over
+    }
+
+    /// Writes after everything written before. Returns `false`, and does nothing, if the session is over.
+    pub(super) fn send(&self, shared: &Shared, bytes: Bytes, finish: bool) -> bool {
+        let is_open = self.is_open(shared);
         let mut expected = lock(&self.line.expected);
-        if expected.over {
+        // The connection may have ended since.
+        if !is_open || expected.over {
             return false;
         }
         // The end counts like a byte, and is handled when the server ends the connection.
@@ -77,26 +89,32 @@ impl Session {
         true
     }
 
-    /// Closes the connection.
-    pub(super) fn close(self, shared: &Shared) {
+    /// Closes the connection. Returns `false` if it had ended already.
+    pub(super) fn close(self, shared: &Shared) -> bool {
         self.task.abort();
-        self.line.end(shared);
+        self.line.end(shared)
     }
 }
 
+/// Returns the life that a server has now.
+fn life_of(shared: &Shared, server: ServerId) -> Weak<Life> {
+    shared.life(server).map_or_else(Weak::new, |life| Arc::downgrade(&life))
+}
+
 impl Line {
-    /// Nothing is under way any more; said once.
-    fn end(&self, shared: &Shared) {
+    /// Ends the connection, with nothing in flight any more. Returns `false` if it had ended already.
+    fn end(&self, shared: &Shared) -> bool {
         let mut expected = lock(&self.expected);
         if std::mem::replace(&mut expected.over, true) {
-            return;
+            return false;
         }
-        let unanswered = expected.replies.len() as u64;
+        let unanswered = expected.unanswered();
         drop(expected);
         let event = Event::SessionLost { session: self.session, unanswered };
         shared.sink.push(&shared.clock, event);
         self.commands.end();
         self.replies.end();
+        true
     }
 }
 
@@ -157,55 +175,35 @@ async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Res
 /// Which replies a client waits for: the commands do not say where a reply ends, so it must know what it asked.
 #[derive(Debug, Default)]
 struct Expected {
-    /// A line that was written in part.
-    unfinished: BytesMut,
+    /// The beginning of a line whose end has not been written.
+    unfinished: Vec<u8>,
     replies: VecDeque<Shape>,
     /// The connection is gone: nobody waits any more.
     over: bool,
 }
 
-/// What a reply looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// One line.
-    Line,
-    /// One line, and JSON that ends with an empty line; one line only when the command is refused.
-    Found,
-}
-
 impl Expected {
+    /// Expects the replies to the lines that these bytes complete.
     fn written(&mut self, bytes: &[u8], finish: bool) {
         self.unfinished.extend_from_slice(bytes);
-        while let Some(end) = memchr::memchr(b'\n', &self.unfinished) {
-            let line = self.unfinished.split_to(end + 1);
-            self.replies.extend(shape(&line));
-        }
-        if finish {
-            let line = self.unfinished.split();
-            self.replies.extend(shape(&line));
-        }
+        let mut lines = lines(&self.unfinished, finish);
+        self.replies.extend(lines.by_ref().filter_map(reply_shape));
+        let rest = lines.rest().len();
+        self.unfinished.drain(..self.unfinished.len() - rest);
     }
 
-    /// How long the first reply in `unread` is once it is whole; takes it off the expected ones. At the end of the connection
-    /// whatever is left is a reply.
+    /// Returns the number of commands without a reply. A command whose end was not written is one of them.
+    fn unanswered(&self) -> u64 {
+        self.replies.len() as u64 + u64::from(reply_shape(&self.unfinished).is_some())
+    }
+
+    /// Takes the first reply in `unread` off the expected ones if it is whole. Returns its length. At the end of the
+    /// connection all that is left is a reply.
     fn reply_length(&mut self, unread: &[u8], at_end: bool) -> Option<usize> {
-        let line = memchr::memchr(b'\n', unread).map(|end| end + 1);
-        let whole = match self.replies.front() {
-            Some(Shape::Found) if !unread.starts_with(b"?") => memchr::memmem::find(unread, b"\n\n").map(|end| end + 2),
-            _ => line,
-        };
+        let whole = self.replies.front().unwrap_or(&Shape::Line).length(unread);
         let length = whole.or_else(|| Some(unread.len()).filter(|&rest| at_end && rest > 0))?;
         self.replies.pop_front();
         Some(length)
-    }
-}
-
-fn shape(line: &[u8]) -> Option<Shape> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    match parse(line.strip_suffix(b"\r").unwrap_or(line)) {
-        Command::Iamat { .. } | Command::Invalid(_) => Some(Shape::Line),
-        Command::Whatsat { .. } => Some(Shape::Found),
-        Command::At(_) | Command::Blank | Command::Refusal => None,
     }
 }
 

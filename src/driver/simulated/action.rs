@@ -21,7 +21,7 @@ impl SimulatedDriver {
                 self.act_on_pipe(pipe, verb)
             }
             Action::Send { session, server, bytes, finish } => {
-                self.client_writes(session, server, bytes, finish);
+                self.client_writes(session, server, bytes, finish)?;
                 Hit::default()
             }
             Action::Close(session) => Hit { connections: self.client_closes(session), ..Hit::default() },

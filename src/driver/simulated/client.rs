@@ -13,15 +13,19 @@ use super::host::Deferred;
 use super::queue::{Due, Timer};
 use crate::act::SessionId;
 use crate::config::ServerId;
+use crate::driver::DriverError;
+use crate::driver::session::{Ledger, commands};
 use crate::history::Event;
 use crate::node::{Input, Output};
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, Search, parse};
+use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, reply_shape};
 
-/// All sessions that are open.
+/// All clients of a herd.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    open: BTreeMap<(SessionId, ServerId), u32>,
+    ledger: Ledger,
+    /// Slots of the sessions that are not over.
+    open: BTreeMap<SessionId, u32>,
     sessions: Vec<Session>,
     free: Vec<u32>,
 }
@@ -75,11 +79,13 @@ impl Clients {
         &mut self.sessions[slot as usize]
     }
 
-    /// The open session under this number and server, or a new one.
+    /// Returns `true` if the client of a session can write.
+    pub(super) fn is_open(&self, id: SessionId) -> bool {
+        self.ledger.may_write(id) && self.open.contains_key(&id)
+    }
+
+    /// Opens a session. Returns its slot.
     fn open(&mut self, id: SessionId, server: ServerId) -> u32 {
-        if let Some(&slot) = self.open.get(&(id, server)) {
-            return slot;
-        }
         let session = Session::new(id, server);
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -91,18 +97,13 @@ impl Clients {
                 self.sessions.len() as u32 - 1
             }
         };
-        self.open.insert((id, server), slot);
+        self.open.insert(id, slot);
         slot
     }
 
-    /// The open sessions of one client number, in the order of their servers.
-    fn of_number(&self, id: SessionId) -> Vec<u32> {
-        self.open.range((id, ServerId(0))..=(id, ServerId(u32::MAX))).map(|(_, &slot)| slot).collect()
-    }
-
-    /// The open sessions of one server, in the order of their numbers.
+    /// Returns the slots of a server's open sessions, in the order of their numbers.
     fn of_server(&self, server: ServerId) -> Vec<u32> {
-        self.open.iter().filter(|((_, at), _)| *at == server).map(|(_, &slot)| slot).collect()
+        self.open.values().copied().filter(|&slot| self.sessions[slot as usize].server == server).collect()
     }
 
     /// Forgets a session from which nothing more is to be read.
@@ -127,17 +128,26 @@ impl Session {
         }
     }
 
-    /// Splits what the client writes into lines, as a server reads them.
+    /// Cuts the client's bytes into lines, as a server reads them.
     fn write(&mut self, mut bytes: Bytes, finish: bool, limit: usize) {
-        while let Some(end) = memchr::memchr(b'\n', &bytes) {
-            let rest = bytes.split_off(end + 1);
-            bytes.truncate(end);
-            self.end_line(bytes, limit);
-            bytes = rest;
+        let mut scanned = self.partial.len();
+        if scanned > 0 {
+            self.partial.extend_from_slice(&bytes);
+            bytes = std::mem::take(&mut self.partial).into();
         }
-        self.partial.extend_from_slice(&bytes);
-        if self.partial.len() > limit || (finish && !self.partial.is_empty()) {
-            self.end_line(Bytes::new(), limit);
+        while let Some((line, taken)) = next_line(&bytes, scanned) {
+            let length = line.len();
+            let mut line = bytes.split_to(taken);
+            line.truncate(length);
+            self.end_line(line, limit);
+            scanned = 0;
+        }
+        let length = last_line(&bytes).len();
+        if length > limit || (finish && !bytes.is_empty()) {
+            bytes.truncate(length);
+            self.end_line(bytes, limit);
+        } else {
+            self.partial = bytes.into();
         }
         if finish {
             self.finished = true;
@@ -145,52 +155,48 @@ impl Session {
         }
     }
 
-    /// A line ends with `last`.
-    fn end_line(&mut self, last: Bytes, limit: usize) {
-        let mut line = last;
-        if !self.partial.is_empty() {
-            self.partial.extend_from_slice(&line);
-            line = std::mem::take(&mut self.partial).into();
-        }
+    /// Gives the server a line to read.
+    fn end_line(&mut self, mut line: Bytes, limit: usize) {
         if line.len() > limit {
             line.truncate(limit);
             return self.unread.push_back(Written::TooLong(line));
         }
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
-        }
         self.unread.push_back(Written::Line(line));
     }
 
-    /// Commands that expect a reply and have none.
+    /// Returns the number of commands that wait for a reply.
     fn unanswered(&self) -> u64 {
         let unread = self.unread.iter().filter(|written| match written {
-            Written::Line(line) => expects_reply(parse(line)),
+            Written::Line(line) => reply_shape(line).is_some(),
             Written::TooLong(_) => true,
             Written::End => false,
         });
-        let partial = usize::from(expects_reply(parse(&self.partial)));
+        let partial = usize::from(reply_shape(&self.partial).is_some());
         (unread.count() + partial + self.answers.iter().filter(|answer| answer.said.is_some()).count()) as u64
     }
 }
 
-fn expects_reply(command: Command<'_>) -> bool {
-    match command {
-        Command::Iamat { .. } | Command::Whatsat { .. } | Command::Invalid(_) => true,
-        Command::At(_) | Command::Blank | Command::Refusal => false,
-    }
-}
-
 impl SimulatedDriver {
-    /// A client writes.
-    pub(super) fn client_writes(&mut self, id: SessionId, server: ServerId, bytes: Bytes, finish: bool) {
-        if !self.host(server).up {
-            return self.client_refused(id, bytes);
-        }
-        let slot = self.clients.open(id, server);
-        if !self.clients.session(slot).finished {
-            self.deliver_bytes(slot, bytes, finish);
-        }
+    /// Writes a client's bytes over its session, which is opened if it is new. No server reads them if the dial is refused
+    /// or the session is over.
+    pub(super) fn client_writes(
+        &mut self,
+        id: SessionId,
+        server: ServerId,
+        bytes: Bytes,
+        finish: bool,
+    ) -> Result<(), DriverError> {
+        let is_new = self.clients.ledger.write(id, server, finish, &self.topology)?;
+        let slot = match self.clients.open.get(&id) {
+            Some(&slot) => slot,
+            None if is_new && self.host(server).up => self.clients.open(id, server),
+            None => {
+                self.observe(|| Event::SessionLost { session: id, unanswered: commands(&bytes) });
+                return Ok(());
+            }
+        };
+        self.deliver_bytes(slot, bytes, finish);
+        Ok(())
     }
 
     /// What a client writes reaches its server, which reads it unless it is frozen.
@@ -208,28 +214,19 @@ impl SimulatedDriver {
         }
     }
 
-    /// Nobody listens where a client dials.
-    fn client_refused(&mut self, id: SessionId, bytes: Bytes) {
-        let mut session = Session::new(id, ServerId(0));
-        session.write(bytes, false, self.topology.limits.line);
-        let unanswered = session.unanswered();
-        self.observe(|| Event::SessionLost { session: id, unanswered });
-    }
-
-    /// A client closes all connections of one number; how many there were. What it wrote is read all the same.
+    /// Closes a client's connection. Returns the number of connections closed. The server still reads what the client wrote.
     pub(super) fn client_closes(&mut self, id: SessionId) -> u64 {
-        let slots = self.clients.of_number(id);
-        for &slot in &slots {
-            self.lose_session(slot);
-            let session = self.clients.session(slot);
-            session.gone = true;
-            if !session.finished {
-                self.deliver_bytes(slot, Bytes::new(), true);
-            } else if session.unread.is_empty() {
-                self.clients.forget(slot);
-            }
+        self.clients.ledger.close(id);
+        let Some(&slot) = self.clients.open.get(&id) else { return 0 };
+        self.lose_session(slot);
+        let session = self.clients.session(slot);
+        session.gone = true;
+        if !session.finished {
+            self.deliver_bytes(slot, Bytes::new(), true);
+        } else if session.unread.is_empty() {
+            self.clients.forget(slot);
         }
-        slots.len() as u64
+        1
     }
 
     /// The connections of all clients of a server are reset, and what had waited for it is forgotten; how many connections
@@ -265,10 +262,10 @@ impl SimulatedDriver {
     /// The client of a session hears nothing more.
     fn lose_session(&mut self, slot: u32) {
         let session = self.clients.session(slot);
-        let (id, server, unanswered) = (session.id, session.server, session.unanswered());
+        let (id, unanswered) = (session.id, session.unanswered());
         self.busy -= session.answers.len() as u64;
         session.answers.clear();
-        self.clients.open.remove(&(id, server));
+        self.clients.open.remove(&id);
         self.observe(|| Event::SessionLost { session: id, unanswered });
     }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::path::Path;
 use super::{Driver, DriverError, Known, Wait};
-use crate::act::{Action, Hit};
+use crate::act::{Action, Hit, SessionId};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
@@ -186,6 +186,11 @@ impl SimulatedDriver {
             self.build();
         }
         self.begin(seed);
+    }
+
+    /// Returns `true` if a client can write over this session; see [`Driver::is_open`].
+    pub fn is_session_open(&self, session: SessionId) -> bool {
+        self.clients.is_open(session)
     }
 
     /// The herd.
@@ -375,6 +380,10 @@ impl Driver for SimulatedDriver {
     fn is_linked(&self, server: ServerId) -> bool {
         let mut pipes = self.host(server).pipes().map(|pipe| &self.pipes[pipe as usize]);
         pipes.all(|pipe| !pipe.expected && !self.pipes[pipe.back as usize].expected)
+    }
+
+    fn is_open(&self, session: SessionId) -> bool {
+        self.is_session_open(session)
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {

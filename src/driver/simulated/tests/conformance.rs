@@ -462,16 +462,72 @@ fn a_line_over_the_limit_is_refused_and_the_connection_closed() {
 }
 
 #[test]
+fn a_line_end_in_two_pieces_is_no_part_of_the_line_nor_of_its_limit() {
+    let mut topology = herd(1, &[], Strategy::Flood);
+    topology.limits.line = 8;
+    let mut run = Run::of(topology);
+    for piece in ["nonse", "nse\r", "\nmore", "\r\n"] {
+        run.send(0, piece, false);
+    }
+    assert_eq!(replies(&run.settle()), ["? nonsense\n", "? more\n"]);
+}
+
+#[test]
 fn a_client_of_a_server_that_is_killed_or_down_is_told_what_stays_unanswered() {
     let mut run = pair(Strategy::Flood);
     run.send(0, "IAMAT kiwi +34.0-118.0 5\nWHATSAT kiwi 10 5\nnonsense\n", false);
     run.act(ServerVerb::Kill.on(ServerId(0)));
     run.send(0, "IAMAT kiwi +34.0-118.0 6\n", false);
+    assert_eq!(unanswered(&run.settle()), [2, 1]);
+}
+
+/// Commands that stay unanswered, for every end of a session.
+fn unanswered(events: &[Event]) -> Vec<u64> {
     let lost = |event: &Event| match *event {
         Event::SessionLost { unanswered, .. } => Some(unanswered),
         _ => None,
     };
-    assert_eq!(run.settle().iter().filter_map(lost).collect::<Vec<_>>(), [2, 1]);
+    events.iter().filter_map(lost).collect()
+}
+
+#[test]
+fn a_session_that_is_over_reaches_no_server_any_more() {
+    let mut run = pair(Strategy::Flood);
+    run.act(send(7, 0, "IAMAT kiwi +34.0-118.0 5\n", false));
+    assert!(run.driver.is_open(SessionId(7)) && !run.driver.is_open(SessionId(8)));
+    run.settle();
+    run.act(ServerVerb::Restart.on(ServerId(0)));
+    assert!(!run.driver.is_open(SessionId(7)), "it ends with the life of its server");
+    run.act(send(7, 0, "IAMAT lime +34.0-118.0 6\n\nWHATSAT lime 1 1\nIAMAT", false));
+    let events = run.settle();
+    assert_eq!((unanswered(&events), replies(&events)), (vec![0, 3], vec![]));
+    assert_eq!(run.knows(0, "lime"), None);
+    assert_eq!(run.act(Action::Close(SessionId(7))), Hit::default());
+    run.act(send(8, 0, "IAMAT lime +34.0-118.0 6\n", false));
+    assert_eq!(replies(&run.settle()).len(), 1, "another session reaches it");
+}
+
+#[test]
+fn a_session_whose_dial_was_refused_is_over() {
+    let mut run = pair(Strategy::Flood);
+    run.act(ServerVerb::Kill.on(ServerId(0)));
+    run.act(send(7, 0, "IAMAT kiwi +34.0-118.0 5\n", false));
+    run.act(ServerVerb::Start.on(ServerId(0)));
+    run.act(send(7, 0, "IAMAT kiwi +34.0-118.0 5\n", false));
+    assert_eq!((unanswered(&run.settle()), run.knows(0, "kiwi")), (vec![1, 1], None));
+}
+
+#[test]
+fn a_session_is_one_clients_connection_to_one_server_until_the_client_ends_it() {
+    let mut run = pair(Strategy::Flood);
+    let mut refused = |action| run.driver.act(action).map_err(|error| error.to_string());
+    assert_eq!(refused(send(7, 0, "", false)), Ok(Hit::default()));
+    assert_eq!(refused(send(7, 1, "", false)), Err("session 7 is a connection to s0".into()));
+    assert_eq!(refused(send(7, 0, "", true)), Ok(Hit::default()));
+    assert_eq!(refused(send(7, 0, "", false)), Err("the client of session 7 has closed it for writing".into()));
+    assert_eq!(refused(send(8, 0, "", false)), Ok(Hit::default()));
+    assert_eq!(refused(Action::Close(SessionId(8))), Ok(Hit { connections: 1, ..Hit::default() }));
+    assert_eq!(refused(send(8, 0, "", false)), Err("the client of session 8 has closed it for writing".into()));
 }
 
 #[test]

@@ -49,6 +49,8 @@ fn no_places() -> PlacesAnswer {
 struct Run {
     driver: SimulatedDriver,
     seen: Vec<Observation>,
+    /// All sessions so far, with their servers.
+    sessions: Vec<(u32, SessionId)>,
 }
 
 impl Run {
@@ -61,7 +63,7 @@ impl Run {
 
     fn unsettled(topology: Topology, settings: Settings) -> Self {
         let driver = SimulatedDriver::new(Arc::new(topology), settings, no_places());
-        Self { driver, seen: Vec::new() }
+        Self { driver, seen: Vec::new(), sessions: Vec::new() }
     }
 
     /// Until the herd is quiescent; what was seen meanwhile.
@@ -92,9 +94,15 @@ impl Run {
         self.send(server, &format!("IAMAT {client} +34.0-118.0 {time}\n"), false);
     }
 
+    /// Writes over the open session of a server, or over a new one.
     fn send(&mut self, server: u32, bytes: &str, finish: bool) {
-        let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        self.act(Action::Send { session: SessionId(0), server: ServerId(server), bytes, finish });
+        let is_open = |&(at, session): &(u32, SessionId)| at == server && self.driver.is_open(session);
+        let open = self.sessions.iter().copied().find(is_open);
+        let (_, session) = open.unwrap_or_else(|| {
+            self.sessions.push((server, SessionId(self.sessions.len() as u32)));
+            self.sessions[self.sessions.len() - 1]
+        });
+        self.act(send(session.0, server, bytes, finish));
     }
 
     /// The time that a server knows of a client.
@@ -119,6 +127,11 @@ fn assert_counts_are_right(driver: &SimulatedDriver) {
                 .all(|pipe| pipe.in_flight == 0 && !matches!(pipe.connection, Connection::Broken { .. }))
         );
     }
+}
+
+fn send(session: u32, server: u32, bytes: &str, finish: bool) -> Action {
+    let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+    Action::Send { session: SessionId(session), server: ServerId(server), bytes, finish }
 }
 
 fn way(from: u32, to: u32) -> Way {

@@ -1,4 +1,5 @@
-//! Which life of a server and which connection of a way each event belongs to, on both drivers.
+//! Which life of a server and which connection of a way each event belongs to, on both drivers. Alone, because its servers are
+//! restarted on their ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use herdsim::history::Event;
 use herdsim::places::Service;
 
 use crate::support::*;
+use crate::{alone, one_thread};
 
 /// Two servers.
 fn pair(mode: LinkMode) -> Topology {
@@ -188,74 +190,82 @@ fn writes_between_endings() -> Vec<Action> {
     (1..).zip(endings).flat_map(|(time, ending)| [write(BONA, time)].into_iter().chain(ending)).collect()
 }
 
-#[tokio::test]
-async fn connections_count_up_whatever_ends_them_and_alike_on_both_drivers() {
-    let epochs = on_both(pair(LinkMode::Persistent), &writes_between_endings()).await;
-    let there = way(BONA, BAILEY);
-    let ended = (1..=8).flat_map(|number| ["up", "sent", "lost"].map(|what| format!("{what} {number}")));
-    assert_eq!(epochs.written[&there], ended.chain(["up 9".into(), "sent 9".into()]).collect::<Vec<_>>());
-    assert_eq!(epochs.heard[&there], (1..=9).collect::<Vec<_>>());
-    // Only the ends of servers end the other way's connections too.
-    assert_eq!(epochs.written[&there.back()].last().map(String::as_str), Some("up 6"));
+#[test]
+fn connections_count_up_whatever_ends_them_and_alike_on_both_drivers() {
+    alone(one_thread(), async {
+        let epochs = on_both(pair(LinkMode::Persistent), &writes_between_endings()).await;
+        let there = way(BONA, BAILEY);
+        let ended = (1..=8).flat_map(|number| ["up", "sent", "lost"].map(|what| format!("{what} {number}")));
+        assert_eq!(epochs.written[&there], ended.chain(["up 9".into(), "sent 9".into()]).collect::<Vec<_>>());
+        assert_eq!(epochs.heard[&there], (1..=9).collect::<Vec<_>>());
+        // Only the ends of servers end the other way's connections too.
+        assert_eq!(epochs.written[&there.back()].last().map(String::as_str), Some("up 6"));
+    });
 }
 
-#[tokio::test]
-async fn every_line_of_a_per_message_link_has_a_connection_of_its_own_on_both_drivers() {
-    let there = way(BONA, BAILEY);
-    let mut script = writes_between_endings();
-    // Dropped, doubled, held: each is one more connection.
-    script.extend([
-        WayVerb::Drop { nth: 1 }.on(there),
-        write(BONA, 10),
-        WayVerb::Duplicate { nth: 1 }.on(there),
-        write(BONA, 11),
-    ]);
-    script.extend([
-        WayVerb::Hold.on(there),
-        write(BONA, 12),
-        write(BONA, 13),
-        WayVerb::Release.on(there),
-        write(BAILEY, 14),
-    ]);
-    let epochs = on_both(pair(LinkMode::PerMessage), &script).await;
-    assert_eq!(epochs.written[&there], (1..=13).map(|number| format!("sent {number}")).collect::<Vec<_>>());
-    assert_eq!(epochs.heard[&there], [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 11, 12, 13]);
-    assert_eq!(epochs.heard[&there.back()], [1]);
+#[test]
+fn every_line_of_a_per_message_link_has_a_connection_of_its_own_on_both_drivers() {
+    alone(one_thread(), async {
+        let there = way(BONA, BAILEY);
+        let mut script = writes_between_endings();
+        // Dropped, doubled, held: each is one more connection.
+        script.extend([
+            WayVerb::Drop { nth: 1 }.on(there),
+            write(BONA, 10),
+            WayVerb::Duplicate { nth: 1 }.on(there),
+            write(BONA, 11),
+        ]);
+        script.extend([
+            WayVerb::Hold.on(there),
+            write(BONA, 12),
+            write(BONA, 13),
+            WayVerb::Release.on(there),
+            write(BAILEY, 14),
+        ]);
+        let epochs = on_both(pair(LinkMode::PerMessage), &script).await;
+        assert_eq!(epochs.written[&there], (1..=13).map(|number| format!("sent {number}")).collect::<Vec<_>>());
+        assert_eq!(epochs.heard[&there], [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 11, 12, 13]);
+        assert_eq!(epochs.heard[&there.back()], [1]);
+    });
 }
 
-#[tokio::test]
-async fn lives_count_up_and_alike_on_both_drivers() {
-    let mut script = writes_between_endings();
-    script.extend([
-        ServerVerb::Pause.on(BAILEY),
-        write(BONA, 10),
-        ServerVerb::Clock(5).on(BAILEY),
-        ServerVerb::Resume.on(BAILEY),
-    ]);
-    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
-        let epochs = on_both(pair(mode), &script).await;
-        let bailey = ["started 1", "killed 1", "started 2", "killed 2", "started 3", "stopped 3", "started 4"];
-        assert_eq!(epochs.lives[&BAILEY], [&bailey[..], &["paused 4", "resumed 4"]].concat());
-        assert_eq!(epochs.lives[&BONA], ["started 1", "killed 1", "started 2", "stopped 2", "started 3"]);
-    }
+#[test]
+fn lives_count_up_and_alike_on_both_drivers() {
+    alone(one_thread(), async {
+        let mut script = writes_between_endings();
+        script.extend([
+            ServerVerb::Pause.on(BAILEY),
+            write(BONA, 10),
+            ServerVerb::Clock(5).on(BAILEY),
+            ServerVerb::Resume.on(BAILEY),
+        ]);
+        for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+            let epochs = on_both(pair(mode), &script).await;
+            let bailey = ["started 1", "killed 1", "started 2", "killed 2", "started 3", "stopped 3", "started 4"];
+            assert_eq!(epochs.lives[&BAILEY], [&bailey[..], &["paused 4", "resumed 4"]].concat());
+            assert_eq!(epochs.lives[&BONA], ["started 1", "killed 1", "started 2", "stopped 2", "started 3"]);
+        }
+    });
 }
 
-#[tokio::test]
-async fn lines_lost_in_flight_are_lost_with_their_connection_or_the_last_of_several_on_both_drivers() {
-    let there = way(BONA, BAILEY);
-    for (mode, written, heard) in [
-        (LinkMode::Persistent, ["up 1", "sent 1", "sent 1", "lost 1", "up 2", "sent 2"].as_slice(), 2),
-        (LinkMode::PerMessage, &["sent 1", "sent 2", "lost 2", "sent 3"], 3),
-    ] {
-        let reset = [WayVerb::Reset { after: 0 }.on(there), ServerVerb::Resume.on(BAILEY)];
-        let lost = [ServerVerb::Pause.on(BAILEY), write(BONA, 1), write(BONA, 2)];
-        let script: Vec<_> = lost.into_iter().chain(reset).chain([write(BONA, 3)]).collect();
-        // How long the second message waits for the frozen server's answer to the first.
-        let topology = with(pair(mode), |topology| topology.redial.timeout = Duration::from_millis(50));
-        let epochs = on_both(topology, &script).await;
-        assert_eq!(epochs.written[&there], written, "{mode:?}");
-        assert_eq!(epochs.heard[&there], [heard], "{mode:?}");
-    }
+#[test]
+fn lines_lost_in_flight_are_lost_with_their_connection_or_the_last_of_several_on_both_drivers() {
+    alone(one_thread(), async {
+        let there = way(BONA, BAILEY);
+        for (mode, written, heard) in [
+            (LinkMode::Persistent, ["up 1", "sent 1", "sent 1", "lost 1", "up 2", "sent 2"].as_slice(), 2),
+            (LinkMode::PerMessage, &["sent 1", "sent 2", "lost 2", "sent 3"], 3),
+        ] {
+            let reset = [WayVerb::Reset { after: 0 }.on(there), ServerVerb::Resume.on(BAILEY)];
+            let lost = [ServerVerb::Pause.on(BAILEY), write(BONA, 1), write(BONA, 2)];
+            let script: Vec<_> = lost.into_iter().chain(reset).chain([write(BONA, 3)]).collect();
+            // How long the second message waits for the frozen server's answer to the first.
+            let topology = with(pair(mode), |topology| topology.redial.timeout = Duration::from_millis(50));
+            let epochs = on_both(topology, &script).await;
+            assert_eq!(epochs.written[&there], written, "{mode:?}");
+            assert_eq!(epochs.heard[&there], [heard], "{mode:?}");
+        }
+    });
 }
 
 /// Lets lines and faults cross each other. Returns everything seen.
@@ -287,20 +297,22 @@ async fn crossing(driver: &mut impl Driver) -> Vec<Event> {
     seen
 }
 
-#[tokio::test]
-async fn epochs_are_sound_on_both_drivers_while_lines_and_faults_cross() {
-    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
-        let topology = with(five_servers(), |topology| topology.links.iter_mut().for_each(|link| link.mode = mode));
-        let slow = with(topology.clone(), |topology| {
-            for (link, milliseconds) in topology.links.iter_mut().zip([3, 0, 7, 1, 2, 11]) {
-                let latency = Duration::from_millis(milliseconds);
-                link.delays = [Delay { latency, jitter: Duration::from_millis(2), ..Delay::default() }; 2];
+#[test]
+fn epochs_are_sound_on_both_drivers_while_lines_and_faults_cross() {
+    alone(one_thread(), async {
+        for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+            let topology = with(five_servers(), |topology| topology.links.iter_mut().for_each(|link| link.mode = mode));
+            let slow = with(topology.clone(), |topology| {
+                for (link, milliseconds) in topology.links.iter_mut().zip([3, 0, 7, 1, 2, 11]) {
+                    let latency = Duration::from_millis(milliseconds);
+                    link.delays = [Delay { latency, jitter: Duration::from_millis(2), ..Delay::default() }; 2];
+                }
+            });
+            let on_sockets = crossing(&mut loopback(&topology).await).await;
+            for (topology, seen) in [(&topology, on_sockets), (&slow, crossing(&mut simulated(&slow)).await)] {
+                assert!(seen.iter().any(|event| matches!(event, Event::Heard { life, .. } if *life > 1)));
+                assert_sound(topology, &seen);
             }
-        });
-        let on_sockets = crossing(&mut loopback(&topology).await).await;
-        for (topology, seen) in [(&topology, on_sockets), (&slow, crossing(&mut simulated(&slow)).await)] {
-            assert!(seen.iter().any(|event| matches!(event, Event::Heard { life, .. } if *life > 1)));
-            assert_sound(topology, &seen);
         }
-    }
+    });
 }
