@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, ServerVerb, WayVerb};
+use super::{Action, ServerVerb, Share, WayVerb};
 use crate::config::{ServerId, Slowness, Topology, Way};
 
 /// What was done to a way and not taken back.
@@ -16,6 +16,8 @@ pub struct WayFaults {
     pub half_open: bool,
     /// Lines are delayed.
     pub slow: Option<Slowness>,
+    /// A share of the lines is lost.
+    pub lose: Option<Share>,
 }
 
 impl WayFaults {
@@ -28,6 +30,7 @@ impl WayFaults {
             WayVerb::Release => self.held = false,
             WayVerb::HalfOpen => self.half_open = true,
             WayVerb::Slow(slowness) => self.slow = Some(slowness).filter(|slowness| slowness.slows()),
+            WayVerb::Lose(share) => self.lose = Some(share),
             WayVerb::Heal => *self = Self { held: self.held, ..Self::default() },
             WayVerb::Reset { .. } | WayVerb::Drop { .. } | WayVerb::Duplicate { .. } => {}
         }
@@ -40,6 +43,7 @@ impl WayFaults {
             WayVerb::Heal => fault.mended_by() == Some(WayVerb::Heal),
             WayVerb::Release => fault.mended_by() == Some(WayVerb::Release),
             WayVerb::Slow(_) => matches!(fault, WayVerb::Slow(_)),
+            WayVerb::Lose(_) => matches!(fault, WayVerb::Lose(_)),
             _ => false,
         }
     }
@@ -53,7 +57,8 @@ impl WayFaults {
         let mut verbs = Vec::new();
         let heals = (self.cut && !before.cut)
             || (self.half_open && !before.half_open)
-            || (self.slow.is_some() && before.slow.is_none());
+            || (self.slow.is_some() && before.slow.is_none())
+            || (self.lose.is_some() && before.lose.is_none());
         let wanted = [
             (heals, WayVerb::Heal),
             (self.held && !before.held, WayVerb::Release),
@@ -61,7 +66,7 @@ impl WayFaults {
             (before.cut, WayVerb::Cut),
             (before.half_open, WayVerb::HalfOpen),
         ];
-        let amounts = [before.slow.map(WayVerb::Slow)];
+        let amounts = [before.slow.map(WayVerb::Slow), before.lose.map(WayVerb::Lose)];
         let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, verb)| verb);
         for verb in wanted.chain(amounts.into_iter().flatten()) {
             if now.apply(verb) {
@@ -72,7 +77,7 @@ impl WayFaults {
         verbs
     }
 
-    /// Returns `true` if the way joins its servers: lines pass, though perhaps late.
+    /// Returns `true` if the way joins its servers: lines pass, though some may be late or lost.
     pub fn is_passable(self) -> bool {
         !(self.cut || self.held || self.half_open)
     }
@@ -83,6 +88,7 @@ impl WayFaults {
             self.cut.then_some(WayVerb::Cut),
             self.held.then_some(WayVerb::Hold),
             self.slow.map(WayVerb::Slow),
+            self.lose.map(WayVerb::Lose),
             self.half_open.then_some(WayVerb::HalfOpen),
         ];
         faults.into_iter().flatten().filter_map(|fault| fault.spec().state).collect()
@@ -93,7 +99,7 @@ impl WayVerb {
     /// Returns the verb that takes this one back, or `None` if it happens once.
     pub fn mended_by(self) -> Option<Self> {
         match self {
-            Self::Cut | Self::Slow(_) | Self::HalfOpen => Some(Self::Heal),
+            Self::Cut | Self::Slow(_) | Self::Lose(_) | Self::HalfOpen => Some(Self::Heal),
             Self::Hold => Some(Self::Release),
             Self::Heal | Self::Release | Self::Reset { .. } | Self::Drop { .. } | Self::Duplicate { .. } => None,
         }
@@ -225,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn a_verb_ends_the_faults_that_are_gone_after_it(fault in 0..9_usize, verb in 0..9_usize) {
+        fn a_verb_ends_the_faults_that_are_gone_after_it(fault in 0..10_usize, verb in 0..10_usize) {
             let (fault, verb) = (WayVerb::ALL[fault], WayVerb::ALL[verb]);
             let mut faults = WayFaults::default();
             let stays = faults.apply(fault);

@@ -9,6 +9,7 @@ mod agenda;
 mod faults;
 mod notation;
 mod plan;
+mod share;
 mod spec;
 mod verb;
 
@@ -17,6 +18,7 @@ pub use agenda::Agenda;
 pub use faults::{Standing, WayFaults};
 pub use notation::{arrow, split_way};
 pub use plan::{Later, Moment, Plan, Refused, not_linked};
+pub use share::{Share, ShareError};
 pub use spec::{Counter, Spec, Takes};
 use spec::{PARTITION, ROLLING_RESTART};
 pub use verb::{Ends, PartitionMode, ServerVerb, Verb, WayVerb, Ways};

@@ -2,7 +2,7 @@
 //!
 //! Commands, steps of scenario files and their schema, the ledger of faults and explanations are made of these rows.
 
-use super::{ServerVerb, WayVerb};
+use super::{ServerVerb, Share, WayVerb};
 use crate::config::Slowness;
 
 /// The row of one verb.
@@ -163,12 +163,13 @@ impl ServerVerb {
 
 impl WayVerb {
     /// Every verb of ways, in the order of the documentation. Amounts are examples.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cut,
         Self::Heal,
         Self::Hold,
         Self::Release,
         Self::Slow(Slowness { rate: Some(1), ..Slowness::NONE }),
+        Self::Lose(Share::ALL),
         Self::Reset { after: 0 },
         Self::HalfOpen,
         Self::Drop { nth: 1 },
@@ -192,7 +193,7 @@ impl WayVerb {
                 word: "heal",
                 command: "heal",
                 did: "healed",
-                help: "Heal what was cut, slowed or half-open; everywhere also release what is held",
+                help: "Heal what was cut, slowed, lossy or half-open; everywhere also release what is held",
                 examples: &["heal Clark Bona", "heal --all"],
                 ..PLAIN
             },
@@ -227,6 +228,19 @@ impl WayVerb {
                 ],
                 hits: &[(Counter::Lines, "line", "slowed")],
                 state: Some("slowed"),
+                ..PLAIN
+            },
+            Self::Lose(_) => &Spec {
+                word: "lose",
+                command: "lose",
+                lasts: true,
+                unrealistic: true,
+                did: "lossy:",
+                help: "Lose a share of the lines, drawn at random; TCP does not do that",
+                examples: &["lose Clark:Bona --share 5%", "lose Clark Bona --share 0.5%", "heal Clark Bona"],
+                hits: &[(Counter::LinesLost, "line", "lost")],
+                state: Some("lossy"),
+                swallows: true,
                 ..PLAIN
             },
             Self::Reset { .. } => &Spec {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PARTITION, ROLLING_RESTART, Spec, arrow};
+use super::{PARTITION, ROLLING_RESTART, Share, Spec, arrow};
 use crate::config::{ServerId, Slowness};
 use crate::words::{count, signed_seconds};
 
@@ -46,6 +46,8 @@ pub enum WayVerb {
     HalfOpen,
     /// Delays the lines of a way, on top of the link's own delay.
     Slow(Slowness),
+    /// Loses this share of the lines of a way, each drawn by its number. TCP does not do that.
+    Lose(Share),
     /// Resets the connection of a way on a line boundary.
     Reset {
         /// Lines that pass before the reset. 0 resets at once.
@@ -179,6 +181,7 @@ impl<S: AsRef<str>> Verb<S> {
     pub fn manner(&self) -> String {
         match self {
             Self::Servers { verb: ServerVerb::Clock(offset), .. } => format!(" to {}", signed_seconds(*offset)),
+            Self::Ways { verb: WayVerb::Lose(share), .. } => format!(", {share} of the lines"),
             Self::Ways { verb: WayVerb::Reset { after: 1.. }, .. } => {
                 let Self::Ways { verb: WayVerb::Reset { after }, .. } = self else { return String::new() };
                 format!(" after {}", count(*after, "more line"))
@@ -242,6 +245,7 @@ mod tests {
         for text in [
             r#"{"servers":{"verb":"kill","on":["a"],"why":"fun"}}"#,
             r#"{"ways":{"verb":{"slow":{"delay":{"latency":1,"jitter":0},"rate":null,"more":1}},"on":"all"}}"#,
+            r#"{"ways":{"verb":{"lose":"5"},"on":"all"}}"#,
             r#"{"ways":{"verb":"shake","on":"all"}}"#,
         ] {
             assert!(serde_json::from_str::<Verb<String>>(text).is_err(), "{text}");
@@ -257,6 +261,8 @@ mod tests {
         let clock = Verb::Servers { verb: ServerVerb::Clock(2_000_000_000), on: vec!["a".to_owned()] };
         assert_eq!(told(&clock), "set the clock of a to +2s");
         assert_eq!(told(&Verb::Ways { verb: WayVerb::Reset { after: 2 }, on: one() }), "reset a->b after 2 more lines");
+        let lose = WayVerb::Lose("5%".parse().expect("it is a share"));
+        assert_eq!(told(&Verb::Ways { verb: lose, on: one() }), "lossy: a->b, 5% of the lines");
         let partition = Verb::Partition { groups: vec![on(), vec!["c".to_owned()]], mode: PartitionMode::Cut };
         assert_eq!(told(&partition), "separated a,b | c");
     }

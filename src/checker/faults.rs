@@ -6,6 +6,7 @@
 //! |---|---|
 //! | cut | lines lost when it was cut; updates that found the way closed until it is up again. Refused dials do not count |
 //! | hold, slow, half-open | lines written on the way while it lasts; lines a release lets go |
+//! | lose | lines that vanished on the way while it lasts |
 //! | reset | the connection reset, now or after the lines asked for |
 //! | kill, stop, restart | records and lines lost; updates missed on the ways to it; commands it could not take |
 //! | pause | lines and commands that waited for it |
@@ -301,7 +302,7 @@ impl<'r, 'h> Walk<'r, 'h> {
     fn changes_nothing(&self, action: &Action) -> bool {
         match *action {
             // Another amount in the place of an equal one begins anew, and what happens once always does.
-            Action::Way(_, WayVerb::Slow(_)) => false,
+            Action::Way(_, WayVerb::Slow(_) | WayVerb::Lose(_)) => false,
             Action::Way(way, verb) => verb.mended_by().is_some() && !self.state.faults(way).apply(verb),
             Action::Server(server, ServerVerb::Kill | ServerVerb::Stop) => self.state.is_down(server),
             Action::Server(server, ServerVerb::Pause) => self.state.life[server.index()] != Life::Running,
@@ -325,6 +326,7 @@ impl<'r, 'h> Walk<'r, 'h> {
             Event::LinkLost { way, lines_lost, .. } => self.on_link_lost(index, way, lines_lost),
             Event::Missed { way, .. } => self.on_missed(way),
             Event::Sent { way, .. } => self.on_sent(index, way),
+            Event::Vanished { way, .. } => self.on_vanished(way),
             Event::Accepted { server, .. } => self.on_server(server, |fault| {
                 fault.hits.writes += u64::from(fault.until.is_none());
             }),
@@ -371,6 +373,14 @@ impl<'r, 'h> Walk<'r, 'h> {
                 }
             });
         }
+    }
+
+    fn on_vanished(&mut self, way: Way) {
+        self.on_way(way, |fault| {
+            if matches!(fault.action, Action::Way(_, WayVerb::Lose(_))) && fault.until.is_none() {
+                fault.hits.lines_lost += 1;
+            }
+        });
     }
 
     fn on_missed(&mut self, way: Way) {
@@ -444,6 +454,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::act::Share;
     use crate::claim::Verdict;
     use crate::config::{Delay, Slowness};
     use crate::history::build::{Builder, herd, line};
@@ -521,6 +532,20 @@ mod tests {
                 on_way(action).did(WayVerb::Heal.on(way), Hit::default()).did(WayVerb::Release.on(way), Hit::default());
             assert_eq!(hit(write(mended, true)), nothing());
         }
+    }
+
+    #[test]
+    fn a_lossy_way_hits_the_lines_that_vanish() {
+        let lossy = || on_way(|way| WayVerb::Lose(Share::ALL).on(way));
+        assert_eq!(hit(write(lossy(), true)), nothing());
+        let kiwi = line("Bona", "kiwi", 1);
+        let way = lossy().way("Bona", "Clark");
+        let lost = |herd: Builder| {
+            herd.accepted("Bona", "kiwi", 1).sent("Bona", "Clark", &kiwi).vanished("Bona", "Clark", &kiwi)
+        };
+        assert_eq!(hit(lost(lossy())), ["1 line lost"]);
+        let healed = lossy().did(WayVerb::Heal.on(way), Hit::default());
+        assert_eq!(hit(lost(healed)), nothing());
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn tally(numbers: &mut Numbers, fact: &Fact) {
         }
         Fact::Saw(Event::Heard { newer: false, from: Some(_), .. }) => numbers.redundant += 1,
         Fact::Saw(Event::LinkLost { lines_lost, .. }) => numbers.lines_lost += lines_lost,
+        Fact::Saw(Event::Vanished { .. }) => numbers.lines_lost += 1,
         Fact::Saw(Event::Refused { .. }) => numbers.refused += 1,
         _ => {}
     }

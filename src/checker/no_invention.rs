@@ -28,7 +28,9 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
 fn who(run: &Run<'_>, index: usize) -> String {
     let Fact::Saw(event) = &run.entry(index).fact else { unreachable!("only events are about reports") };
     match event {
-        Event::Sent { way, .. } => format!("{} sent {}", run.name(way.from), run.name(way.to)),
+        Event::Sent { way, .. } | Event::Vanished { way, .. } => {
+            format!("{} sent {}", run.name(way.from), run.name(way.to))
+        }
         Event::Missed { way, .. } => format!("{} owed {}", run.name(way.from), run.name(way.to)),
         Event::Heard { server, from: Some(hop), .. } => {
             format!("{} heard from {}", run.name(*server), run.name(hop.server))

@@ -26,6 +26,11 @@ pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {
                     waiting[place] = waiting[place].saturating_sub(1);
                 }
             }
+            Event::Vanished { way, .. } => {
+                if let Some(place) = run.way(way) {
+                    waiting[place] = waiting[place].saturating_sub(1);
+                }
+            }
             Event::LinkLost { way, .. } => {
                 if let Some(place) = run.way(way) {
                     waiting[place] = 0;

@@ -388,7 +388,12 @@ impl<'h> Walk<'_, 'h> {
 
     /// Returns why a line sent at an entry was not read.
     fn not_heard(&self, way: Way, sent: usize) -> Reason {
-        let lost = (sent..self.until).find(|&index| self.is_lost(way, index));
+        let vanished = |index: usize| {
+            let vanishes =
+                matches!(self.run.entry(index).fact, Fact::Saw(Event::Vanished { way: other, .. }) if other == way);
+            vanishes && self.run.subject(index) == self.run.subject(sent)
+        };
+        let lost = (sent..self.until).find(|&index| self.is_lost(way, index) || vanished(index));
         let at = self.run.when(sent);
         let name = self.run.name(way.from);
         let on_the_way = |fault: &&Fault<'h>| {

@@ -157,6 +157,9 @@ impl Narrator {
                 let cannot = styled(YELLOW, format!("cannot tell {}", name(way.to)));
                 format!("{cannot} of {}: the link is down", client(report))
             }
+            Event::Vanished { way, report, .. } => {
+                format!("{} to {}: {}", styled(YELLOW, "loses a line"), name(way.to), printable(report.line()))
+            }
             Event::Sent { way, report, .. } if self.detail == Detail::Everything => {
                 format!("tells {}: {}", name(way.to), printable(report.line()))
             }

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand, value_parser};
 
 use super::args::{duration, signed_duration};
-use crate::act::{Ends, PartitionMode, ServerVerb, Spec, Takes, Verb, WayVerb, Ways, split_way};
+use crate::act::{Ends, PartitionMode, ServerVerb, Share, Spec, Takes, Verb, WayVerb, Ways, split_way};
 use crate::config::{Bandwidth, Delay, Distribution, Slowness};
 
 /// A verb of the command line.
@@ -99,6 +99,14 @@ fn way_args() -> [Arg; 2] {
 fn amounts(verb: Option<WayVerb>) -> Vec<Arg> {
     match verb {
         Some(WayVerb::Slow(_)) => slow_args().into(),
+        Some(WayVerb::Lose(_)) => vec![
+            Arg::new("share")
+                .long("share")
+                .value_name("SHARE")
+                .required(true)
+                .value_parser(|text: &str| text.parse::<Share>())
+                .help("Share of the lines that is lost, such as `5%`"),
+        ],
         Some(WayVerb::Reset { .. }) => vec![
             flag("after", "LINES", value_parser!(u64))
                 .default_value("0")
@@ -184,6 +192,7 @@ fn with_amounts(verb: Option<WayVerb>, matches: &ArgMatches) -> WayVerb {
             };
             WayVerb::Slow(Slowness { delay, rate: value(matches, "rate") })
         }
+        WayVerb::Lose(_) => WayVerb::Lose(value(matches, "share").unwrap_or(Share::ALL)),
         WayVerb::Reset { .. } => WayVerb::Reset { after: value(matches, "after").unwrap_or(0) },
         WayVerb::Drop { .. } => WayVerb::Drop { nth: value(matches, "nth").unwrap_or(1) },
         WayVerb::Duplicate { .. } => WayVerb::Duplicate { nth: value(matches, "nth").unwrap_or(1) },
@@ -231,6 +240,7 @@ mod tests {
             };
             let amount = match server_verb(spec) {
                 Some(ServerVerb::Clock(_)) => " +2s",
+                _ if matches!(way_verb(spec), Some(WayVerb::Lose(_))) => " --share 5%",
                 _ => "",
             };
             let verb = read(&format!("{words}{amount}")).unwrap_or_else(|error| panic!("{words}: {error}"));
@@ -250,6 +260,16 @@ mod tests {
         {
             let said = ways(wrong).expect_err("it is wrong");
             assert!(said.contains(told), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_lines_is_more_than_nothing_and_at_most_all() {
+        let lose = |words: &str| read(&format!("herdsim lose a:b {words}")).map(|verb| format!("{verb:?}"));
+        assert!(lose("--share 5%").is_ok_and(|verb| verb.contains("Lose")));
+        assert!(lose("--share 100%").is_ok());
+        for wrong in ["", "--share 0%", "--share 101%", "--share -1%", "--share x", "--share NaN%"] {
+            assert!(lose(wrong).is_err(), "{wrong}");
         }
     }
 

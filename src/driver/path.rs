@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
-use crate::act::{WayFaults, WayVerb};
+use crate::act::{Share, WayFaults, WayVerb};
 use crate::config::{Bandwidth, Delay, Distribution, Way};
 use crate::draws::Draws;
 use crate::time::Timestamp;
+
+/// The stream of draws that [`WayVerb::Lose`] takes. Streams 0 to 5 belong to delays and dials.
+const LOSE: u64 = 6;
 
 /// The conditions on one way.
 ///
@@ -87,6 +90,8 @@ pub enum Passage {
     Twice(Timestamp),
     /// It never arrives, and nothing tells of it.
     Lost,
+    /// It never arrives: [`WayVerb::Lose`] drew it. The driver observes the loss.
+    Vanishes,
 }
 
 /// What a verb asks of the driver besides the change of the path.
@@ -204,9 +209,11 @@ impl Path {
         let spent = spent.saturating_add(particulars.slow.spent(draws, lines, 1));
         let (faults, edit) = (particulars.faults, particulars.edit(lines));
         let arrival = self.arrival(leaves, spent);
+        let is_drawn = |share: Share| draws.below(1_000_000, lines, LOSE) < u64::from(share.millionths());
         match edit {
             _ if faults.half_open => Passage::Lost,
             Some(Edit::Drop) => Passage::Lost,
+            _ if faults.lose.is_some_and(is_drawn) => Passage::Vanishes,
             Some(Edit::Duplicate) => Passage::Twice(arrival),
             None => Passage::Arrives(arrival),
         }
@@ -482,6 +489,22 @@ mod tests {
             // As if one line had just gone out.
             assert_eq!(arrival(&mut path, now), now + Duration::from_secs(1));
         }
+    }
+
+    #[test]
+    fn a_lossy_way_loses_its_share_of_the_lines_drawn_by_their_number() {
+        let lost = |share: &str, seed| {
+            let mut path = Path::new(Delay::default(), seed, WAY);
+            path.apply(WayVerb::Lose(share.parse().expect("it is a share")));
+            let vanishes = |_: &u32| path.send(Timestamp::EPOCH, || LINE) == Passage::Vanishes;
+            (0..10_000).filter(vanishes).collect::<Vec<u32>>()
+        };
+        assert!((400..600).contains(&lost("5%", 1).len()));
+        assert_eq!((lost("100%", 1).len(), lost("5%", 1)), (10_000, lost("5%", 1)));
+        assert_ne!(lost("5%", 1), lost("5%", 2));
+        // What is lost at 5 % is lost at 10 %, too.
+        let more = lost("10%", 1);
+        assert!(lost("5%", 1).iter().all(|line| more.contains(line)));
     }
 
     #[test]

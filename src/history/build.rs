@@ -146,6 +146,13 @@ impl Builder {
         self.saw(Event::Heard { server, life, from, report: Self::report(line), newer })
     }
 
+    /// A line that was sent vanishes.
+    pub(crate) fn vanished(self, from: &str, to: &str, line: &str) -> Self {
+        let way = self.way(from, to);
+        let connection = self.connection(way);
+        self.saw(Event::Vanished { way, connection, report: Self::report(line) })
+    }
+
     /// A line is sent and read, and is news.
     pub(crate) fn told(self, from: &str, to: &str, line: &str) -> Self {
         self.sent(from, to, line).heard(from, to, line, true)

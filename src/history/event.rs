@@ -158,6 +158,17 @@ pub enum Event<S = ServerId> {
         #[schemars(with = "String")]
         report: Arc<Report>,
     },
+    /// A line vanished on its way, without the loss of its connection. TCP does not do that.
+    Vanished {
+        /// The way.
+        way: Way<S>,
+        /// The connection it was written to.
+        connection: u32,
+        /// The line.
+        #[serde(rename = "line")]
+        #[schemars(with = "String")]
+        report: Arc<Report>,
+    },
     /// A server read an `AT` line.
     Heard {
         /// The server that read it.
@@ -244,6 +255,7 @@ impl<S> Event<S> {
                 Event::Refused { server: name(server)?, life, session, command }
             }
             Self::Sent { way, connection, report } => Event::Sent { way: way.map(name)?, connection, report },
+            Self::Vanished { way, connection, report } => Event::Vanished { way: way.map(name)?, connection, report },
             Self::Heard { server, life, from, report, newer } => {
                 let server = name(server)?;
                 let hop = |Hop { server, connection }| Ok(Hop { server: name(server)?, connection });
@@ -261,6 +273,7 @@ impl<S> Event<S> {
             Self::Accepted { report, .. }
             | Self::Answered { report, .. }
             | Self::Sent { report, .. }
+            | Self::Vanished { report, .. }
             | Self::Heard { report, .. }
             | Self::Missed { report, .. } => Some(report),
             _ => None,
@@ -273,6 +286,7 @@ impl<S> Event<S> {
             Self::Accepted { report, .. }
             | Self::Answered { report, .. }
             | Self::Sent { report, .. }
+            | Self::Vanished { report, .. }
             | Self::Heard { report, .. }
             | Self::Missed { report, .. } => Some(report),
             _ => None,
@@ -300,7 +314,7 @@ impl<S> Event<S> {
             | Self::Refused { server, .. }
             | Self::Heard { server, .. } => vec![server],
             Self::LinkUp { way, .. } | Self::LinkLost { way, .. } => vec![&way.from, &way.to],
-            Self::Sent { way, .. } | Self::Missed { way, .. } => vec![&way.from],
+            Self::Sent { way, .. } | Self::Vanished { way, .. } | Self::Missed { way, .. } => vec![&way.from],
             Self::Replied { .. } | Self::SessionLost { .. } => Vec::new(),
         }
     }

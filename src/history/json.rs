@@ -296,6 +296,7 @@ mod tests {
                 newer: false,
             },
             Event::Heard { server: b, life: 1, from: None, report: report.clone(), newer: false },
+            Event::Vanished { way, connection: 6, report: report.clone() },
             Event::Missed { way, life: 4, report },
             Event::Replied { session, reply: not_text },
             Event::SessionLost { session, unanswered: 1 },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::names::Names;
-use crate::act::{PartitionMode, ServerVerb, Spec, Takes, Verb, WayVerb, Ways};
+use crate::act::{PartitionMode, ServerVerb, Share, Spec, Takes, Verb, WayVerb, Ways};
 use crate::config::{DelayKeys, ServerId, Slowness};
 use crate::diagnostic::{Choice, Problem, Table, Value};
 
@@ -46,6 +46,11 @@ fn server_verb(verb: ServerVerb, value: Value<'_>, names: &Names<'_>) -> Option<
 fn way_verb(verb: WayVerb, value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
     match verb {
         WayVerb::Slow(_) => value.table(|table| slow(table, names)),
+        WayVerb::Lose(_) => value.table(|table| {
+            let on = table.required("way", |value| names.ways(value));
+            let share = table.required("share", share);
+            Some(Verb::Ways { verb: WayVerb::Lose(share?), on: on? })
+        }),
         WayVerb::Reset { .. } if value.is_table() => value.table(|table| {
             let on = table.required("link", |value| names.ways(value));
             let after = table.optional("after", |value| value.integer(0..=u64::MAX >> 1)).unwrap_or(0);
@@ -76,6 +81,15 @@ fn slow(table: &mut Table<'_>, names: &Names<'_>) -> Option<Verb> {
         return None;
     }
     Some(Verb::Ways { verb: WayVerb::Slow(slowness), on: on? })
+}
+
+fn share(value: Value<'_>) -> Option<Share> {
+    match value.text()?.parse::<Share>() {
+        Ok(share) => Some(share),
+        Err(error) => {
+            value.reject(value.error(format!("{} {error}", value.subject())).help("write \"5%\", for example"))
+        }
+    }
 }
 
 fn single_line(table: &mut Table<'_>, names: &Names<'_>, verb: impl Fn(u64) -> WayVerb) -> Option<Verb> {

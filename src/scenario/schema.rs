@@ -129,6 +129,7 @@ impl JsonSchema for Verbs {
 fn way_verb_schema(spec: &Spec, generator: &mut SchemaGenerator) -> Schema {
     match WayVerb::ALL.into_iter().find(|verb| verb.spec() == spec) {
         Some(WayVerb::Slow(_)) => generator.subschema_for::<Option<Slow>>(),
+        Some(WayVerb::Lose(_)) => generator.subschema_for::<Option<Lose>>(),
         Some(WayVerb::Reset { .. }) => generator.subschema_for::<Option<OneOf<Links, Reset>>>(),
         Some(WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => generator.subschema_for::<Option<SingleLine>>(),
         _ => generator.subschema_for::<Option<Links>>(),
@@ -245,6 +246,14 @@ struct Reset {
     link: Links,
     /// Lines that still pass.
     after: Option<u64>,
+}
+
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Lose {
+    way: Links,
+    /// Share of the lines that is lost, such as `"5%"`.
+    share: String,
 }
 
 #[derive(JsonSchema)]

@@ -159,6 +159,9 @@ fn assert_sound(topology: &Topology, events: &[Event]) {
                 assert_eq!(connection, last + u32::from(per_message(way)), "{event:?}");
                 sent.insert((way, connection, report.line().to_owned()));
             }
+            Event::Vanished { way, connection, ref report } => {
+                assert!(sent.contains(&(way, connection, report.line().to_owned())), "{event:?}");
+            }
             Event::Heard { server, life, from, ref report, .. } => {
                 assert_eq!(lives.get(&server), Some(&life), "{event:?}");
                 let line = from.map(|hop| (way(hop.server, server), hop.connection, report.line().to_owned()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
+use herdsim::act::{Action, ServerVerb, SessionId, Share, WayVerb};
 use herdsim::config::{Bandwidth, Delay, LinkMode, ServerId, Slowness, Strategy};
 use herdsim::driver::Driver as _;
 use herdsim::history::{Event, Observation};
@@ -240,6 +240,22 @@ async fn single_lines_can_be_dropped_and_doubled() {
     herd.say(BAILEY, "IAMAT a +1+1 2").await;
     let heard = herd.seen.iter().filter(|seen| matches!(seen.event, Event::Heard { server: CLARK, .. })).count();
     assert_eq!((heard, herd.holders("a", "2")), (2, ALL.into()));
+}
+
+#[tokio::test]
+async fn what_vanishes_is_told_and_comes_back_with_the_next_replay() {
+    let mut herd = Herd::start(with_strategy(Strategy::FloodSync)).await;
+    for from in [BONA, JAQUEZ] {
+        herd.apply(WayVerb::Lose(Share::ALL).on(way(from, CLARK))).await;
+    }
+    herd.say(BAILEY, "IAMAT a +1+1 1").await;
+    assert_eq!(herd.holders("a", "1"), [BAILEY, BONA, CAMPBELL, JAQUEZ]);
+    let vanished = herd.seen.iter().filter(|seen| matches!(seen.event, Event::Vanished { way, .. } if way.to == CLARK));
+    assert_eq!(vanished.count(), 2);
+    herd.apply(WayVerb::Heal.on(way(BONA, CLARK))).await;
+    herd.apply(WayVerb::Reset { after: 0 }.on(way(BONA, CLARK))).await;
+    herd.settle().await;
+    assert_eq!(herd.holders("a", "1"), ALL);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod corpus;
 mod faults;
 mod hard_times;
 mod hostile;
+mod house;
 mod oracle;
 mod protocol;
 mod readme;

@@ -61,6 +61,7 @@ fn projection(history: &History) -> String {
                 let from = from.map_or("-", |hop| name(hop.server));
                 format!("heard {from}->{} {newer} {}", name(*server), report.line())
             }
+            Event::Vanished { way, report, .. } => format!("vanished {} {}", both(*way), report.line()),
             Event::Missed { way, report, .. } => format!("missed {} {}", both(*way), report.line()),
             Event::Replied { reply, .. } => format!("replied {reply:?}"),
             Event::SessionLost { unanswered, .. } => format!("session-lost {unanswered}"),

@@ -205,7 +205,7 @@ impl Lane {
         let mut channel = lock(&self.channel);
         let Some(channel) = channel.as_mut() else { return 0 };
         let released = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
-        channel.depart(shared.clock.now(), path);
+        channel.depart(shared, self.way, path);
         let node = lock(&life.node);
         if node.owed(self.link) > 0 {
             self.arm(shared, &node);
@@ -274,7 +274,7 @@ impl Lane {
     fn take_staged(&self, shared: &Shared, life: &Life, channel: &mut Channel, path: &mut Path) -> bool {
         loop {
             let drained = self.take(shared, life, channel, None, path.is_held());
-            channel.depart(shared.clock.now(), path);
+            channel.depart(shared, self.way, path);
             if drained || channel.stage.len() >= STAGE_LINES {
                 return drained;
             }
@@ -334,7 +334,8 @@ impl Channel {
     }
 
     /// Asks the path what becomes of the lines that wait, unless it holds them.
-    fn depart(&mut self, now: Timestamp, path: &mut Path) {
+    fn depart(&mut self, shared: &Shared, way: Way, path: &mut Path) {
+        let now = shared.clock.now();
         if path.is_held() || self.stage.back().is_none_or(|staged| staged.due.is_some()) {
             return;
         }
@@ -350,6 +351,10 @@ impl Channel {
                 Passage::Arrives(at) => (1, at),
                 Passage::Twice(at) => (2, at),
                 Passage::Lost => (0, now),
+                Passage::Vanishes => {
+                    observe_vanished(shared, way, &staged);
+                    (0, now)
+                }
             };
             staged.due = Some(due);
             for _ in 0..copies {
@@ -373,6 +378,13 @@ impl Channel {
             self.stage.pop_front();
         }
         connection
+    }
+}
+
+fn observe_vanished(shared: &Shared, way: Way, staged: &Staged) {
+    if shared.sink.wants_traffic() {
+        let (connection, report) = (staged.connection, staged.report.clone());
+        shared.sink.push(&shared.clock, Event::Vanished { way, connection, report });
     }
 }
 

@@ -51,7 +51,7 @@ impl SimulatedDriver {
         let from = by.map(|(pipe, _)| LinkId(self.pipes[pipe as usize].back - first));
         let seen = self.is_observed().then(|| report.clone());
         let mut outputs = self.handle(server, Input::Shared { report, from });
-        let newer = !outputs.is_empty();
+        let newer = outputs.iter().any(|output| matches!(output, Output::Stored(_)));
         self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
         if let Some(report) = seen {
@@ -59,7 +59,7 @@ impl SimulatedDriver {
             let from = by.map(|(pipe, connection)| Hop { server: self.way(pipe).from, connection });
             self.observe(|| Event::Heard { server, life, from, report, newer });
         }
-        if newer {
+        if !outputs.is_empty() {
             self.carry_out_all(server, &mut outputs);
         }
         self.give_back(outputs);
@@ -157,6 +157,7 @@ impl SimulatedDriver {
             Passage::Arrives(at) => (1, at),
             Passage::Twice(at) => (2, at),
             Passage::Lost => (0, self.now),
+            Passage::Vanishes => return self.vanish(pipe, report),
         };
         let connection = state.opened;
         debug_assert!(arrivals == 0 || connection > state.lost_through, "a line on a connection whose lines are lost");
@@ -171,6 +172,22 @@ impl SimulatedDriver {
             state.lost += 1;
             self.counts.lost += 1;
         }
+        self.reset_if_due(pipe);
+    }
+
+    /// A line that went out vanishes.
+    fn vanish(&mut self, pipe: u32, report: Arc<Report>) {
+        let state = &self.pipes[pipe as usize];
+        let (way, connection) = (state.way(), state.opened);
+        self.counts.lost += 1;
+        self.observe(|| Event::Vanished { way, connection, report });
+        self.reset_if_due(pipe);
+    }
+
+    /// Resets the connection if the line that went out was the last one before a reset.
+    #[inline]
+    fn reset_if_due(&mut self, pipe: u32) {
+        let state = &mut self.pipes[pipe as usize];
         if state.path.resets_now() && state.is_connected() {
             self.hang_up(pipe);
         }

@@ -51,6 +51,7 @@ fn projected(event: &Event) -> String {
             let from = from.map_or(-1, |hop| i64::from(hop.server.0));
             format!("heard {from}->{} {newer} {}", server.0, report.line())
         }
+        Event::Vanished { way: by, report, .. } => format!("vanished {} {}", way(by), report.line()),
         Event::Missed { way: by, report, .. } => format!("missed {} {}", way(by), report.line()),
         Event::Replied { reply, .. } => format!("replied {reply:?}"),
         Event::SessionLost { unanswered, .. } => format!("session-lost {unanswered}"),
