@@ -1,6 +1,6 @@
 //! Random draws by key, the same on every machine.
 //!
-//! Not here: what is drawn for which line ([`super::path`]). Logarithm and exponential are written out, because those of the
+//! Not here: what is drawn for which line ([`crate::driver::path`]). Logarithm and exponential are written out, because those of the
 //! platform differ in the last digit from one to the next, and one nanosecond makes another history.
 
 use crate::config::Distribution;

@@ -1,7 +1,7 @@
 //! The `herdsim` command: what people type, and what they see.
 //!
 //! Standard output has what was asked for; standard error has progress, events, warnings and errors. Not here: what is done
-//! to a herd ([`crate::herd`]) and how it is reached ([`crate::control`]).
+//! to a herd ([`crate::act`]) and how it is reached ([`crate::control`]).
 
 mod args;
 mod ask;

@@ -1,6 +1,6 @@
 //! Cuts bytes into lines, for everything that reads a stream of them.
 //!
-//! The meaning of a line lives in [`parse`](super::parse).
+//! The meaning of a line lives in [`parse`](super::parse()).
 
 /// Returns the first line of `bytes` without its LF or CR LF, and the number of bytes that the line takes with its end.
 ///
