@@ -111,7 +111,7 @@ cost = 'cheap'
     8 | cut = ['Clark', 'Jaquez']
       |       ^^^^^^^^^^^^^^^^^^^
 
-    error: no step before this does what `heal` takes back: `cut`, `slow`, `half-open`
+    error: no step before this does what `heal` takes back: `cut`, `slow`, `lose`, `half-open`
       --> f.toml:10:1
        |
     10 | heal = ['Clark', 'Bona']
@@ -151,7 +151,7 @@ cost = 'cheap'
        |
        = help: say `unrealistic = true` at the top of the scenario to allow it
 
-    error: no step before this does what `heal` takes back: `cut`, `slow`, `half-open`
+    error: no step before this does what `heal` takes back: `cut`, `slow`, `lose`, `half-open`
       --> f.toml:20:1
        |
     20 | heal = 'all'
