@@ -1,6 +1,7 @@
 //! The faults that stay: what stands on a way, what takes it back, and how half a verb is undone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use super::{Action, ServerVerb, Share, WayVerb};
 use crate::config::{ServerId, Slowness, Topology, Way};
@@ -23,18 +24,29 @@ pub struct WayFaults {
 impl WayFaults {
     /// Does `verb` to the way. Returns `true` if that changed anything that stays.
     pub fn apply(&mut self, verb: WayVerb) -> bool {
-        let before = *self;
         match verb {
-            WayVerb::Cut => self.cut = true,
-            WayVerb::Hold => self.held = true,
-            WayVerb::Release => self.held = false,
-            WayVerb::HalfOpen => self.half_open = true,
-            WayVerb::Slow(slowness) => self.slow = Some(slowness).filter(|slowness| slowness.slows()),
-            WayVerb::Lose(share) => self.lose = Some(share),
-            WayVerb::Heal => *self = Self { held: self.held, ..Self::default() },
-            WayVerb::Reset { .. } | WayVerb::Drop { .. } | WayVerb::Duplicate { .. } => {}
+            WayVerb::Cut => !mem::replace(&mut self.cut, true),
+            WayVerb::Hold => !mem::replace(&mut self.held, true),
+            WayVerb::Release => mem::replace(&mut self.held, false),
+            WayVerb::HalfOpen => !mem::replace(&mut self.half_open, true),
+            WayVerb::Slow(slowness) => {
+                let slow = Some(slowness).filter(|slowness| slowness.slows());
+                mem::replace(&mut self.slow, slow) != slow
+            }
+            WayVerb::Lose(share) => self.lose.replace(share) != Some(share),
+            WayVerb::Heal => {
+                let heals = self.cut || self.half_open || self.slow.is_some() || self.lose.is_some();
+                if heals {
+                    *self = Self { held: self.held, ..Self::default() };
+                }
+                heals
+            }
+            WayVerb::Reset { .. } | WayVerb::Drop { .. } | WayVerb::Duplicate { .. } => false,
         }
-        *self != before
+    }
+
+    fn is_none(&self) -> bool {
+        !(self.cut || self.held || self.half_open) && self.slow.is_none() && self.lose.is_none()
     }
 
     /// Returns `true` if `verb` takes `fault` back or puts another amount in its place.
@@ -109,8 +121,8 @@ impl WayVerb {
 /// The faults that stand on a whole herd.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    /// Only ways that have faults.
-    ways: BTreeMap<Way, WayFaults>,
+    /// Only ways that have faults, in order: they are few, and asked for often.
+    ways: Vec<(Way, WayFaults)>,
     paused: BTreeSet<ServerId>,
     /// Clocks that were set, in nanoseconds.
     clocks: BTreeMap<ServerId, i64>,
@@ -120,16 +132,24 @@ impl Standing {
     /// Takes note of an action that was applied. Returns `true` if it changed the faults of a way.
     pub fn apply(&mut self, action: &Action) -> bool {
         match *action {
-            Action::Way(way, verb) => {
-                let mut faults = self.of(way);
-                let changed = faults.apply(verb);
-                if faults == WayFaults::default() {
-                    self.ways.remove(&way);
-                } else if changed {
-                    self.ways.insert(way, faults);
+            Action::Way(way, verb) => match self.place(way) {
+                Ok(place) => {
+                    let faults = &mut self.ways[place].1;
+                    let changed = faults.apply(verb);
+                    if faults.is_none() {
+                        self.ways.remove(place);
+                    }
+                    changed
                 }
-                changed
-            }
+                Err(place) => {
+                    let mut faults = WayFaults::default();
+                    let changed = faults.apply(verb);
+                    if changed {
+                        self.ways.insert(place, (way, faults));
+                    }
+                    changed
+                }
+            },
             Action::Server(server, verb) => {
                 match verb {
                     ServerVerb::Pause => drop(self.paused.insert(server)),
@@ -145,34 +165,33 @@ impl Standing {
         }
     }
 
+    fn place(&self, way: Way) -> Result<usize, usize> {
+        self.ways.binary_search_by_key(&way, |&(way, _)| way)
+    }
+
     /// Returns the faults of a way.
     pub fn of(&self, way: Way) -> WayFaults {
-        self.ways.get(&way).copied().unwrap_or_default()
+        self.place(way).map_or_else(|_| WayFaults::default(), |place| self.ways[place].1)
     }
 
     /// Returns the ways that have faults.
     pub fn faults(&self) -> impl Iterator<Item = (Way, WayFaults)> {
-        self.ways.iter().map(|(&way, &faults)| (way, faults))
+        self.ways.iter().copied()
     }
 
-    /// Returns the actions that undo `action`, which is about to be applied to a herd in this state. `is_up` tells which
-    /// servers run.
+    /// Returns the actions that undo `action`, which was applied to a herd where these faults stood. `was_up` tells whether its
+    /// server ran then, and `now` what stands on the herd now.
     ///
     /// A server that was ended stays so: its memory cannot come back.
-    pub fn undo(&self, action: &Action, topology: &Topology, is_up: impl Fn(ServerId) -> bool) -> Vec<Action> {
+    pub fn undo(&self, now: &Self, action: &Action, topology: &Topology, was_up: bool) -> Vec<Action> {
         match *action {
-            Action::Way(way, verb) => {
-                let before = self.of(way);
-                let mut after = before;
-                after.apply(verb);
-                after.back_to(before).into_iter().map(|verb| verb.on(way)).collect()
-            }
+            Action::Way(way, _) => now.of(way).back_to(self.of(way)).into_iter().map(|verb| verb.on(way)).collect(),
             Action::Server(server, verb) => {
-                let is_paused = self.paused.contains(&server);
+                let was_paused = self.paused.contains(&server);
                 let undo = match verb {
-                    ServerVerb::Start if !is_up(server) => Some(ServerVerb::Kill),
-                    ServerVerb::Pause if is_up(server) && !is_paused => Some(ServerVerb::Resume),
-                    ServerVerb::Resume if is_paused => Some(ServerVerb::Pause),
+                    ServerVerb::Start if !was_up => Some(ServerVerb::Kill),
+                    ServerVerb::Pause if was_up && !was_paused => Some(ServerVerb::Resume),
+                    ServerVerb::Resume if was_paused => Some(ServerVerb::Pause),
                     ServerVerb::Clock(_) => {
                         let configured = topology.servers[server.index()].clock_offset;
                         Some(ServerVerb::Clock(self.clocks.get(&server).copied().unwrap_or(configured)))

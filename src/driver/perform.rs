@@ -28,23 +28,30 @@ pub async fn perform<D: Driver>(
     if let Some(error) = actions.iter().find_map(|action| driver.check(action).err()) {
         return Performed { done, error: Some(error) };
     }
-    let mut undo = Vec::new();
+    // What a single action fails at leaves nothing to undo.
+    let before = if actions.len() > 1 { standing.clone() } else { Standing::default() };
+    // Of the servers that something was done to, in this order.
+    let mut was_up = Vec::new();
     for action in actions {
-        let undone_by = standing.undo(&action, topology, |server| driver.port(server).is_some());
         let at = driver.now();
+        let is_up = if let Action::Server(server, _) = action { Some(driver.port(server).is_some()) } else { None };
         match driver.apply(action.clone()).await {
             Ok(hit) => {
+                was_up.extend(is_up);
                 standing.apply(&action);
-                undo.push(undone_by);
                 done.push((at, action, hit));
             }
             Err(error) => {
-                for action in undo.into_iter().rev().flatten() {
-                    let at = driver.now();
-                    // What undoes an action needs no port and no link that the action did not have.
-                    if let Ok(hit) = driver.apply(action.clone()).await {
-                        standing.apply(&action);
-                        done.push((at, action, hit));
+                for place in (0..done.len()).rev() {
+                    let is_server = matches!(done[place].1, Action::Server(..));
+                    let was_up = is_server && was_up.pop().expect("noted for each server");
+                    for action in before.undo(standing, &done[place].1, topology, was_up) {
+                        let at = driver.now();
+                        // What undoes an action needs no port and no link that the action did not have.
+                        if let Ok(hit) = driver.apply(action.clone()).await {
+                            standing.apply(&action);
+                            done.push((at, action, hit));
+                        }
                     }
                 }
                 return Performed { done, error: Some(error) };

@@ -261,10 +261,12 @@ impl<'a, D: Driver> Runner<'a, D> {
     async fn perform(&mut self, step: StepId, actions: Vec<Action>) -> Result<(), DriverError> {
         let Performed { done, error } = perform(self.driver, &mut self.standing, &self.script.topology, actions).await;
         for (at, action, hit) in done {
-            self.agenda.retain(|planned| match planned {
-                Planned::Actions(_, actions, rest) => action.take_back(actions) || !rest.is_empty(),
-                Planned::Step(_) | Planned::Command(_) => true,
-            });
+            if !self.agenda.is_empty() {
+                self.agenda.retain(|planned| match planned {
+                    Planned::Actions(_, actions, rest) => action.take_back(actions) || !rest.is_empty(),
+                    Planned::Step(_) | Planned::Command(_) => true,
+                });
+            }
             self.history.push(at, Some(step), Fact::Did { action, hit });
         }
         error.map_or(Ok(()), Err)
