@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, WayFaults, WayVerb};
+use super::{Action, WayVerb};
 use crate::config::ServerId;
 use crate::time::Timestamp;
 
@@ -48,6 +48,11 @@ impl<T> Agenda<T> {
         self.linked.iter().map(|(server, thing)| (*server, thing))
     }
 
+    /// Returns all things to do.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.planned.values().chain(self.linked.iter().map(|(_, thing)| thing))
+    }
+
     /// Returns `true` if [`Self::pop`] would give something.
     pub fn is_due(&self, now: Timestamp, is_linked: impl Fn(ServerId) -> bool) -> bool {
         self.next().is_some_and(|next| next <= now) || self.linked.iter().any(|(server, _)| is_linked(*server))
@@ -69,18 +74,48 @@ impl<T> Agenda<T> {
     }
 }
 
-impl Action {
-    /// Takes out of `planned` the second half of a fault, a cut after a hold, that `self` takes back before it was due.
-    /// Returns `false` if nothing is left to do.
-    pub fn take_back(&self, planned: &mut Vec<Action>) -> bool {
-        let Action::Way(way, verb) = *self else { return true };
-        let takes_back = [WayVerb::Cut, WayVerb::Hold].into_iter().any(|fault| WayFaults::ends(verb, fault));
-        let cuts = planned.iter().any(|action| matches!(action, Action::Way(_, WayVerb::Cut)));
-        if takes_back && cuts {
-            planned.retain(
-                |action| !matches!(*action, Action::Way(other, WayVerb::Cut | WayVerb::Release) if other == way),
-            );
+/// Takes out of `planned`, where it is the second half of a fault, a cut after a hold, what was `done` to the same ways before it
+/// was due: no healed way is cut, and no way is released that was released or is held anew. Returns `false` if nothing is left
+/// to do.
+pub fn take_back<'a>(done: impl IntoIterator<Item = &'a Action>, planned: &mut Vec<Action>) -> bool {
+    if planned.iter().any(|action| matches!(action, Action::Way(_, WayVerb::Cut))) {
+        for action in done {
+            let Action::Way(way, verb) = *action else { continue };
+            let ends = |planned| match planned {
+                WayVerb::Cut => matches!(verb, WayVerb::Heal | WayVerb::Release | WayVerb::Hold),
+                WayVerb::Release => matches!(verb, WayVerb::Release | WayVerb::Hold),
+                _ => false,
+            };
+            planned.retain(|action| !matches!(*action, Action::Way(other, verb) if other == way && ends(verb)));
         }
-        !planned.is_empty()
+    }
+    !planned.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Way;
+
+    const WAY: Way = Way { from: ServerId(0), to: ServerId(1) };
+
+    /// What is left of the second half of a partition once `verbs` were done.
+    fn left(verbs: &[WayVerb]) -> Vec<Action> {
+        let mut planned = [WAY, WAY.back()].map(|way| [WayVerb::Cut.on(way), WayVerb::Release.on(way)]).concat();
+        let done: Vec<_> = verbs.iter().map(|verb| verb.on(WAY)).collect();
+        assert!(take_back(&done, &mut planned));
+        planned.retain(|action| matches!(action, Action::Way(way, _) if *way == WAY));
+        planned
+    }
+
+    #[test]
+    fn what_is_planned_for_a_way_is_taken_back_by_what_ends_it_and_no_way_stays_held() {
+        assert_eq!(left(&[WayVerb::Heal]), [WayVerb::Release.on(WAY)]);
+        assert_eq!(left(&[WayVerb::Release]), []);
+        assert_eq!(left(&[WayVerb::Heal, WayVerb::Release]), []);
+        assert_eq!(left(&[WayVerb::Hold]), []);
+        assert_eq!(left(&[WayVerb::Cut]).len(), 2);
+        let mut mending = vec![WayVerb::Release.on(WAY)];
+        assert!(take_back(&[WayVerb::Release.on(WAY)], &mut mending) && mending.len() == 1);
     }
 }

@@ -14,7 +14,7 @@ mod spec;
 mod verb;
 
 pub use action::{Action, Hit, SessionId};
-pub use agenda::Agenda;
+pub use agenda::{Agenda, take_back};
 pub use faults::{Standing, WayFaults};
 pub use notation::{arrow, split_way};
 pub use plan::{Later, Moment, Plan, Refused, not_linked};

@@ -17,8 +17,8 @@ pub enum ShareError {
     /// The text is not a number with `%` behind it.
     #[error("is not a share")]
     Unreadable,
-    /// The share is not within the range.
-    #[error("must be from 0.0001% to 100%")]
+    /// The share is not within the range, or finer than it can be told.
+    #[error("must be from 0.0001% to 100%, with at most four decimals")]
     OutOfRange,
 }
 
@@ -40,6 +40,9 @@ impl FromStr for Share {
         let number = text.trim().strip_suffix('%').map(str::trim_end).ok_or(ShareError::Unreadable)?;
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return Err(ShareError::Unreadable);
+        }
+        if number.split_once('.').is_some_and(|(_, decimals)| decimals.trim_end_matches('0').len() > 4) {
+            return Err(ShareError::OutOfRange);
         }
         let percent: f64 = number.parse().map_err(|_| ShareError::Unreadable)?;
         let millionths = (percent * 1e4).round();
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn a_share_is_a_number_of_percent_and_survives_being_written() {
         for (text, millionths) in
-            [("5%", 50_000), ("0.5 %", 5_000), ("0.0001%", 1), ("100%", 1_000_000), ("12.25%", 122_500)]
+            [("5%", 50_000), ("0.50000 %", 5_000), ("0.0001%", 1), ("100%", 1_000_000), ("12.25%", 122_500)]
         {
             let share: Share = text.parse().unwrap_or_else(|error| panic!("{text} {error}"));
             assert_eq!(share.millionths(), millionths, "{text}");
@@ -89,6 +92,8 @@ mod tests {
             ("half", ShareError::Unreadable),
             ("0%", ShareError::OutOfRange),
             ("101%", ShareError::OutOfRange),
+            ("0.00005%", ShareError::OutOfRange),
+            ("100.00004%", ShareError::OutOfRange),
         ] {
             assert_eq!(text.parse::<Share>(), Err(error), "{text}");
         }

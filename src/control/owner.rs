@@ -15,7 +15,7 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal};
-use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Standing, Verb, WayFaults, WayVerb};
+use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Standing, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::{Driver, DriverError, Known, Performed, Wait, perform};
@@ -334,10 +334,11 @@ impl Owner {
         self.catch_up().await;
         self.record(self.driver.now(), Fact::Asked(verb.clone()));
         let changes = plan.now.iter().any(|action| self.changes(action));
+        let planned = self.planned();
         let ways = plan.now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
         let mut answer = VerbAnswer { ways, ..self.perform(plan.now).await? };
         self.catch_up().await;
-        let changed = changes || answer.connections > 0 || answer.lines_released > 0;
+        let changed = changes || answer.connections > 0 || answer.lines_released > 0 || self.planned() < planned;
         answer.warning = (!changed).then(|| self.why_nothing(&verb));
         Ok((answer, plan.later))
     }
@@ -347,18 +348,32 @@ impl Owner {
         let Performed { done, error } = perform(&mut self.driver, &mut self.standing, &self.topology, actions).await;
         let mut answer = VerbAnswer::default();
         let was_partly_done = !done.is_empty();
+        self.agenda.retain(|due| {
+            take_back(done.iter().map(|(_, action, _)| action), &mut due.actions)
+                || !due.rest.is_empty()
+                || due.awaited.is_some()
+        });
+        let mut ended = Vec::new();
         for (at, action, hit) in done {
-            self.agenda
-                .retain(|due| action.take_back(&mut due.actions) || !due.rest.is_empty() || due.awaited.is_some());
+            if let Action::Server(server, ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart) = action {
+                ended.push(server);
+            }
             answer.hit(hit);
             self.record(at, Fact::Did { action, hit });
         }
         let Some(error) = error else { return Ok(answer) };
         let mut refusal = refused(error);
-        if was_partly_done {
+        if !ended.is_empty() {
+            refusal.error.push_str(&format!("; {} ended before that, and lost all records", self.names(&ended)));
+        } else if was_partly_done {
             refusal.error.push_str("; what was done before it is undone");
         }
         Err(refusal)
+    }
+
+    /// How many actions wait for their moment.
+    fn planned(&self) -> usize {
+        self.agenda.iter().map(|due| due.actions.len()).sum()
     }
 
     /// Puts the next part of a plan on the agenda, with what follows it. Answers the command that waits when all is done.
@@ -392,7 +407,10 @@ impl Owner {
                     self.plan_rest(rest, Some(awaited));
                 }
                 (Ok(_), None) => self.plan_rest(rest, None),
-                (Err(refusal), Some(awaited)) => drop(awaited.answer.send(Err(refusal))),
+                (Err(mut refusal), Some(awaited)) => {
+                    refusal.error.push_str("; the servers before it are restarted, those after it are not");
+                    drop(awaited.answer.send(Err(refusal)));
+                }
                 (Err(refusal), None) => tracing::warn!(error = %refusal.error, "what was to follow a verb failed"),
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::act::{Action, Agenda, Later, Moment, Standing, Verb};
+use crate::act::{Action, Agenda, Later, Moment, Standing, Verb, take_back};
 use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
 use crate::driver::{Driver, DriverError, Performed, Wait, perform};
@@ -260,13 +260,13 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// Does actions of a step, all or none.
     async fn perform(&mut self, step: StepId, actions: Vec<Action>) -> Result<(), DriverError> {
         let Performed { done, error } = perform(self.driver, &mut self.standing, &self.script.topology, actions).await;
-        for (at, action, hit) in done {
-            if !self.agenda.is_empty() {
-                self.agenda.retain(|planned| match planned {
-                    Planned::Actions(_, actions, rest) => action.take_back(actions) || !rest.is_empty(),
-                    Planned::Step(_) | Planned::Command(_) => true,
-                });
+        self.agenda.retain(|planned| match planned {
+            Planned::Actions(_, actions, rest) => {
+                take_back(done.iter().map(|(_, action, _)| action), actions) || !rest.is_empty()
             }
+            Planned::Step(_) | Planned::Command(_) => true,
+        });
+        for (at, action, hit) in done {
             self.history.push(at, Some(step), Fact::Did { action, hit });
         }
         error.map_or(Ok(()), Err)
