@@ -45,7 +45,8 @@ impl WayFaults {
         }
     }
 
-    fn is_none(&self) -> bool {
+    /// Returns `true` if nothing stands on the way.
+    pub fn is_none(&self) -> bool {
         !(self.cut || self.held || self.half_open) && self.slow.is_none() && self.lose.is_none()
     }
 

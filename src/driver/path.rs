@@ -207,13 +207,14 @@ impl Path {
         let admitted = particulars.admitted(now);
         let leaves = particulars.out(admitted, bytes);
         let spent = spent.saturating_add(particulars.slow.spent(draws, lines, 1));
-        let (faults, edit) = (particulars.faults, particulars.edit(lines));
+        let edit = particulars.edit(lines);
+        let WayFaults { half_open, lose, .. } = particulars.faults;
         let arrival = self.arrival(leaves, spent);
         let is_drawn = |share: Share| draws.below(1_000_000, lines, LOSE) < u64::from(share.millionths());
         match edit {
-            _ if faults.half_open => Passage::Lost,
+            _ if half_open => Passage::Lost,
             Some(Edit::Drop) => Passage::Lost,
-            _ if faults.lose.is_some_and(is_drawn) => Passage::Vanishes,
+            _ if lose.is_some_and(is_drawn) => Passage::Vanishes,
             Some(Edit::Duplicate) => Passage::Twice(arrival),
             None => Passage::Arrives(arrival),
         }
@@ -265,20 +266,17 @@ impl Particulars {
     }
 
     fn is_clear(&self) -> bool {
-        self.faults == WayFaults::default()
-            && self.bandwidth.is_none()
-            && self.reset_after.is_none()
-            && self.edits.is_empty()
+        self.faults.is_none() && self.bandwidth.is_none() && self.reset_after.is_none() && self.edits.is_empty()
     }
 
     fn apply(&mut self, verb: WayVerb) -> Effect {
-        let before = self.faults;
+        let WayFaults { cut: was_cut, held: was_held, half_open: was_half_open, .. } = self.faults;
         self.faults.apply(verb);
-        let after = self.faults;
-        self.slow = after.slow.map_or_else(Span::default, |slowness| slowness.delay.into());
-        let answers = before.half_open && !after.half_open;
+        let WayFaults { cut, held, half_open, slow, .. } = &self.faults;
+        self.slow = slow.as_ref().map_or_else(Span::default, |slowness| slowness.delay.into());
+        let answers = was_half_open && !half_open;
         // The reader behind a half-open connection does not know it: once the reader is back, the connection is reset.
-        Effect { severs: answers || (after.cut && !before.cut), frees: before.held && !after.held, answers }
+        Effect { severs: answers || (*cut && !was_cut), frees: was_held && !held, answers }
     }
 
     /// When the rate admits a line sent at `now`.

@@ -301,6 +301,7 @@ impl Node {
     }
 
     /// Takes in a report that [`Self::is_news`].
+    #[inline]
     fn learn(
         &mut self,
         now: Timestamp,

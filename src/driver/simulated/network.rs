@@ -176,6 +176,7 @@ impl SimulatedDriver {
     }
 
     /// A line that went out vanishes.
+    #[cold]
     fn vanish(&mut self, pipe: u32, report: Arc<Report>) {
         let state = &self.pipes[pipe as usize];
         let (way, connection) = (state.way(), state.opened);
