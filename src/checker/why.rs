@@ -774,4 +774,26 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_line_that_a_lossy_way_lost() {
+        let kiwi = kiwi("Bona");
+        let herd = herd();
+        let [lossy, cut] = [herd.way("Bona", "Clark"), herd.way("Jaquez", "Clark")];
+        let half = "50%".parse().expect("a share");
+        let herd = herd.at(100, |herd| herd.step("lose").did(WayVerb::Lose(half).on(lossy), Hit::default()));
+        let herd = herd.at(200, |herd| herd.step("cut").did(WayVerb::Cut.on(cut), Hit::default()));
+        let herd = herd.at(300, |herd| {
+            let herd = herd.accepted("Bona", KIWI, TIME).sent("Bona", "Clark", &kiwi).vanished("Bona", "Clark", &kiwi);
+            let herd = herd.told("Bona", "Bailey", &kiwi).told("Bona", "Campbell", &kiwi);
+            herd.told("Campbell", "Jaquez", &kiwi).missed("Jaquez", "Clark", &kiwi)
+        });
+        assert_eq!(
+            because(herd),
+            [
+                "Clark lacks kiwi.cs.ucla.edu's 1621464827: the way Bona->Clark has been lossy since 100 ms and lost what Bona \
+              had sent at 300 ms, and the way Jaquez->Clark has been cut since 200 ms"
+            ]
+        );
+    }
 }
