@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use herdsim::act::{Action, SessionId, WayVerb};
 use herdsim::config::{ServerId, Topology, Way, Wiring};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use herdsim::driver::{Driver as _, Wait};
-use herdsim::act::{Action, SessionId, WayVerb};
 use herdsim::history::DriverKind;
 use herdsim::wire::Answer;
 use herdsim::report::{CaseResult, Status};
