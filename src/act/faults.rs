@@ -1,10 +1,9 @@
 //! The faults that stay: what stands on a way, what takes it back, and how half a verb is undone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use super::{Action, ServerVerb, Share, WayVerb};
-use crate::config::{ServerId, Slowness, Topology, Way};
+use super::{Share, WayVerb};
+use crate::config::Slowness;
 
 /// What was done to a way and not taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,114 +118,20 @@ impl WayVerb {
     }
 }
 
-/// The faults that stand on a whole herd.
-#[derive(Debug, Clone, Default)]
-pub struct Standing {
-    /// Only ways that have faults, in order: they are few, and asked for often.
-    ways: Vec<(Way, WayFaults)>,
-    paused: BTreeSet<ServerId>,
-    /// Clocks that were set, in nanoseconds.
-    clocks: BTreeMap<ServerId, i64>,
-}
-
-impl Standing {
-    /// Takes note of an action that was applied. Returns `true` if it changed the faults of a way.
-    pub fn apply(&mut self, action: &Action) -> bool {
-        match *action {
-            Action::Way(way, verb) => match self.place(way) {
-                Ok(place) => {
-                    let faults = &mut self.ways[place].1;
-                    let changed = faults.apply(verb);
-                    if faults.is_none() {
-                        self.ways.remove(place);
-                    }
-                    changed
-                }
-                Err(place) => {
-                    let mut faults = WayFaults::default();
-                    let changed = faults.apply(verb);
-                    if changed {
-                        self.ways.insert(place, (way, faults));
-                    }
-                    changed
-                }
-            },
-            Action::Server(server, verb) => {
-                match verb {
-                    ServerVerb::Pause => drop(self.paused.insert(server)),
-                    ServerVerb::Clock(offset) => drop(self.clocks.insert(server, offset)),
-                    ServerVerb::Start => {}
-                    ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart | ServerVerb::Resume => {
-                        self.paused.remove(&server);
-                    }
-                }
-                false
-            }
-            Action::Send { .. } | Action::Close(_) => false,
-        }
-    }
-
-    fn place(&self, way: Way) -> Result<usize, usize> {
-        self.ways.binary_search_by_key(&way, |&(way, _)| way)
-    }
-
-    /// Returns the faults of a way.
-    pub fn of(&self, way: Way) -> WayFaults {
-        self.place(way).map_or_else(|_| WayFaults::default(), |place| self.ways[place].1)
-    }
-
-    /// Returns the ways that have faults.
-    pub fn faults(&self) -> impl Iterator<Item = (Way, WayFaults)> {
-        self.ways.iter().copied()
-    }
-
-    /// Returns the actions that undo `action`, which was applied to a herd where these faults stood. `was_up` tells whether its
-    /// server ran then, and `now` what stands on the herd now.
-    ///
-    /// A server that was ended stays so: its memory cannot come back.
-    pub fn undo(&self, now: &Self, action: &Action, topology: &Topology, was_up: bool) -> Vec<Action> {
-        match *action {
-            Action::Way(way, _) => now.of(way).back_to(self.of(way)).into_iter().map(|verb| verb.on(way)).collect(),
-            Action::Server(server, verb) => {
-                let was_paused = self.paused.contains(&server);
-                let undo = match verb {
-                    ServerVerb::Start if !was_up => Some(ServerVerb::Kill),
-                    ServerVerb::Pause if was_up && !was_paused => Some(ServerVerb::Resume),
-                    ServerVerb::Resume if was_paused => Some(ServerVerb::Pause),
-                    ServerVerb::Clock(_) => {
-                        let configured = topology.servers[server.index()].clock_offset;
-                        Some(ServerVerb::Clock(self.clocks.get(&server).copied().unwrap_or(configured)))
-                    }
-                    _ => None,
-                };
-                undo.map(|verb| verb.on(server)).into_iter().collect()
-            }
-            Action::Send { .. } | Action::Close(_) => Vec::new(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const WAY: Way = Way { from: ServerId(0), to: ServerId(1) };
-
     #[test]
     fn a_fault_stands_until_it_is_taken_back() {
-        let mut standing = Standing::default();
-        let mut apply = |verb: WayVerb| standing.apply(&verb.on(WAY));
-        assert!(apply(WayVerb::Cut) && !apply(WayVerb::Cut));
-        assert!(apply(WayVerb::Hold) && apply(WayVerb::Heal));
-        assert_eq!(
-            standing.faults().map(|(way, faults)| (way, faults.states())).collect::<Vec<_>>(),
-            [(WAY, vec!["held"])]
-        );
-        let mut apply = |verb: WayVerb| standing.apply(&verb.on(WAY));
-        assert!(apply(WayVerb::Release) && !apply(WayVerb::Release));
-        assert_eq!(standing.faults().count(), 0);
+        let mut faults = WayFaults::default();
+        assert!(faults.apply(WayVerb::Cut) && !faults.apply(WayVerb::Cut));
+        assert!(faults.apply(WayVerb::Hold) && faults.apply(WayVerb::Heal));
+        assert_eq!(faults.states(), ["held"]);
+        assert!(faults.apply(WayVerb::Release) && !faults.apply(WayVerb::Release));
+        assert!(faults.is_none());
     }
 
     fn verbs() -> impl Strategy<Value = Vec<WayVerb>> {

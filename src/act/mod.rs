@@ -15,7 +15,7 @@ mod verb;
 
 pub use action::{Action, Hit, SessionId};
 pub use agenda::{Agenda, take_back};
-pub use faults::{Standing, WayFaults};
+pub use faults::WayFaults;
 pub use notation::{arrow, split_way};
 pub use plan::{Later, Moment, Plan, Refused, not_linked};
 pub use share::{Share, ShareError};

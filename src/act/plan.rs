@@ -74,16 +74,16 @@ impl Verb {
             Self::Servers { verb, on } => distinct(on)?.iter().map(|&server| verb.on(server)).collect(),
             // Healed everywhere, a herd is whole: held lines are released, too.
             Self::Ways { verb: WayVerb::Heal, on: Ways::All } => {
-                each(wiring.ways(), &[WayVerb::Heal, WayVerb::Release])
+                each(&Ways::All.of(wiring)?, &[WayVerb::Heal, WayVerb::Release])
             }
-            Self::Ways { verb, on } => each(on.of(wiring)?, &[*verb]),
+            Self::Ways { verb, on } => each(&on.of(wiring)?, &[*verb]),
             Self::Partition { groups, mode } => {
                 let between = ways_between(groups, topology, wiring)?;
                 if let PartitionMode::HoldThenCut(after) = mode {
-                    let actions = each(between.clone(), &[WayVerb::Cut, WayVerb::Release]);
+                    let actions = each(&between, &[WayVerb::Cut, WayVerb::Release]);
                     later.push(Later { moment: Moment::After(*after), actions });
                 }
-                each(between, &[mode.verb()])
+                each(&between, &[mode.verb()])
             }
             Self::RollingRestart { on } => {
                 let restarts: Vec<_> = distinct(on)?.iter().map(|&server| ServerVerb::Restart.on(server)).collect();
@@ -113,7 +113,7 @@ impl Verb {
             }
             Self::Ways { verb, on } => {
                 let mended_by: Vec<_> = verb.mended_by().into_iter().collect();
-                on.of(wiring).map_or_else(|_| Vec::new(), |ways| each(ways, &mended_by))
+                on.of(wiring).map_or_else(|_| Vec::new(), |ways| each(&ways, &mended_by))
             }
             Self::Partition { groups, mode } => {
                 let mended_by: &[WayVerb] = match mode {
@@ -121,7 +121,7 @@ impl Verb {
                     PartitionMode::Hold => &[WayVerb::Release],
                     PartitionMode::HoldThenCut(_) => &[WayVerb::Heal, WayVerb::Release],
                 };
-                ways_between(groups, topology, wiring).map_or_else(|_| Vec::new(), |ways| each(ways, mended_by))
+                ways_between(groups, topology, wiring).map_or_else(|_| Vec::new(), |ways| each(&ways, mended_by))
             }
             Self::RollingRestart { .. } => Vec::new(),
         }
@@ -156,8 +156,12 @@ impl Ways {
 }
 
 /// Does every verb to each way before the next way.
-fn each(ways: impl IntoIterator<Item = Way>, verbs: &[WayVerb]) -> Vec<Action> {
-    ways.into_iter().flat_map(|way| verbs.iter().map(move |verb| verb.on(way))).collect()
+fn each(ways: &[Way], verbs: &[WayVerb]) -> Vec<Action> {
+    let mut actions = Vec::with_capacity(ways.len() * verbs.len());
+    for &way in ways {
+        actions.extend(verbs.iter().map(|verb| verb.on(way)));
+    }
+    actions
 }
 
 fn distinct(servers: &[ServerId]) -> Result<&[ServerId], Refused> {

@@ -1,21 +1,21 @@
 //! `ack_local`: who acknowledged a write holds it, or something newer, until it stops.
 
 use super::run::{Read, Run, Write};
-use super::state::State;
+use super::state::Held;
 use super::{Explanation, Outcome, Span, cause};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     if run.writes.is_empty() {
         return Outcome::Unobserved("no IAMAT was taken".into());
     }
-    let mut state = State::at(run, 0);
+    let mut held = Held::at(run, 0);
     let mut changes = run.changes.iter().peekable();
     for write in run.writes.iter().filter(|write| span.has(write.entry)) {
         while let Some(change) = changes.next_if(|change| change.entry <= write.entry) {
-            state.set(change.server, change.client, change.after);
+            held.set(change.server, change.client, change.after);
         }
         let version = run.version(write.version);
-        if state.held(write.server, version.client) < version.rank {
+        if held.rank(write.server, version.client) < version.rank {
             return violated(run, write, write.entry, "did not store it".into());
         }
     }

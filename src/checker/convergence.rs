@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::Ledger;
 use super::run::{Change, ClientId, Run};
-use super::state::State;
+use super::state::{Held, State};
 use crate::claim::{ConvergedMode, Scope};
 use crate::config::ServerId;
 
@@ -62,7 +62,7 @@ fn last(entries: impl Iterator<Item = usize>, until: usize) -> Option<usize> {
 
 /// A scope on its way to convergence.
 struct Progress {
-    state: State,
+    held: Held,
     /// By client: the rank that counts; 0: there is none.
     wanted: Vec<u32>,
     /// By client: how many of the scope hold it.
@@ -96,15 +96,15 @@ impl Progress {
             members[server.index()] = true;
         }
         let clients = run.clients().count();
-        let state = State::at(run, start);
+        let held = Held::at(run, start);
         let (wanted, holders) = (vec![0; clients], vec![0; clients]);
         let size = scope.len();
-        let mut progress = Self { state, wanted, holders, open: 0, mode, members, size, first: None };
+        let mut progress = Self { held, wanted, holders, open: 0, mode, members, size, first: None };
         for write in run.writes.iter().filter(|write| write.entry < start) {
             progress.acknowledge(run, write.version);
         }
         for client in run.clients() {
-            let newest = scope.iter().map(|&server| progress.state.held(server, client)).max().unwrap_or(0);
+            let newest = scope.iter().map(|&server| progress.held.rank(server, client)).max().unwrap_or(0);
             progress.wanted[client.index()] = progress.wanted[client.index()].max(newest);
             progress.count(client, scope.iter().copied());
         }
@@ -122,7 +122,7 @@ impl Progress {
 
     fn count(&mut self, client: ClientId, scope: impl Iterator<Item = ServerId>) {
         let wanted = self.wanted[client.index()];
-        self.holders[client.index()] = scope.filter(|&server| self.state.held(server, client) == wanted).count();
+        self.holders[client.index()] = scope.filter(|&server| self.held.rank(server, client) == wanted).count();
     }
 
     fn is_open(&self, client: ClientId) -> bool {
@@ -157,7 +157,7 @@ impl Progress {
 
     fn change(&mut self, change: &Change) {
         let Change { server, client, before, after, .. } = *change;
-        self.state.set(server, client, after);
+        self.held.set(server, client, after);
         if !self.members[server.index()] {
             return;
         }
@@ -177,7 +177,7 @@ impl Progress {
     }
 
     fn newest(&self, client: ClientId) -> u32 {
-        self.scope().map(|server| self.state.held(server, client)).max().unwrap_or(0)
+        self.scope().map(|server| self.held.rank(server, client)).max().unwrap_or(0)
     }
 
     fn recount(&mut self, client: ClientId) {
@@ -193,7 +193,7 @@ impl Progress {
         let open = run.clients().filter(|&client| self.is_open(client));
         open.map(|client| {
             let rank = self.wanted[client.index()];
-            let less = |server: &ServerId| self.state.held(*server, client) < rank;
+            let less = |server: &ServerId| self.held.rank(*server, client) < rank;
             Lacking { client, rank, servers: scope.iter().copied().filter(less).collect() }
         })
         .collect()

@@ -70,7 +70,7 @@ impl<'h> Ledger<'h> {
                 Fact::Saw(event) => walk.saw(index, event),
                 _ => {}
             }
-            walk.state.follow(&entry.fact);
+            walk.state.follow(run, &entry.fact);
         }
         walk.ledger
     }
@@ -220,7 +220,7 @@ impl<'r, 'h> Walk<'r, 'h> {
         Self {
             run,
             ledger: Ledger::default(),
-            state: State::at(run, 0),
+            state: State::worked_out(run, 0),
             on_way: vec![Vec::new(); run.ways.len()],
             on_server: vec![Vec::new(); run.history.origin.servers.len()],
             up_since: vec![0; run.ways.len()],
@@ -303,7 +303,7 @@ impl<'r, 'h> Walk<'r, 'h> {
         match *action {
             // Another amount in the place of an equal one begins anew, and what happens once always does.
             Action::Way(_, WayVerb::Slow(_) | WayVerb::Lose(_)) => false,
-            Action::Way(way, verb) => verb.mended_by().is_some() && !self.state.faults(way).apply(verb),
+            Action::Way(way, verb) => verb.mended_by().is_some() && !self.state.faults(self.run, way).apply(verb),
             Action::Server(server, ServerVerb::Kill | ServerVerb::Stop) => self.state.is_down(server),
             Action::Server(server, ServerVerb::Pause) => self.state.life[server.index()] != Life::Running,
             _ => false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::convergence::Convergence;
 use super::faults::Ledger;
 use super::run::{ClientId, Run};
-use super::state::State;
+use super::state::{Held, State};
 use super::{Numbers, Propagation, SetFull};
 use crate::claim::{ConvergedMode, Scope};
 use crate::config::{Link, ServerId};
@@ -68,19 +68,19 @@ pub(crate) struct Latencies {
 /// that acknowledged it.
 pub(crate) fn propagation(run: &Run<'_>, from: usize, until: usize) -> Latencies {
     let core = State::at(run, until).core(run);
-    let mut state = State::at(run, 0);
+    let mut held = Held::at(run, 0);
     let mut waiting = vec![Vec::new(); run.history.origin.servers.len()];
     let mut latencies = Latencies { reached: Vec::new(), never: Vec::new(), origins: Vec::new() };
     let mut changes = run.changes.iter().take_while(|change| change.entry < until).peekable();
     for write in run.writes.iter().filter(|write| write.newer && (from..until).contains(&write.entry)) {
         while let Some(change) = changes.next_if(|change| change.entry < write.entry) {
-            state.set(change.server, change.client, change.after);
+            held.set(change.server, change.client, change.after);
             latencies.arrive(run, &mut waiting, change.server, change.client, change.after, change.entry);
         }
         let version = run.version(write.version);
         latencies.origins.push(write.server);
         for &server in core.iter().filter(|&&server| server != write.server) {
-            if state.held(server, version.client) < version.rank {
+            if held.rank(server, version.client) < version.rank {
                 waiting[server.index()].push((version.client, version.rank, write.entry));
             }
         }
@@ -212,7 +212,7 @@ struct Divergence {
 impl Divergence {
     fn new(run: &Run<'_>) -> Self {
         Self {
-            state: State::at(run, 0),
+            state: State::worked_out(run, 0),
             next: 0,
             running: run.history.origin.servers.len(),
             newest: vec![(0, 0); run.clients().count()],
@@ -240,7 +240,7 @@ impl Divergence {
             ) = *fact
             {
                 let was_down = self.state.is_down(server);
-                self.state.follow(fact);
+                self.state.follow(run, fact);
                 // Not when a herd begins and every server starts: nobody was down.
                 if self.state.is_down(server) != was_down {
                     self.pass(run.entry(index).at.since(run.history.started));
@@ -284,9 +284,9 @@ impl Divergence {
 
 /// What became of every acknowledged write.
 fn set_full(run: &Run<'_>, core: &[ServerId]) -> SetFull {
-    let state = State::at(run, run.len());
+    let held = Held::at(run, run.len());
     let coverage = |client| {
-        let held = core.iter().map(|&server| state.held(server, client));
+        let held = core.iter().map(|&server| held.rank(server, client));
         (held.clone().min().unwrap_or(0), held.max().unwrap_or(0))
     };
     let coverage: Vec<(u32, u32)> = run.clients().map(coverage).collect();

@@ -1,7 +1,9 @@
 //! The herd as it was at one moment of a run: who ran, which ways were whole, who held what.
 
+use std::borrow::Cow;
+
 use super::run::{ClientId, Run};
-use crate::act::{Action, Standing, WayFaults};
+use crate::act::{Action, WayFaults};
 use crate::claim::Scope;
 use crate::config::{ServerId, Way};
 use crate::history::Event;
@@ -21,8 +23,8 @@ pub(crate) enum Life {
 pub(crate) struct State {
     /// By server.
     pub(crate) life: Vec<Life>,
-    /// Faults of ways, which are few.
-    standing: Standing,
+    /// By place in [`Run::ways`].
+    faults: Vec<WayFaults>,
     held: Held,
 }
 
@@ -39,7 +41,16 @@ impl Held {
         Self { ranks: vec![0; servers * clients], clients }
     }
 
-    fn rank(&self, server: ServerId, client: ClientId) -> u32 {
+    /// Returns what every server holds before entry `until`.
+    pub(super) fn at(run: &Run<'_>, until: usize) -> Self {
+        let mut held = Self::nothing(run.history.origin.servers.len(), run.clients().len());
+        for change in run.changes.iter().take_while(|change| change.entry < until) {
+            held.set(change.server, change.client, change.after);
+        }
+        held
+    }
+
+    pub(super) fn rank(&self, server: ServerId, client: ClientId) -> u32 {
         self.ranks[server.index() * self.clients + client.index()]
     }
 
@@ -62,23 +73,19 @@ impl Held {
 
 impl State {
     /// The herd before entry `until`.
-    pub(crate) fn at(run: &Run<'_>, until: usize) -> Self {
-        if until >= run.len() { run.end_state().clone() } else { Self::worked_out(run, until) }
+    pub(crate) fn at<'r>(run: &'r Run<'_>, until: usize) -> Cow<'r, Self> {
+        if until >= run.len() { Cow::Borrowed(run.end_state()) } else { Cow::Owned(Self::worked_out(run, until)) }
     }
 
     /// What [`Self::at`] gives, which remembers the end.
     pub(super) fn worked_out(run: &Run<'_>, until: usize) -> Self {
-        let (servers, clients) = (run.history.origin.servers.len(), run.clients().len());
         let mut state = Self {
-            life: vec![Life::default(); servers],
-            standing: Standing::default(),
-            held: Held::nothing(servers, clients),
+            life: vec![Life::default(); run.history.origin.servers.len()],
+            faults: vec![WayFaults::default(); run.ways.len()],
+            held: Held::at(run, until),
         };
         for &turn in run.turns.iter().take_while(|&&turn| turn < until) {
-            state.follow(&run.entry(turn).fact);
-        }
-        for change in run.changes.iter().take_while(|change| change.entry < until) {
-            state.set(change.server, change.client, change.after);
+            state.follow(run, &run.entry(turn).fact);
         }
         state
     }
@@ -100,10 +107,14 @@ impl State {
     }
 
     /// What a fact does to servers and ways; records change by themselves.
-    pub(crate) fn follow(&mut self, fact: &Fact) {
+    pub(crate) fn follow(&mut self, run: &Run<'_>, fact: &Fact) {
         match fact {
             Fact::Saw(event) => self.saw(event),
-            Fact::Did { action, .. } => drop(self.standing.apply(action)),
+            Fact::Did { action: Action::Way(way, verb), .. } => {
+                if let Some(place) = run.way(*way) {
+                    self.faults[place].apply(*verb);
+                }
+            }
             _ => {}
         }
     }
@@ -120,8 +131,8 @@ impl State {
     }
 
     /// Returns the faults that stand on a way.
-    pub(crate) fn faults(&self, way: Way) -> WayFaults {
-        self.standing.of(way)
+    pub(crate) fn faults(&self, run: &Run<'_>, way: Way) -> WayFaults {
+        run.way(way).map_or_else(WayFaults::default, |place| self.faults[place])
     }
 
     pub(crate) fn set(&mut self, server: ServerId, client: ClientId, rank: u32) {
@@ -165,8 +176,8 @@ impl State {
     /// largest one, and of equal ones that with the first server of the file.
     pub(crate) fn core(&self, run: &Run<'_>) -> Vec<ServerId> {
         let mut groups = Groups::new(self.life.len());
-        for &way in run.ways.iter().filter(|way| way.from < way.to) {
-            let whole = [way, way.back()].iter().all(|&way| self.faults(way).is_passable());
+        for (&way, faults) in run.ways.iter().zip(&self.faults).filter(|(way, _)| way.from < way.to) {
+            let whole = faults.is_passable() && self.faults(run, way.back()).is_passable();
             if whole && self.runs(way.from) && self.runs(way.to) {
                 groups.join(way.from.index(), way.to.index());
             }

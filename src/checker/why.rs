@@ -3,6 +3,8 @@
 //! Servers that lack the same version and are neighbours are explained together, by the ways that lead into their group
 //! from a server that had it. For each way the history knows what kept the version from crossing it.
 
+use std::borrow::Cow;
+
 use super::cause::{self, Cause, Interval, TITLE};
 use super::convergence::Lacking;
 use super::faults::{Fault, Ledger, Target, is_death, target};
@@ -46,7 +48,7 @@ struct Walk<'r, 'h> {
     ledger: &'r Ledger<'h>,
     until: usize,
     lacking: &'r Lacking,
-    state: State,
+    state: Cow<'r, State>,
 }
 
 /// What kept a version from crossing a way.

@@ -15,7 +15,7 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal};
-use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Standing, Verb, WayFaults, WayVerb, take_back};
+use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::{Driver, DriverError, Known, Performed, Wait, perform};
@@ -107,7 +107,6 @@ pub struct Owner {
     driver: LoopbackDriver,
     topology: Arc<Topology>,
     origin: Origin,
-    standing: Standing,
     /// What the entries are about; without entries.
     history: History,
     recent: Recent,
@@ -152,7 +151,6 @@ impl Owner {
             history: History::new(herd, driver.topology().seed, driver.started()),
             topology: driver.topology().clone(),
             driver,
-            standing: Standing::default(),
             origin,
             recent: Recent::default(),
             agenda: Agenda::default(),
@@ -345,7 +343,7 @@ impl Owner {
 
     /// Does actions, all or none.
     async fn perform(&mut self, actions: Vec<Action>) -> Result<VerbAnswer, Refusal> {
-        let Performed { done, error } = perform(&mut self.driver, &mut self.standing, &self.topology, actions).await;
+        let Performed { done, error } = perform(&mut self.driver, actions).await;
         let mut answer = VerbAnswer::default();
         let was_partly_done = !done.is_empty();
         self.agenda.retain(|due| {
@@ -353,11 +351,16 @@ impl Owner {
                 || !due.rest.is_empty()
                 || due.awaited.is_some()
         });
-        let mut ended = Vec::new();
-        for (at, action, hit) in done {
-            if let Action::Server(server, ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart) = action {
-                ended.push(server);
+        // A server that was only started before it ended had nothing to lose: that is an undo.
+        let was_started = |server| done.iter().any(|(_, action, _)| *action == ServerVerb::Start.on(server));
+        let ended = |action: &Action| match *action {
+            Action::Server(server, ServerVerb::Kill | ServerVerb::Stop | ServerVerb::Restart) => {
+                (!was_started(server)).then_some(server)
             }
+            _ => None,
+        };
+        let ended: Vec<_> = done.iter().filter_map(|(_, action, _)| ended(action)).collect();
+        for (at, action, hit) in done {
             answer.hit(hit);
             self.record(at, Fact::Did { action, hit });
         }
@@ -449,7 +452,7 @@ impl Owner {
             // What happens once to lines to come counts towards something.
             Action::Way(_, WayVerb::Reset { after }) => after > 0,
             Action::Way(_, WayVerb::Drop { .. } | WayVerb::Duplicate { .. }) => true,
-            Action::Way(way, verb) => self.standing.of(way).apply(verb),
+            Action::Way(way, verb) => self.driver.faults(way).apply(verb),
             Action::Send { .. } | Action::Close(_) => false,
         }
     }
@@ -490,7 +493,8 @@ impl Owner {
     /// How the herd stands.
     pub fn status(&self) -> HerdStatus {
         let name = |server| self.topology.name(server).to_string();
-        let faults = self.standing.faults();
+        let faults = self.driver.wiring().ways().map(|way| (way, self.driver.faults(way)));
+        let faults = faults.filter(|(_, faults)| !faults.is_none());
         HerdStatus {
             name: self.origin.name.clone(),
             pid: std::process::id(),

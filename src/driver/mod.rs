@@ -12,8 +12,8 @@ pub use perform::{Performed, perform};
 
 use std::sync::Arc;
 
-use crate::act::{Action, Hit, SessionId};
-use crate::config::{ServerId, Wiring};
+use crate::act::{Action, Hit, SessionId, WayFaults};
+use crate::config::{ServerId, Way, Wiring};
 use crate::history::Observation;
 use crate::node::Source;
 use crate::time::Timestamp;
@@ -139,6 +139,15 @@ pub trait Driver {
     /// That is, the session was opened, its client has closed neither its writing side nor the connection, and the driver has
     /// not noticed the end of the connection or of the server's life.
     fn is_open(&self, session: SessionId) -> bool;
+
+    /// Returns what was done to a way and not taken back; nothing of a way that is none.
+    fn faults(&self, way: Way) -> WayFaults;
+
+    /// Returns `true` if a server runs and is frozen.
+    fn is_paused(&self, server: ServerId) -> bool;
+
+    /// Returns how far a server's wall clock is ahead of the driver's time, in nanoseconds; negative when behind.
+    fn clock_offset(&self, server: ServerId) -> i64;
 
     /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
     fn records(&self, server: ServerId) -> Vec<Known>;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::act::{Action, Agenda, Later, Moment, Standing, Verb, take_back};
+use crate::act::{Action, Agenda, Later, Moment, Verb, take_back};
 use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
 use crate::driver::{Driver, DriverError, Performed, Wait, perform};
@@ -78,7 +78,6 @@ pub struct Runner<'a, D> {
     agenda: Agenda<Planned>,
     /// When the last of everything known to come is due, or was.
     horizon: Timestamp,
-    standing: Standing,
     watches: Vec<(Watch, StepId)>,
     held: Held,
     talking: Talking,
@@ -115,7 +114,6 @@ impl<'a, D: Driver> Runner<'a, D> {
             current: None,
             agenda: Agenda::default(),
             horizon: Timestamp::default(),
-            standing: Standing::default(),
             watches: Vec::new(),
             held: Held::new(follows_records),
             talking: Talking::default(),
@@ -259,7 +257,7 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     /// Does actions of a step, all or none.
     async fn perform(&mut self, step: StepId, actions: Vec<Action>) -> Result<(), DriverError> {
-        let Performed { done, error } = perform(self.driver, &mut self.standing, &self.script.topology, actions).await;
+        let Performed { done, error } = perform(self.driver, actions).await;
         self.agenda.retain(|planned| match planned {
             Planned::Actions(_, actions, rest) => {
                 take_back(done.iter().map(|(_, action, _)| action), actions) || !rest.is_empty()

@@ -249,6 +249,19 @@ fn the_socket_of_a_killed_herd_is_cleared_by_the_next() {
 }
 
 #[test]
+fn a_start_of_two_servers_that_fails_at_the_second_is_undone_and_loses_nothing() {
+    let place = Place::herd();
+    let port = place.server("Bona")["port"].as_u64().unwrap() as u16;
+    place.out("kill Clark Bona");
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let said = place.run("start Clark Bona");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("Bona cannot listen"), "{}", said.err);
+    assert!(said.err.contains("what was done before it is undone"), "{}", said.err);
+    assert_eq!(place.server("Clark")["state"], "down");
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_also_by_the_process_in_the_background() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -30,7 +30,7 @@ pub use feed::Feed;
 use super::path::Path;
 use super::session::{Ledger, commands};
 use super::{Driver, DriverError, Known, Wait, neighbour_of};
-use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
+use crate::act::{Action, Hit, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
 use crate::history::{Event, Observation};
 use crate::node::{Input, LinkState, Rules};
@@ -217,11 +217,6 @@ impl LoopbackDriver {
     pub fn links_up(&self, server: ServerId) -> usize {
         let Some(life) = self.shared.life(server) else { return 0 };
         life.lanes.iter().filter(|lane| lane.is_open()).count()
-    }
-
-    /// How far a server's wall clock is ahead, in nanoseconds.
-    pub fn clock_offset(&self, server: ServerId) -> i64 {
-        self.shared.clock_offset(server)
     }
 
     /// Who is linked with whom.
@@ -489,6 +484,18 @@ impl Driver for LoopbackDriver {
     fn is_open(&self, session: SessionId) -> bool {
         let is_up = || self.sessions.get(&session).is_some_and(|session| session.is_open(&self.shared));
         self.ledger.may_write(session) && is_up()
+    }
+
+    fn faults(&self, way: Way) -> WayFaults {
+        if self.shared.wiring.link(way).is_some() { lock(self.shared.path(way)).faults() } else { WayFaults::default() }
+    }
+
+    fn is_paused(&self, server: ServerId) -> bool {
+        self.shared.slots[server.index()].is_paused()
+    }
+
+    fn clock_offset(&self, server: ServerId) -> i64 {
+        self.shared.clock_offset(server)
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {

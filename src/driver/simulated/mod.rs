@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::path::Path;
 use super::{Driver, DriverError, Known, Wait};
-use crate::act::{Action, Hit, SessionId};
+use crate::act::{Action, Hit, SessionId, WayFaults};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
@@ -384,6 +384,18 @@ impl Driver for SimulatedDriver {
 
     fn is_open(&self, session: SessionId) -> bool {
         self.is_session_open(session)
+    }
+
+    fn faults(&self, way: Way) -> WayFaults {
+        self.pipe(way).map_or_else(|_| WayFaults::default(), |pipe| self.pipes[pipe as usize].path.faults())
+    }
+
+    fn is_paused(&self, server: ServerId) -> bool {
+        self.host(server).paused
+    }
+
+    fn clock_offset(&self, server: ServerId) -> i64 {
+        self.host(server).node.clock_offset()
     }
 
     fn records(&self, server: ServerId) -> Vec<Known> {

@@ -2,11 +2,12 @@
 //!
 //! Every step is drawn by its own number, so that a script without one step is the same script but for that step.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::act::{Action, ServerVerb, SessionId, Standing, WayVerb};
+use crate::act::{Action, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{Bandwidth, Delay, ServerId, Slowness, Topology, Way, Wiring};
 use crate::draws::Draws;
 use crate::driver::simulated::{EPOCH, SimulatedDriver};
@@ -138,8 +139,7 @@ impl Script {
 
     fn end_state(&self, topology: &Topology) -> EndState {
         let servers = topology.servers.len();
-        let mut end =
-            EndState { is_up: vec![true; servers], is_paused: vec![false; servers], standing: Standing::default() };
+        let mut end = EndState { is_up: vec![true; servers], is_paused: vec![false; servers], faults: BTreeMap::new() };
         self.steps.iter().for_each(|step| end.apply(&step.action));
         end
     }
@@ -157,7 +157,7 @@ pub(super) fn drain(driver: &mut SimulatedDriver, wait: Wait, observe: &mut impl
 struct EndState {
     is_up: Vec<bool>,
     is_paused: Vec<bool>,
-    standing: Standing,
+    faults: BTreeMap<Way, WayFaults>,
 }
 
 impl EndState {
@@ -166,11 +166,13 @@ impl EndState {
     }
 
     fn is_whole(&self, way: Way) -> bool {
-        self.standing.of(way).is_passable()
+        self.faults.get(&way).is_none_or(|faults| faults.is_passable())
     }
 
     fn apply(&mut self, action: &Action) {
-        self.standing.apply(action);
+        if let Action::Way(way, verb) = *action {
+            self.faults.entry(way).or_default().apply(verb);
+        }
         let Action::Server(server, verb) = *action else { return };
         let (is_up, is_paused) = (&mut self.is_up[server.index()], &mut self.is_paused[server.index()]);
         match verb {
