@@ -255,7 +255,7 @@ fn a_start_of_two_servers_that_fails_at_the_second_is_undone_and_loses_nothing()
     place.out("kill Clark Bona");
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let said = place.run("start Clark Bona");
-    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.err.contains("Bona cannot listen"), "{}", said.err);
     assert!(said.err.contains("what was done before it is undone"), "{}", said.err);
     assert_eq!(place.server("Clark")["state"], "down");
