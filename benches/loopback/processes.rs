@@ -219,7 +219,11 @@ pub(crate) fn memory(process: u32) -> io::Result<u64> {
 fn processor_time(process: u32) -> io::Result<f64> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let counts = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let counts = match fs::read_to_string(thread?.path().join("schedstat")) {
+            // The thread has ended since the directory was read. Such threads wait for work and did next to none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            counts => counts?,
+        };
         nanoseconds += parse::<u64>(counts.split(' ').next().unwrap_or_default())?;
     }
     Ok(nanoseconds as f64 / 1e9)
