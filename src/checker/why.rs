@@ -565,7 +565,7 @@ impl<'h> Walk<'_, 'h> {
         let when = if mended { "after the heal" } else { "when the link came up again" };
         Some(match self.run.history.origin.strategy.repair() {
             Repair::None => format!("nothing was replayed {when}"),
-            Repair::Connect => format!("the replay that began at {} has not brought it", self.run.when(back_up)),
+            Repair::All => format!("the replay that began at {} has not brought it", self.run.when(back_up)),
         })
     }
 }

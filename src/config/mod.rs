@@ -139,7 +139,7 @@ pub enum Repair {
     /// Nothing.
     None,
     /// Sends every record when a dial of its own succeeds.
-    Connect,
+    All,
 }
 
 impl Strategy {
@@ -158,7 +158,7 @@ impl Strategy {
     pub fn repair(self) -> Repair {
         match self {
             Self::Direct | Self::Flood => Repair::None,
-            Self::FloodSync => Repair::Connect,
+            Self::FloodSync => Repair::All,
         }
     }
 

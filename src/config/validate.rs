@@ -206,7 +206,7 @@ impl Validator<'_> {
 
     fn warn_of_repair(&self, strategy: Strategy, links: &[Link]) {
         let per_message = links.iter().filter(|link| link.mode == LinkMode::PerMessage).count();
-        if strategy.repair() == Repair::Connect && per_message > 0 {
+        if strategy.repair() == Repair::All && per_message > 0 {
             let span = self.raw.mode.as_ref().map(|mode| mode.span.clone());
             let span = span.or_else(|| self.raw.strategy.as_ref().map(|strategy| strategy.span.clone()));
             let title = format!("{strategy} repairs nothing over {per_message} of {} links", links.len());

@@ -6,6 +6,8 @@
 mod links;
 mod outbox;
 mod records;
+mod repair;
+mod spread;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,12 +15,13 @@ use std::sync::Arc;
 pub use links::LinkState;
 pub use records::{Record, RecordId};
 
-use crate::config::{LinkId, LinkMode, Redial, Repair, ServerId, Spread, Strategy, Topology, Wiring};
+use crate::config::{LinkId, LinkMode, Redial, ServerId, Strategy, Topology, Wiring};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, Search};
 use links::Link;
 use outbox::Owed;
 use records::Records;
+use spread::{Around, Spreading};
 
 /// From this many records on their table is outside the nearest cache.
 const MANY_RECORDS: usize = 4_096;
@@ -138,6 +141,7 @@ pub struct Node {
     records: Records,
     links: Box<[Link]>,
     rules: Arc<Rules>,
+    spreading: Spreading,
     deadline: Option<Timestamp>,
     name: Arc<str>,
     /// See [`NodeConfig::clock_offset`].
@@ -149,7 +153,8 @@ impl Node {
     pub fn new(config: NodeConfig) -> Self {
         let NodeConfig { name, rules, links, clock_offset } = config;
         let links = links.into_iter().map(Link::new).collect();
-        Self { records: Records::default(), links, rules, deadline: None, name, clock_offset }
+        let spreading = Spreading::of(&rules);
+        Self { records: Records::default(), links, rules, spreading, deadline: None, name, clock_offset }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -173,6 +178,7 @@ impl Node {
     pub fn forget(&mut self) {
         self.records.clear();
         self.links.iter_mut().for_each(Link::forget);
+        self.spreading = Spreading::of(&self.rules);
         self.deadline = None;
     }
 
@@ -278,7 +284,7 @@ impl Node {
         if self.is_newer(report.at(), known) {
             let id = self.store(known, Record { report: report.clone(), learned_at: now, source: Source::Client });
             outputs.push(Output::Stored(id));
-            self.spread(id, None, outputs);
+            self.spread(id, Source::Client, outputs);
         }
         outputs.push(Output::Reply(report));
     }
@@ -313,10 +319,14 @@ impl Node {
         let source = from.map_or(Source::Stranger, Source::Link);
         let id = self.store(known, Record { report, learned_at: now, source });
         outputs.push(Output::Stored(id));
-        match self.rules.strategy.spread() {
-            Spread::Flood => self.spread(id, from, outputs),
-            Spread::Direct => {}
-        }
+        self.spread(id, source, outputs);
+    }
+
+    /// Lets the strategy pass on a record that got newer.
+    #[inline]
+    fn spread(&mut self, record: RecordId, source: Source, outputs: &mut Vec<Output>) {
+        let mut around = Around { links: &mut self.links, outputs };
+        self.spreading.on_new(&mut around, record, source);
     }
 
     fn search(&self, client: &str, radius_km: u8, bound: u8) -> Output {
@@ -344,30 +354,10 @@ impl Node {
         id
     }
 
-    /// Owes a record on every link but the one it came by.
-    fn spread(&mut self, record: RecordId, from: Option<LinkId>, outputs: &mut Vec<Output>) {
-        for (id, link) in (0..).map(LinkId).zip(self.links.iter_mut()) {
-            if from == Some(id) {
-                continue;
-            }
-            if !link.is_up() {
-                outputs.push(Output::Missed(id));
-                continue;
-            }
-            if link.outbox.is_empty() {
-                outputs.push(Output::Ready(id));
-            }
-            link.outbox.push(record);
-        }
-    }
-
     fn on_opened(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         let link = &mut self.links[id.index()];
         link.open(now);
-        if self.rules.strategy.repair() == Repair::Connect && self.records.len() > 0 {
-            link.outbox.replay(self.records.by_age());
-            outputs.push(Output::Ready(id));
-        }
+        self.repair(id, outputs);
         self.update_deadline();
     }
 
@@ -394,28 +384,6 @@ impl Node {
         if link.incoming > 0 {
             self.owe_back(now, id, outputs);
         }
-    }
-
-    /// One connection of a neighbour has ended and it has another: it may have been restarted in between. What came by the
-    /// old connection after our own was open to the restarted neighbour was not owed to it, since it came from there; but
-    /// it came from its life before. So it is owed now.
-    fn owe_back(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
-        let link = &mut self.links[id.index()];
-        let (Repair::Connect, LinkMode::Persistent) = (self.rules.strategy.repair(), link.mode) else { return };
-        let LinkState::Up { since } = link.state else { return };
-        let mut owed = self.records.by_age();
-        owed.retain(|&record| {
-            let record = self.records.get(record);
-            record.source == Source::Link(id) && record.learned_at >= since
-        });
-        if owed.is_empty() {
-            return;
-        }
-        link.state = LinkState::Up { since: now };
-        if link.outbox.is_empty() {
-            outputs.push(Output::Ready(id));
-        }
-        link.outbox.replay(owed);
     }
 
     fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
