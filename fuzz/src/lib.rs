@@ -8,18 +8,50 @@ use herdsim::config::{self, LinkId, LinkMode, Redial, Strategy, Topology};
 use herdsim::node::{Input, Node, NodeConfig, Rules};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
-use herdsim::wire::{Command, Report, lines, parse};
+use herdsim::wire::{Command, Control, ControlLine, Report, Version, lines, parse};
 
-/// The parser returns for any bytes, and a report that is read back is the same.
+/// The parser returns for any bytes, and a report or a control line that is read back is the same.
 pub fn wire(data: &[u8]) {
     for line in lines(data, true) {
-        if let Command::At(at) = parse(line) {
-            let report = at.to_report();
-            assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));
-            let (latitude, longitude) = at.degrees();
-            assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
-            assert!(at.version_cmp(at).is_eq());
+        match parse(line) {
+            Command::At(at) => {
+                let report = at.to_report();
+                assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));
+                let (latitude, longitude) = at.degrees();
+                assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
+                assert!(at.version_cmp(at).is_eq());
+                assert!(Version::of(at).is_covered_by(Version::of(at)));
+            }
+            Command::Control(control) => is_read_back(control),
+            _ => {}
         }
+    }
+}
+
+fn is_read_back(control: Control<'_>) {
+    const LIMIT: usize = usize::MAX;
+    let line = match control {
+        Control::Have(versions) => {
+            let mut line = ControlLine::have();
+            versions.iter().for_each(|version| assert!(line.push_version(version, LIMIT)));
+            line
+        }
+        Control::Want(names) | Control::Prune(names) => {
+            let is_want = matches!(control, Control::Want(_));
+            let mut line = if is_want { ControlLine::want() } else { ControlLine::prune() };
+            names.iter().for_each(|name| assert!(line.push_name(name, LIMIT)));
+            line
+        }
+        Control::Hello { name, secret } => ControlLine::hello(name, secret),
+        Control::Proof { secret } => ControlLine::proof(secret),
+    };
+    let Command::Control(again) = parse(line.text().as_bytes()) else { panic!("{line:?}") };
+    match (control, again) {
+        (Control::Have(one), Control::Have(other)) => assert!(one.iter().eq(other.iter())),
+        (Control::Want(one), Control::Want(other)) | (Control::Prune(one), Control::Prune(other)) => {
+            assert!(one.iter().eq(other.iter()));
+        }
+        (one, other) => assert_eq!(one, other),
     }
 }
 

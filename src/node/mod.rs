@@ -271,7 +271,7 @@ impl Node {
             Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
             Command::At(line) => self.on_at(now, line, from, outputs),
             Command::Blank | Command::Refusal => {}
-            Command::Invalid(_) => outputs.push(Output::Refuse),
+            Command::Control(_) | Command::Invalid(_) => outputs.push(Output::Refuse),
         }
     }
 
