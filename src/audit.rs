@@ -35,7 +35,8 @@ pub struct Audit {
     pub articulations: Vec<ServerId>,
     /// Pairs of servers whose death together splits the rest; `None` in herds of more than 64 servers.
     pub pairs: Option<Vec<[ServerId; 2]>>,
-    /// `AT` lines sent for one update without faults: 2E-N+1 by flooding, N-1 directly; `None` unless the herd is connected.
+    /// `AT` lines sent for one update without faults: 2E-N+1 by flooding, N-1 directly
+    /// or along a tree, once it stands; `None` unless the herd is connected.
     pub lines_per_update: Option<usize>,
 }
 
@@ -57,7 +58,7 @@ impl Audit {
         let (bridges, articulations) = graph.cuts();
         let lines = match topology.strategy.spread() {
             Spread::Flood => (2 * graph.links + 1).checked_sub(graph.len()),
-            Spread::Direct => Some(graph.len() - 1),
+            Spread::Direct | Spread::Tree => Some(graph.len() - 1),
         };
         Self {
             names: topology.servers.iter().map(|server| server.name.to_string()).collect(),

@@ -20,7 +20,7 @@ pub fn wire(data: &[u8]) {
                 let (latitude, longitude) = at.degrees();
                 assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
                 assert!(at.version_cmp(at).is_eq());
-                assert!(Version::of(at).is_covered_by(Version::of(at)));
+                assert!(Version::of(at).is_covered_by(at));
             }
             Command::Control(control) => is_read_back(control),
             _ => {}
@@ -83,14 +83,21 @@ pub fn scenario_file(data: &[u8]) {
     }
 }
 
-/// A node survives any inputs, in any order; what it knows never goes back, and no link owes more than twice that.
+/// A node survives any inputs, in any order; what it knows never goes back, no link owes more than twice that, and every line
+/// that it sends can be read.
 pub fn node(data: &[u8]) {
     let redial =
         Redial { first: Duration::from_millis(1), cap: Duration::from_millis(8), timeout: Duration::from_secs(1) };
-    let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % 3)];
+    let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % Strategy::ALL.len())];
     let mut node = Node::new(NodeConfig {
         name: "S".into(),
-        rules: Arc::new(Rules { strategy, redial, max_records: 5 }),
+        rules: Arc::new(Rules {
+            strategy,
+            redial,
+            max_records: 5,
+            max_line: 128,
+            servers: ["O".into(), "S".into()].into(),
+        }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
         clock_offset: 0,
     });
@@ -106,8 +113,13 @@ pub fn node(data: &[u8]) {
             0 => format!("AT O +0.1 c{} +1+1 {}", client % 7, time % 16),
             _ => format!("IAMAT c{} +1+1 {}", client % 7, time % 16),
         };
+        let control = match time % 3 {
+            0 => format!("HERD 1 have c{} {} O {:016x}", client % 7, time % 16, client),
+            1 => format!("HERD 1 want c{} c{}", client % 7, time % 7),
+            _ => "HERD 1 prune O S T".to_owned(),
+        };
         now = now + Duration::from_micros(u64::from(time) * 50);
-        let input = match kind % 11 {
+        let input = match kind % 13 {
             0 => Input::LinkOpened(dialled),
             1 => Input::LinkLost(dialled),
             2 => Input::DialFailed(dialled),
@@ -116,16 +128,20 @@ pub fn node(data: &[u8]) {
             5 => Input::Deadline,
             6 => Input::Started,
             7 => Input::ClockSet(i64::from(time) - 128),
+            8 => Input::Command { command: parse(control.as_bytes()), from: Some(link).filter(|_| client % 5 != 0) },
             _ => Input::Command { command: parse(line.as_bytes()), from: Some(link).filter(|_| client % 3 != 0) },
         };
         outputs.clear();
         node.handle(now, input, &mut outputs);
         if kind % 5 == 0 {
-            while node.next_line(link).is_some() {}
+            while let Some(line) = node.next_line(link) {
+                assert!(line.text().len() <= 128 && !matches!(parse(line.text().as_bytes()), Command::Invalid(_)));
+            }
         }
         assert!(node.records().len() <= 5);
         for link in (0..3).map(LinkId) {
-            assert!(node.owed(link) <= 2 * node.records().len());
+            // Records, and lines of three kinds that are made when they are written.
+            assert!(node.owed(link) <= 2 * node.records().len() + 3);
         }
         let known: Vec<_> = node.records().map(|record| record.report.clone()).collect();
         for (before, after) in newest.iter().zip(&known) {

@@ -122,6 +122,8 @@ pub enum Strategy {
     /// Flooding, and every record again whenever a link comes up.
     #[default]
     FloodSync,
+    /// Along a tree for each origin, which comes out of flooding; every record again whenever a link comes up.
+    Tree,
 }
 
 /// What a server does with a record that got newer.
@@ -131,6 +133,8 @@ pub enum Spread {
     Direct,
     /// Over every link but the one it came by.
     Flood,
+    /// Over the links of its origin's tree, and announced over the others.
+    Tree,
 }
 
 /// What a server does when nothing is new.
@@ -144,13 +148,14 @@ pub enum Repair {
 
 impl Strategy {
     /// Every strategy, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Flood, Self::FloodSync];
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Flood, Self::FloodSync, Self::Tree];
 
     /// How it spreads what is new.
     pub fn spread(self) -> Spread {
         match self {
             Self::Direct => Spread::Direct,
             Self::Flood | Self::FloodSync => Spread::Flood,
+            Self::Tree => Spread::Tree,
         }
     }
 
@@ -158,7 +163,7 @@ impl Strategy {
     pub fn repair(self) -> Repair {
         match self {
             Self::Direct | Self::Flood => Repair::None,
-            Self::FloodSync => Repair::All,
+            Self::FloodSync | Self::Tree => Repair::All,
         }
     }
 
@@ -168,6 +173,7 @@ impl Strategy {
             Self::Direct => "direct",
             Self::Flood => "flood",
             Self::FloodSync => "flood-sync",
+            Self::Tree => "tree",
         }
     }
 }

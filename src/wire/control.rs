@@ -71,11 +71,11 @@ impl<'a> Version<'a> {
 
     /// Returns `true` if a server that holds `held` does not lack this version of the same client.
     ///
-    /// Of two versions of one time and origin nobody can tell from here which is newer. So one that is not the same is lacked.
-    pub fn is_covered_by(self, held: Version<'_>) -> bool {
-        match (held.time, held.origin).cmp(&(self.time, self.origin)) {
+    /// The order of two versions of one time and origin cannot be told from their hashes. So any but the same one is lacked.
+    pub fn is_covered_by(self, held: AtLine<'_>) -> bool {
+        match (held.time(), held.origin()).cmp(&(self.time, self.origin)) {
             Ordering::Greater => true,
-            Ordering::Equal => held.hash == self.hash,
+            Ordering::Equal => hash(held.line()) == self.hash,
             Ordering::Less => false,
         }
     }
@@ -328,18 +328,19 @@ mod tests {
 
     #[test]
     fn of_two_versions_the_later_covers_the_earlier_and_twins_do_not_cover_each_other() {
-        let version = |seconds, origin, hash| Version {
-            client: "kiwi",
-            time: PosixTime { seconds, nanoseconds: 0 },
-            origin,
-            hash,
+        let covers = |held: &str, announced: &str| {
+            let [held, announced] = [held, announced].map(|line| match parse(line.as_bytes()) {
+                Command::At(at) => at,
+                other => panic!("{line}: {other:?}"),
+            });
+            Version::of(announced).is_covered_by(held)
         };
-        assert!(version(1, "B", 0).is_covered_by(version(2, "A", 1)));
-        assert!(version(1, "A", 0).is_covered_by(version(1, "B", 1)));
-        assert!(version(1, "A", 0).is_covered_by(version(1, "A", 0)));
-        assert!(!version(1, "A", 0).is_covered_by(version(1, "A", 1)));
-        assert!(!version(1, "A", 1).is_covered_by(version(1, "A", 0)));
-        assert!(!version(2, "A", 0).is_covered_by(version(1, "B", 1)));
+        assert!(covers("AT A +0.1 kiwi +1+1 2", "AT B +0.1 kiwi +1+1 1"));
+        assert!(covers("AT B +0.1 kiwi +1+1 1", "AT A +0.1 kiwi +1+1 1"));
+        assert!(covers("AT A +0.1 kiwi +1+1 1", "AT A +0.1 kiwi +1+1 1"));
+        assert!(!covers("AT A +0.1 kiwi +1+1 1", "AT A +0.2 kiwi +1+1 1"));
+        assert!(!covers("AT A +0.2 kiwi +1+1 1", "AT A +0.1 kiwi +1+1 1"));
+        assert!(!covers("AT B +0.1 kiwi +1+1 1", "AT A +0.1 kiwi +1+1 2"));
     }
 
     fn names() -> impl Strategy<Value = Vec<String>> {

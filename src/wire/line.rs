@@ -28,7 +28,7 @@ impl Line {
     }
 
     /// Returns the update, unless the line is a control line.
-    pub fn report(&self) -> Option<&Arc<Report>> {
+    pub fn into_report(self) -> Option<Arc<Report>> {
         match self {
             Self::At(report) => Some(report),
             Self::Control(_) => None,

@@ -9,6 +9,7 @@
 
 mod action;
 mod client;
+mod control;
 mod host;
 mod network;
 mod pipe;
@@ -30,8 +31,9 @@ use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
 use crate::time::Timestamp;
-use crate::wire::{Answer, Search};
+use crate::wire::{Answer, Line, Search};
 use client::Clients;
+use control::Controls;
 use host::Host;
 use pipe::Pipe;
 pub use queue::QueueKind;
@@ -88,8 +90,10 @@ pub enum Interest {
 pub struct Counts {
     /// Entries taken from the queue of coming events.
     pub events: u64,
-    /// Lines that servers wrote to neighbours.
+    /// `AT` lines that servers wrote to neighbours.
     pub sent: u64,
+    /// Control lines that servers wrote to neighbours.
+    pub control: u64,
     /// `AT` lines that servers read.
     pub heard: u64,
     /// Of these, how many told the reader something newer.
@@ -138,6 +142,9 @@ pub struct SimulatedDriver {
     pipes: Vec<Pipe>,
     clients: Clients,
     queue: Queue,
+    controls: Controls,
+    /// [`Rules::heeds_known`].
+    heeds_known: bool,
     /// Observations not yet taken: at most what one action or one event made.
     seen: VecDeque<Observation>,
     counts: Counts,
@@ -145,6 +152,8 @@ pub struct SimulatedDriver {
     busy: u64,
     /// Pipes that will dial.
     expected: u64,
+    /// Servers that wait for a timer of their node.
+    waiting: u64,
     /// Empty, but for the memory it keeps.
     outputs: Vec<Output>,
     /// How many of the next lines have been looked at.
@@ -163,10 +172,13 @@ impl SimulatedDriver {
             pipes: Vec::new(),
             clients: Clients::default(),
             queue,
+            controls: Controls::default(),
+            heeds_known: false,
             seen: VecDeque::new(),
             counts: Counts::default(),
             busy: 0,
             expected: 0,
+            waiting: 0,
             outputs: Vec::new(),
             ahead: 0,
             topology,
@@ -227,13 +239,14 @@ impl SimulatedDriver {
 
     /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
     pub fn is_quiescent(&self) -> bool {
-        self.busy == 0 && self.expected == 0
+        self.busy == 0 && self.expected == 0 && self.waiting == 0
     }
 
     /// Servers and pipes of the topology, none of them started.
     fn build(&mut self) {
         let (wiring, rules) = (Wiring::of(&self.topology), Arc::new(Rules::of(&self.topology)));
         let ways = self.topology.ids().map(|server| wiring.neighbours(server).len()).sum();
+        self.heeds_known = rules.heeds_known();
         (self.hosts, self.pipes) = (Vec::with_capacity(self.topology.servers.len()), Vec::with_capacity(ways));
         let mut first = 0;
         for server in self.topology.ids() {
@@ -256,15 +269,16 @@ impl SimulatedDriver {
         self.now = EPOCH;
         self.clients.clear();
         self.queue.clear();
+        self.controls.clear();
         self.seen.clear();
         self.counts = Counts::default();
-        (self.busy, self.expected) = (0, 0);
+        (self.busy, self.expected, self.waiting) = (0, 0, 0);
         self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
         for server in self.topology.ids() {
             let offset = self.topology.servers[server.index()].clock_offset;
             let host = self.host_mut(server);
             host.reset();
-            host.life = 0;
+            (host.life, host.waits) = (0, false);
             self.tell(server, Input::ClockSet(offset));
         }
         for server in self.topology.ids() {
@@ -276,13 +290,14 @@ impl SimulatedDriver {
     fn happen(&mut self, due: Due) {
         self.counts.events += 1;
         match due {
-            Due::Line { report, pipe, connection } => self.on_line(report, pipe, connection),
+            Due::Line { report, pipe, connection } => self.on_line(Line::At(report), pipe, connection),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
             Due::Timer(Timer::End { pipe, losses }) => self.on_end(pipe, losses),
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
+            Due::Timer(Timer::Control(slot)) => self.on_control(slot),
         }
     }
 

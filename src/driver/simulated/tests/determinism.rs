@@ -47,6 +47,7 @@ fn projected(event: &Event) -> String {
         Event::Answered { server, report, .. } => format!("answered {} {}", server.0, report.line()),
         Event::Refused { server, command, .. } => format!("refused {} {command:?}", server.0),
         Event::Sent { way: by, report, .. } => format!("sent {} {}", way(by), report.line()),
+        Event::Control { way: by, line, .. } => format!("control {} {}", way(by), line.text()),
         Event::Heard { server, from, report, newer, .. } => {
             let from = from.map_or(-1, |hop| i64::from(hop.server.0));
             format!("heard {from}->{} {newer} {}", server.0, report.line())
