@@ -20,7 +20,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::path::Path;
@@ -106,20 +106,21 @@ pub struct Counts {
     pub dials: u64,
 }
 
-/// Who answers `WHATSAT`s.
-pub struct PlacesAnswer(Box<dyn FnMut(&Search) -> Answer + Send>);
+/// Who answers `WHATSAT`s. Clones share what they are made of.
+#[derive(Clone)]
+pub struct PlacesAnswer(Arc<dyn Fn(&Search) -> Answer + Send + Sync>);
 
 impl PlacesAnswer {
     /// Answers with what `answer` says, which must depend on the search alone if runs are to be the same.
-    pub fn new(answer: impl FnMut(&Search) -> Answer + Send + 'static) -> Self {
-        Self(Box::new(answer))
+    pub fn new(answer: impl Fn(&Search) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
     }
 
     /// Answers from the places built into the program, which are unpacked when the first search comes.
     pub fn offline() -> Self {
-        let mut places = None;
+        let places = OnceLock::new();
         Self::new(move |search| {
-            let places: &mut Service = places.get_or_insert_with(Service::offline);
+            let places: &Service = places.get_or_init(Service::offline);
             places.immediate(search).expect("the offline places answer at once")
         })
     }
@@ -131,8 +132,8 @@ impl fmt::Debug for PlacesAnswer {
     }
 }
 
-/// A herd on virtual time. Time passes in [`Self::observe_next`] only.
-#[derive(Debug)]
+/// A herd on virtual time. Time passes in [`Self::observe_next`] only. A clone goes on from the same moment, on its own.
+#[derive(Debug, Clone)]
 pub struct SimulatedDriver {
     topology: Arc<Topology>,
     settings: Settings,

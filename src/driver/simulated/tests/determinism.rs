@@ -88,6 +88,22 @@ fn both_queues_give_the_same_observations() {
 }
 
 #[test]
+fn a_clone_goes_on_as_the_original_does() {
+    for strategy in Strategy::ALL {
+        let mut topology = Topology::clone(&topology());
+        topology.strategy = strategy;
+        let mut original = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
+        let (begin, mut rest) = (script(5), script(5));
+        rest.steps.retain(|step| step.at > Duration::from_secs(1));
+        let begin =
+            Script { steps: begin.steps.into_iter().filter(|step| step.at <= Duration::from_secs(1)).collect() };
+        begin.play(&mut original, Duration::ZERO, |_, _| {}).expect("all ways are there");
+        let mut clone = original.clone();
+        assert!(play(&mut original, &rest) == play(&mut clone, &rest), "{strategy}");
+    }
+}
+
+#[test]
 fn another_seed_is_another_run() {
     let (topology, script, mut driver) = (topology(), script(1), driver(QueueKind::Auto));
     let first = play(&mut driver, &script);
