@@ -10,7 +10,7 @@ use super::{DriverKind, Fact, History, Origin, Step};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Cause, Explanation, Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
+use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy, Way};
 use crate::history::{Event, Hop};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
@@ -50,6 +50,7 @@ pub(crate) fn herd() -> Builder {
         scenario: Some("test.toml".into()),
         driver: DriverKind::Simulated,
         strategy: Strategy::Flood,
+        reply: ReplyMode::AtOnce,
         servers: SERVERS.map(Arc::from).to_vec(),
         clocks: vec![0; SERVERS.len()],
         links: LINKS.map(link).to_vec(),

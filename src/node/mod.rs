@@ -8,20 +8,24 @@ mod outbox;
 mod records;
 mod repair;
 mod spread;
+mod ticket;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use links::LinkState;
 pub use records::{Record, RecordId};
+pub use ticket::{Settled, Ticket};
 
-use crate::config::{LinkId, LinkMode, Redial, ServerId, Strategy, Topology, Wiring};
+use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Strategy, Topology, Wiring};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, Search};
 use links::Link;
 use outbox::Owed;
 use records::Records;
 use spread::{Around, Spreading};
+use ticket::Tickets;
 
 /// From this many records on their table is outside the nearest cache.
 const MANY_RECORDS: usize = 4_096;
@@ -60,12 +64,22 @@ pub struct Rules {
     pub redial: Redial,
     /// Clients a node remembers at most.
     pub max_records: usize,
+    /// When a node answers a client's `IAMAT`.
+    pub reply: ReplyMode,
+    /// How long a reply waits for neighbours at most.
+    pub reply_limit: Duration,
 }
 
 impl Rules {
     /// Returns the rules of a topology.
     pub fn of(topology: &Topology) -> Self {
-        Self { strategy: topology.strategy, redial: topology.redial, max_records: topology.limits.records }
+        Self {
+            strategy: topology.strategy,
+            redial: topology.redial,
+            max_records: topology.limits.records,
+            reply: topology.reply.unwrap_or_default(),
+            reply_limit: topology.limits.reply,
+        }
     }
 }
 
@@ -109,6 +123,13 @@ pub enum Input<'a> {
     NeighbourSeen(LinkId),
     /// The connection by which this neighbour dialled us has ended, and everything that came by it has been handled.
     NeighbourGone(LinkId),
+    /// The reader of this link's connection has taken so many of its lines, counted since the link opened.
+    Taken {
+        /// The link.
+        link: LinkId,
+        /// How many lines.
+        lines: u64,
+    },
     /// [`Node::deadline`] is reached.
     Deadline,
     /// The wall clock is ahead of the driver's time by this many nanoseconds from now on.
@@ -142,6 +163,8 @@ pub struct Node {
     links: Box<[Link]>,
     rules: Arc<Rules>,
     spreading: Spreading,
+    /// `None` if replies never wait.
+    tickets: Option<Box<Tickets>>,
     deadline: Option<Timestamp>,
     name: Arc<str>,
     /// See [`NodeConfig::clock_offset`].
@@ -152,9 +175,11 @@ impl Node {
     /// A node that has not started and knows nothing.
     pub fn new(config: NodeConfig) -> Self {
         let NodeConfig { name, rules, links, clock_offset } = config;
-        let links = links.into_iter().map(Link::new).collect();
+        let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
         let spreading = Spreading::of(&rules);
-        Self { records: Records::default(), links, rules, spreading, deadline: None, name, clock_offset }
+        let tickets =
+            (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
+        Self { records: Records::default(), links, rules, spreading, tickets, deadline: None, name, clock_offset }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -167,6 +192,7 @@ impl Node {
             Input::Shared { report, from } => self.on_shared(now, report, from, outputs),
             Input::LinkOpened(link) => self.on_opened(now, link, outputs),
             Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link),
+            Input::Taken { link, lines } => self.update_tickets(|tickets| tickets.on_taken(link, lines)),
             Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
             Input::NeighbourGone(link) => self.on_gone(now, link, outputs),
             Input::Deadline => self.on_deadline(now, outputs),
@@ -179,12 +205,35 @@ impl Node {
         self.records.clear();
         self.links.iter_mut().for_each(Link::forget);
         self.spreading = Spreading::of(&self.rules);
+        self.update_tickets(Tickets::forget);
         self.deadline = None;
     }
 
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.deadline
+        let limit = self.tickets.as_ref().and_then(|tickets| tickets.deadline());
+        self.deadline.into_iter().chain(limit).min()
+    }
+
+    /// Lets the replies of a turn of a client's connection wait until neighbours have taken what this server owes them.
+    /// Returns `false` if nothing has to be waited for, or replies never wait.
+    ///
+    /// Only what fresh updates owe is waited for, on links that are up. [`Self::settled`] gives the ticket back.
+    pub fn hold(&mut self, now: Timestamp, ticket: Ticket) -> bool {
+        let Some(tickets) = &mut self.tickets else { return false };
+        let links = (0..).map(LinkId).zip(&self.links).filter(|(_, link)| link.is_up());
+        tickets.open(now, ticket, links.map(|(id, link)| (id, link.outbox.fresh() as u64)))
+    }
+
+    /// Takes a ticket whose replies wait no longer. To be asked after each [`Self::handle`] and whenever [`Self::next_line`]
+    /// gave `None`.
+    pub fn settled(&mut self) -> Option<(Ticket, Settled)> {
+        self.tickets.as_mut()?.settled()
+    }
+
+    /// Returns how many tickets wait.
+    pub fn held(&self) -> usize {
+        self.tickets.as_ref().map_or(0, |tickets| tickets.len())
     }
 
     /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
@@ -199,10 +248,18 @@ impl Node {
                 // What got newer since the link opened went, or goes, as fresh.
                 Owed::Replayed(id) => (id, self.records.get(id).learned_at <= since),
             };
+            if let Some(tickets) = &mut self.tickets {
+                match owed {
+                    Owed::Fresh(_) => tickets.on_fresh(link, wanted),
+                    Owed::Replayed(_) if wanted => tickets.on_replayed(link),
+                    Owed::Replayed(_) => {}
+                }
+            }
             if wanted {
                 return Some(&self.records.get(id).report);
             }
         }
+        self.update_tickets(|tickets| tickets.on_drained(link));
         None
     }
 
@@ -358,11 +415,13 @@ impl Node {
         let link = &mut self.links[id.index()];
         link.open(now);
         self.repair(id, outputs);
+        self.update_tickets(|tickets| tickets.on_link(id));
         self.update_deadline();
     }
 
     fn on_lost(&mut self, now: Timestamp, id: LinkId) {
         self.links[id.index()].wait(now, &self.rules.redial);
+        self.update_tickets(|tickets| tickets.on_link(id));
         self.update_deadline();
     }
 
@@ -393,7 +452,15 @@ impl Node {
                 outputs.push(Output::Dial(id));
             }
         }
+        self.update_tickets(|tickets| tickets.on_deadline(now));
         self.update_deadline();
+    }
+
+    #[inline]
+    fn update_tickets(&mut self, update: impl FnOnce(&mut Tickets)) {
+        if let Some(tickets) = &mut self.tickets {
+            update(tickets);
+        }
     }
 
     fn update_deadline(&mut self) {

@@ -687,6 +687,7 @@ mod tests {
                 delays: [Delay::default(); 2],
             }],
             strategy: Strategy::FloodSync,
+            reply: None,
             redial: Redial::default(),
             places: Places::default(),
             limits: Limits::default(),

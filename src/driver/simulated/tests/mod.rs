@@ -33,6 +33,7 @@ fn herd(servers: usize, links: &[(u32, u32, u64)], strategy: Strategy) -> Topolo
         servers: (0..servers).map(server).collect(),
         links: links.iter().map(link).collect(),
         strategy,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         limits: Limits::default(),
