@@ -193,6 +193,7 @@ fn topology(names: Vec<String>, links: &[(usize, usize)]) -> Topology {
         servers: names.into_iter().map(server).collect(),
         links: links.iter().map(link).collect(),
         strategy: Strategy::FloodSync,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         // More than a measurement can make.

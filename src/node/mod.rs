@@ -231,6 +231,11 @@ impl Node {
         self.tickets.as_mut()?.settled()
     }
 
+    /// Returns `true` if [`Self::settled`] has a ticket.
+    pub fn has_settled(&self) -> bool {
+        self.tickets.as_ref().is_some_and(|tickets| tickets.has_settled())
+    }
+
     /// Returns how many tickets wait.
     pub fn held(&self) -> usize {
         self.tickets.as_ref().map_or(0, |tickets| tickets.len())

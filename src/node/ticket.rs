@@ -151,6 +151,10 @@ impl Tickets {
         self.settled.pop_front()
     }
 
+    pub(super) fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
     /// Returns how many tickets are open.
     pub(super) fn len(&self) -> usize {
         self.open.iter().filter(|open| open.waits > 0).count()

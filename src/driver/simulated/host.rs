@@ -21,6 +21,8 @@ pub(super) struct Host {
     pub(super) up: bool,
     pub(super) paused: bool,
     pub(super) node: Node,
+    /// Sessions whose replies wait.
+    pub(super) held: u32,
     /// The earliest [`super::queue::Timer::Wake`] that is queued for it; [`Timestamp::MAX`]: none.
     pub(super) wakes_at: Timestamp,
     /// What has happened to it while it was frozen, in order. Bounded: a pipe brings no more lines than its window and no
@@ -39,6 +41,8 @@ pub(super) enum Deferred {
     DialFailed(u32),
     /// Its connection of this pipe is gone.
     Lost(u32),
+    /// So many lines of this pipe of its own were taken.
+    Taken(u32, u64),
     /// The far end of this pipe of its own has dialled it.
     Seen(u32),
     /// The connection by which the far end of this pipe of its own dialled it has ended.
@@ -49,7 +53,17 @@ pub(super) enum Deferred {
 
 impl Host {
     pub(super) fn new(node: Node, first_pipe: u32, links: u32) -> Self {
-        Self { node, first_pipe, links, life: 0, up: false, paused: false, wakes_at: Timestamp::MAX, inbox: Vec::new() }
+        Self {
+            node,
+            first_pipe,
+            links,
+            life: 0,
+            up: false,
+            paused: false,
+            held: 0,
+            wakes_at: Timestamp::MAX,
+            inbox: Vec::new(),
+        }
     }
 
     /// Forgets everything and does not run.
@@ -57,6 +71,7 @@ impl Host {
         self.node.forget();
         self.up = false;
         self.paused = false;
+        self.held = 0;
         self.wakes_at = Timestamp::MAX;
         self.inbox.clear();
     }

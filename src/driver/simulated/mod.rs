@@ -11,6 +11,7 @@ mod action;
 mod client;
 mod host;
 mod network;
+mod patience;
 mod pipe;
 mod queue;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::time::Timestamp;
 use crate::wire::{Answer, Search};
 use client::Clients;
 use host::Host;
+use patience::Patience;
 use pipe::Pipe;
 pub use queue::QueueKind;
 use queue::{Due, Queue, Timer};
@@ -137,12 +139,16 @@ pub struct SimulatedDriver {
     hosts: Vec<Host>,
     pipes: Vec<Pipe>,
     clients: Clients,
+    /// `None` where no reply waits.
+    patience: Option<Box<Patience>>,
     queue: Queue,
     /// Observations not yet taken: at most what one action or one event made.
     seen: VecDeque<Observation>,
     counts: Counts,
     /// Queued events that will change something.
     busy: u64,
+    /// Sessions of servers that are not frozen whose replies wait.
+    held: u64,
     /// Pipes that will dial.
     expected: u64,
     /// Empty, but for the memory it keeps.
@@ -162,10 +168,12 @@ impl SimulatedDriver {
             hosts: Vec::new(),
             pipes: Vec::new(),
             clients: Clients::default(),
+            patience: None,
             queue,
             seen: VecDeque::new(),
             counts: Counts::default(),
             busy: 0,
+            held: 0,
             expected: 0,
             outputs: Vec::new(),
             ahead: 0,
@@ -227,7 +235,7 @@ impl SimulatedDriver {
 
     /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
     pub fn is_quiescent(&self) -> bool {
-        self.busy == 0 && self.expected == 0
+        self.busy == 0 && self.expected == 0 && self.held == 0
     }
 
     /// Servers and pipes of the topology, none of them started.
@@ -255,10 +263,11 @@ impl SimulatedDriver {
     fn begin(&mut self, seed: u64) {
         self.now = EPOCH;
         self.clients.clear();
+        self.patience = Patience::of(self.topology.reply, self.pipes.len());
         self.queue.clear();
         self.seen.clear();
         self.counts = Counts::default();
-        (self.busy, self.expected) = (0, 0);
+        (self.busy, self.expected, self.held) = (0, 0, 0);
         self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
         for server in self.topology.ids() {
             let offset = self.topology.servers[server.index()].clock_offset;
@@ -283,6 +292,8 @@ impl SimulatedDriver {
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
+            Due::Timer(Timer::Taken(pipe)) => self.on_taken(pipe),
+            Due::Timer(Timer::Settled(server)) => self.on_settled(ServerId(server)),
         }
     }
 

@@ -54,6 +54,9 @@ impl SimulatedDriver {
         let newer = outputs.iter().any(|output| matches!(output, Output::Stored(_)));
         self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
+        if let Some((pipe, connection)) = by {
+            self.take_line(pipe, connection);
+        }
         if let Some(report) = seen {
             let life = self.host(server).life;
             let from = by.map(|(pipe, connection)| Hop { server: self.way(pipe).from, connection });
@@ -70,6 +73,7 @@ impl SimulatedDriver {
         let mut outputs = self.handle(server, input);
         self.carry_out_all(server, &mut outputs);
         self.give_back(outputs);
+        self.settle_soon(server.0);
         self.queue_wake(server);
     }
 
@@ -106,7 +110,10 @@ impl SimulatedDriver {
             if state.owing {
                 return;
             }
-            let Some(report) = writer.node.next_line(link).cloned() else { return };
+            let Some(report) = writer.node.next_line(link).cloned() else {
+                let writer = state.from;
+                return self.settle_soon(writer);
+            };
             let owes_more = writer.node.owed(link) > 0;
             self.write(pipe, report);
             if !owes_more {
@@ -155,10 +162,14 @@ impl SimulatedDriver {
         let state = &mut self.pipes[pipe as usize];
         let (arrivals, at) = match state.path.send(self.now, || report.written_len()) {
             Passage::Arrives(at) => (1, at),
-            Passage::Twice(at) => (2, at),
+            Passage::Twice(at) => {
+                self.take_twice(pipe);
+                (2, at)
+            }
             Passage::Lost => (0, self.now),
             Passage::Vanishes => return self.vanish(pipe, report),
         };
+        let state = &mut self.pipes[pipe as usize];
         let connection = state.opened;
         debug_assert!(arrivals == 0 || connection > state.lost_through, "a line on a connection whose lines are lost");
         state.in_flight += arrivals;
@@ -170,7 +181,11 @@ impl SimulatedDriver {
             self.queue.push(at, Due::Line { report, pipe, connection });
         } else {
             state.lost += 1;
+            let is_silent = state.path.is_silent();
             self.counts.lost += 1;
+            if !is_silent {
+                self.take_lost(pipe);
+            }
         }
         self.reset_if_due(pipe);
     }
@@ -182,6 +197,7 @@ impl SimulatedDriver {
         let (way, connection) = (state.way(), state.opened);
         self.counts.lost += 1;
         self.observe(|| Event::Vanished { way, connection, report });
+        self.take_lost(pipe);
         self.reset_if_due(pipe);
     }
 
@@ -291,7 +307,7 @@ impl SimulatedDriver {
         }
     }
 
-    fn queue_wake(&mut self, server: ServerId) {
+    pub(super) fn queue_wake(&mut self, server: ServerId) {
         let host = self.host_mut(server);
         let Some(deadline) = host.node.deadline() else { return };
         if deadline < host.wakes_at {
@@ -301,7 +317,7 @@ impl SimulatedDriver {
     }
 
     /// Something happens to a server: now, or when it is no longer frozen.
-    fn bring(&mut self, server: u32, what: Deferred) {
+    pub(super) fn bring(&mut self, server: u32, what: Deferred) {
         let host = &mut self.hosts[server as usize];
         if host.paused {
             host.inbox.push(what);
@@ -329,10 +345,16 @@ impl SimulatedDriver {
                 self.observe_lost(pipe);
                 self.tell_writer(pipe, Input::LinkLost);
             }
+            Deferred::Taken(pipe, lines) => self.tell_taken(pipe, lines),
             Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
             Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
             Deferred::Written(slot) => self.read_session(slot),
         }
+    }
+
+    /// The writer of a pipe is told how many of its lines were taken.
+    pub(super) fn bring_taken(&mut self, pipe: u32, lines: u64) {
+        self.bring(self.pipes[pipe as usize].from, Deferred::Taken(pipe, lines));
     }
 
     fn tell_writer(&mut self, pipe: u32, input: fn(LinkId) -> Input<'static>) {
@@ -349,11 +371,15 @@ impl SimulatedDriver {
 
     /// A server goes on: what happened to it meanwhile happens now.
     pub(super) fn thaw(&mut self, server: ServerId) {
-        self.host_mut(server).paused = false;
+        let host = self.host_mut(server);
+        host.paused = false;
+        let held = host.held;
+        self.held += u64::from(held);
         let mut inbox = std::mem::take(&mut self.host_mut(server).inbox);
         inbox.drain(..).for_each(|what| self.deal_with(what));
         self.host_mut(server).inbox = inbox;
         self.meet_deadline(server);
+        self.settle(server);
         for pipe in self.host(server).pipes() {
             if self.pipes[pipe as usize].owing {
                 self.pull(pipe);
@@ -457,6 +483,7 @@ impl SimulatedDriver {
         }
         if lost > 0 {
             self.observe_lost(pipe);
+            self.lose_messages(pipe);
         }
         (u64::from(lost), u64::from(lost))
     }
@@ -506,11 +533,14 @@ impl SimulatedDriver {
 
     fn send_message(&mut self, pipe: u32, report: Arc<Report>) {
         if !self.answers(pipe) {
+            self.begin_message(pipe, None);
             return self.miss(pipe, report);
         }
         let state = &mut self.pipes[pipe as usize];
         state.path.connected();
         state.opened += 1;
+        let opened = state.opened;
+        self.begin_message(pipe, Some(opened));
         self.observe_sent(pipe, &report);
         self.leave(pipe, report);
     }

@@ -48,6 +48,10 @@ pub(super) enum Timer {
     Wake(u32),
     /// The next answer on this client's session.
     Answered(u32),
+    /// The writer of this pipe learns how many of its lines were taken.
+    Taken(u32),
+    /// This server has replies that wait no longer.
+    Settled(u32),
 }
 
 /// How entries are kept in order.

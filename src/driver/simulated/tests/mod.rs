@@ -3,6 +3,7 @@
 mod conformance;
 mod determinism;
 mod epochs;
+mod patience;
 mod properties;
 mod script;
 
