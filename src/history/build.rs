@@ -75,6 +75,12 @@ impl Builder {
         self
     }
 
+    /// Replies wait for the neighbours.
+    pub(crate) fn patient(mut self) -> Self {
+        self.origin.reply = ReplyMode::Neighbours;
+        self
+    }
+
     pub(crate) fn server(&self, name: &str) -> ServerId {
         self.origin.server(name).unwrap()
     }
@@ -119,6 +125,14 @@ impl Builder {
     pub(crate) fn report(line: &str) -> Arc<Report> {
         let Command::At(at) = parse(line.as_bytes()) else { panic!("{line} is not an AT line") };
         Arc::new(at.to_report())
+    }
+
+    /// The reply to a write is let go.
+    pub(crate) fn acknowledged(self, server: &str, client: &str, time: u32) -> Self {
+        let report = Self::report(&line(server, client, time));
+        let server = self.server(server);
+        let life = self.life(server);
+        self.saw(Event::Acknowledged { server, life, session: None, report, overdue: false })
     }
 
     /// A write is taken.
