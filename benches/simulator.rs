@@ -85,6 +85,7 @@ fn herd(servers: u32) -> Topology {
         servers: (0..servers).map(server).collect(),
         links: links.into_iter().map(link).collect(),
         strategy: Strategy::FloodSync,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         limits: Limits::default(),

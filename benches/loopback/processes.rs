@@ -13,6 +13,9 @@ pub(crate) enum Role {
     Herd {
         /// How many servers.
         servers: usize,
+        /// Its replies wait for the neighbours.
+        #[arg(long)]
+        patient: bool,
     },
     /// Sends back what comes.
     Echo {
@@ -38,6 +41,8 @@ pub(crate) enum Role {
 pub(crate) enum Subject {
     /// Five servers of this herd.
     Herd,
+    /// Five servers of this herd whose replies wait for the neighbours.
+    Patient,
     /// Five servers of another build of it.
     Other,
     /// Tokio, one worker a core.
@@ -76,9 +81,11 @@ impl Subject {
     /// Starts the subject; `None` when it is not installed or not given.
     pub(crate) fn start(self, other: Option<&Path>) -> io::Result<Option<Processes>> {
         let cores = std::thread::available_parallelism()?.get();
+        let herd = |patient| Role::Herd { servers: 5, patient };
         match self {
-            Self::Herd => Processes::of_role(&std::env::current_exe()?, Role::Herd { servers: 5 }).map(Some),
-            Self::Other => other.map(|other| Processes::of_role(other, Role::Herd { servers: 5 })).transpose(),
+            Self::Herd => Processes::of_role(&std::env::current_exe()?, herd(false)).map(Some),
+            Self::Patient => Processes::of_role(&std::env::current_exe()?, herd(true)).map(Some),
+            Self::Other => other.map(|other| Processes::of_role(other, herd(false))).transpose(),
             Self::EchoMulti => {
                 Processes::of_role(&std::env::current_exe()?, Role::Echo { threads: cores.max(2) }).map(Some)
             }
@@ -91,7 +98,7 @@ impl Subject {
 
     /// Whether it passes updates on.
     pub(crate) fn is_herd(self) -> bool {
-        matches!(self, Self::Herd | Self::Other | Self::Persistent | Self::PerMessage)
+        matches!(self, Self::Herd | Self::Patient | Self::Other | Self::Persistent | Self::PerMessage)
     }
 }
 
@@ -139,7 +146,8 @@ pub(crate) fn numbers(role: Role) -> io::Result<Vec<u64>> {
 impl Role {
     fn arguments(self) -> Vec<OsString> {
         let words = match self {
-            Self::Herd { servers } => format!("serve herd {servers}"),
+            Self::Herd { servers, patient: false } => format!("serve herd {servers}"),
+            Self::Herd { servers, patient: true } => format!("serve herd {servers} --patient"),
             Self::Echo { threads } => format!("serve echo {threads}"),
             Self::Starts { servers, repeats } => format!("serve starts {servers} {repeats}"),
             Self::Relinks { repeats } => format!("serve relinks {repeats}"),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsim::act::ServerVerb;
-use herdsim::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology};
+use herdsim::config::{
+    Delay, Limits, Link, LinkMode, Places, Redial, ReplyMode, Server, ServerId, Strategy, Threads, Topology,
+};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::Event;
@@ -26,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Plays a role until standard input ends.
 pub(crate) fn play(role: Role) {
     match role {
-        Role::Herd { servers } => runtime_of(servers).block_on(herd(servers)),
+        Role::Herd { servers, patient } => runtime_of(servers).block_on(herd(servers, patient)),
         Role::Echo { threads } => runtime(threads).block_on(echo()),
         Role::Starts { servers, repeats } => runtime_of(servers).block_on(starts(servers, repeats)),
         Role::Relinks { repeats } => runtime_of(5).block_on(relinks(repeats)),
@@ -86,14 +88,14 @@ async fn echo_to(mut stream: TcpStream) {
 
 /// Runs a herd. `settle` waits until nothing is under way; `learned` tells of every client of every server since when it
 /// is known; `places` tells how many bytes the places take that are built in. Each ends with an empty line.
-async fn herd(servers: usize) {
+async fn herd(servers: usize, patient: bool) {
     // Otherwise they are unpacked beside what is measured.
     let before = crate::processes::memory(std::process::id()).expect("this is Linux");
     let nowhere = Search { latitude: 0.0, longitude: 0.0, radius_km: 1, bound: 1 };
     Service::offline().immediate(&nowhere).expect("they are at hand");
     let places = crate::processes::memory(std::process::id()).expect("this is Linux") - before;
     let mut orders = orders();
-    let mut driver = start(servers).await;
+    let mut driver = start(servers, patient).await;
     settle(&mut driver).await;
     driver.observe_traffic(false);
     let ports: Vec<_> = driver.topology().ids().map(|id| driver.port(id).expect("it is up").to_string()).collect();
@@ -114,8 +116,9 @@ fn tell_learned(driver: &LoopbackDriver) {
     }
 }
 
-async fn start(servers: usize) -> LoopbackDriver {
-    let topology = if servers == 5 { five() } else { four_regular(servers) };
+async fn start(servers: usize, patient: bool) -> LoopbackDriver {
+    let mut topology = if servers == 5 { five() } else { four_regular(servers) };
+    topology.reply = patient.then_some(ReplyMode::Neighbours);
     let places = Arc::new(Service::open(&topology.places).expect("the offline places open"));
     let options = Options { only: None, places, feed: Feed::Lossy { capacity: 100_000 } };
     LoopbackDriver::start(Arc::new(topology), options).await.expect("the herd starts")
@@ -141,7 +144,7 @@ async fn starts(servers: usize, repeats: usize) {
     let clock = herdsim::time::RealClock::start();
     for _ in 0..repeats {
         let begin = clock.now();
-        let mut driver = start(servers).await;
+        let mut driver = start(servers, false).await;
         let ways = driver.wiring().ways().count();
         until_linked(&mut driver, ways).await;
         say(&(clock.now() - begin).as_nanos().to_string());
@@ -156,7 +159,7 @@ async fn starts(servers: usize, repeats: usize) {
 /// Kills and restarts servers of five in turn, and tells how many nanoseconds it took from the start until all their links
 /// were up again.
 async fn relinks(repeats: usize) {
-    let mut driver = start(5).await;
+    let mut driver = start(5, false).await;
     for server in (0..repeats).map(|repeat| ServerId(repeat as u32 % 5)) {
         settle(&mut driver).await;
         driver.apply(ServerVerb::Kill.on(server)).await.expect("it runs");
@@ -193,6 +196,7 @@ fn topology(names: Vec<String>, links: &[(usize, usize)]) -> Topology {
         servers: names.into_iter().map(server).collect(),
         links: links.iter().map(link).collect(),
         strategy: Strategy::FloodSync,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         // More than a measurement can make.

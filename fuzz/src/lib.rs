@@ -1,11 +1,12 @@
 //! What is done with arbitrary bytes, and what must hold of it. Herdsim's own tests replay the corpus through these.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsim::config::{self, LinkId, LinkMode, Redial, Strategy, Topology};
-use herdsim::node::{Input, Node, NodeConfig, Rules};
+use herdsim::config::{self, LinkId, LinkMode, Redial, ReplyMode, Strategy, Topology};
+use herdsim::node::{Input, Node, NodeConfig, Rules, Ticket};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
 use herdsim::wire::{Command, Control, ControlLine, Report, Version, lines, parse};
@@ -83,12 +84,13 @@ pub fn scenario_file(data: &[u8]) {
     }
 }
 
-/// A node survives any inputs, in any order; what it knows never goes back, no link owes more than twice that, and every line
-/// that it sends can be read.
+/// A node survives any inputs, in any order. What it knows never goes back, no link owes more than twice that, every line that it
+/// sends can be read, and every reply that waits is let go once.
 pub fn node(data: &[u8]) {
     let redial =
         Redial { first: Duration::from_millis(1), cap: Duration::from_millis(8), timeout: Duration::from_secs(1) };
     let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % Strategy::ALL.len())];
+    let reply = if data.len().is_multiple_of(2) { ReplyMode::AtOnce } else { ReplyMode::Neighbours };
     let mut node = Node::new(NodeConfig {
         name: "S".into(),
         rules: Arc::new(Rules {
@@ -97,6 +99,8 @@ pub fn node(data: &[u8]) {
             max_records: 5,
             max_line: 128,
             servers: ["O".into(), "S".into()].into(),
+            reply,
+            reply_limit: Duration::from_millis(20),
         }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
         clock_offset: 0,
@@ -104,7 +108,8 @@ pub fn node(data: &[u8]) {
     let mut now = Timestamp::EPOCH;
     let mut outputs = Vec::new();
     let mut newest: Vec<Arc<Report>> = Vec::new();
-    for step in data.chunks(4) {
+    let mut waiting = BTreeSet::new();
+    for (ticket, step) in (0..).map(Ticket).zip(data.chunks(4)) {
         let [kind, link, client, time] = std::array::from_fn(|place| step.get(place).copied().unwrap_or(0));
         let link = LinkId(u32::from(link) % 3);
         // A link of one line a connection is always up, as drivers see to.
@@ -133,11 +138,21 @@ pub fn node(data: &[u8]) {
         };
         outputs.clear();
         node.handle(now, input, &mut outputs);
+        if kind % 7 == 0 && node.hold(now, ticket) {
+            waiting.insert(ticket);
+        }
         if kind % 5 == 0 {
             while let Some(line) = node.next_line(link) {
                 assert!(line.text().len() <= 128 && !matches!(parse(line.text().as_bytes()), Command::Invalid(_)));
             }
         }
+        if client % 3 == 0 {
+            node.handle(now, Input::Taken { link, lines: u64::from(time) }, &mut outputs);
+        }
+        while let Some((ticket, _)) = node.settled() {
+            assert!(waiting.remove(&ticket));
+        }
+        assert_eq!(node.held(), waiting.len());
         assert!(node.records().len() <= 5);
         for link in (0..3).map(LinkId) {
             // Records, and lines of three kinds that are made when they are written.

@@ -5,12 +5,12 @@ use super::state::Held;
 use super::{Explanation, Outcome, Span, cause};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
-    if run.writes.is_empty() {
+    if run.acknowledged().is_empty() {
         return Outcome::Unobserved("no IAMAT was taken".into());
     }
     let mut held = Held::at(run, 0);
     let mut changes = run.changes.iter().peekable();
-    for write in run.writes.iter().filter(|write| span.has(write.entry)) {
+    for write in run.acknowledged().iter().filter(|write| span.has(write.entry)) {
         while let Some(change) = changes.next_if(|change| change.entry <= write.entry) {
             held.set(change.server, change.client, change.after);
         }
@@ -29,7 +29,7 @@ fn denied(run: &Run<'_>, read: &Read) -> Option<Outcome> {
         let version = run.version(write.version);
         write.server == read.server && version.client == shown.client && version.rank > shown.rank
     };
-    let write = run.writes.iter().take_while(|write| write.entry < read.sent).filter(newer).last()?;
+    let write = run.acknowledged().iter().take_while(|write| write.entry < read.sent).filter(newer).last()?;
     let died = |change: &&super::run::Change| change.server == read.server && change.after == 0;
     let between = |change: &&super::run::Change| (write.entry..read.replied).contains(&change.entry);
     let same_life = !run.changes.iter().filter(between).any(|change| died(&change));

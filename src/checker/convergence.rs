@@ -100,7 +100,7 @@ impl Progress {
         let (wanted, holders) = (vec![0; clients], vec![0; clients]);
         let size = scope.len();
         let mut progress = Self { held, wanted, holders, open: 0, mode, members, size, first: None };
-        for write in run.writes.iter().filter(|write| write.entry < start) {
+        for write in run.acknowledged().iter().filter(|write| write.entry < start) {
             progress.acknowledge(run, write.version);
         }
         for client in run.clients() {
@@ -225,7 +225,7 @@ impl StepOf<'_> {
 
 impl<'r, 'h> Steps<'r, 'h> {
     fn new(run: &'r Run<'h>, from: usize, until: usize) -> Self {
-        let write = run.writes.partition_point(|write| write.entry < from);
+        let write = run.acknowledged().partition_point(|write| write.entry < from);
         let change = run.changes.partition_point(|change| change.entry < from);
         Self { run, write, change, until }
     }
@@ -235,7 +235,7 @@ impl<'r> Iterator for Steps<'r, '_> {
     type Item = StepOf<'r>;
 
     fn next(&mut self) -> Option<StepOf<'r>> {
-        let write = self.run.writes.get(self.write).filter(|write| write.entry < self.until);
+        let write = self.run.acknowledged().get(self.write).filter(|write| write.entry < self.until);
         let change = self.run.changes.get(self.change).filter(|change| change.entry < self.until);
         match (write, change) {
             (Some(write), change) if change.is_none_or(|change| write.entry <= change.entry) => {

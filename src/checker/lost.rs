@@ -10,10 +10,10 @@ pub(super) fn judge(run: &Run<'_>, span: Span, at_least: u64) -> Outcome {
     if lost >= at_least {
         return Outcome::Holds;
     }
-    if run.writes.is_empty() {
+    if run.acknowledged().is_empty() {
         return Outcome::Unobserved("no IAMAT was taken".into());
     }
-    let of = count(run.writes.len() as u64, "write");
+    let of = count(run.acknowledged().len() as u64, "write");
     Outcome::Violated(Box::new(Explanation {
         headline: format!("{lost} of {of} are lost instead of at least {at_least}"),
         expected: format!("at least {} lost", count(at_least, "write")),
@@ -33,7 +33,7 @@ pub(super) fn lost<'r>(run: &'r Run<'_>, span: Span) -> Vec<&'r Write> {
         let version = run.version(write.version);
         version.rank > held[version.client.index()]
     };
-    run.writes.iter().filter(|write| write.entry < span.until).filter(uncovered).collect()
+    run.acknowledged().iter().filter(|write| write.entry < span.until).filter(uncovered).collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) fn numbers(run: &Run<'_>, ledger: &Ledger<'_>) -> Numbers {
         duration: run.history.ended() - run.history.started,
         convergence: convergence.time.filter(|_| convergence.lacking.is_empty()),
         propagation: propagation(run, 0, until).summary(run),
-        writes: run.writes.len() as u64,
+        writes: run.acknowledged().len() as u64,
         updates: run.writes.iter().filter(|write| write.newer).count() as u64,
         reads: run.reads.len() as u64,
         lines_of_flood: origin.lines_of_flood(),
@@ -72,7 +72,7 @@ pub(crate) fn propagation(run: &Run<'_>, from: usize, until: usize) -> Latencies
     let mut waiting = vec![Vec::new(); run.history.origin.servers.len()];
     let mut latencies = Latencies { reached: Vec::new(), never: Vec::new(), origins: Vec::new() };
     let mut changes = run.changes.iter().take_while(|change| change.entry < until).peekable();
-    for write in run.writes.iter().filter(|write| write.newer && (from..until).contains(&write.entry)) {
+    for write in run.acknowledged().iter().filter(|write| write.newer && (from..until).contains(&write.entry)) {
         while let Some(change) = changes.next_if(|change| change.entry < write.entry) {
             held.set(change.server, change.client, change.after);
             latencies.arrive(run, &mut waiting, change.server, change.client, change.after, change.entry);
@@ -296,7 +296,7 @@ fn set_full(run: &Run<'_>, core: &[ServerId]) -> SetFull {
         last_read[place] = read.sent.max(last_read[place]);
     }
     let mut set = SetFull::default();
-    for write in &run.writes {
+    for write in run.acknowledged() {
         let version = run.version(write.version);
         let (least, most) = coverage[version.client.index()];
         let count = match version.rank {

@@ -12,7 +12,7 @@ const FATES: usize = 5;
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let lost = lost(run, span);
     let Some(&first) = lost.first() else {
-        return Outcome::observed(!run.writes.is_empty(), "no IAMAT was taken");
+        return Outcome::observed(!run.acknowledged().is_empty(), "no IAMAT was taken");
     };
     let version = run.version(first.version);
     let more = match lost.len() - 1 {
@@ -67,6 +67,14 @@ mod tests {
     fn holds_when_another_server_survives_with_it() {
         let herd = herd().accepted("Bona", "kiwi", 1).told("Bona", "Clark", &line("Bona", "kiwi", 1)).kill("Bona", 1);
         assert_eq!(herd.verdict(Assertion::NoLost), Verdict::Passed);
+    }
+
+    #[test]
+    fn only_what_was_acknowledged_can_be_lost_where_replies_wait() {
+        let accepted = || herd().patient().accepted("Bona", "kiwi", 1);
+        assert_eq!(accepted().kill("Bona", 1).verdict(Assertion::NoLost), Verdict::Unproven);
+        let acknowledged = accepted().acknowledged("Bona", "kiwi", 1).kill("Bona", 1);
+        assert_eq!(acknowledged.verdict(Assertion::NoLost), Verdict::Failed);
     }
 
     #[test]

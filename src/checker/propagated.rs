@@ -19,7 +19,7 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, within: Dura
         return Outcome::Holds;
     }
     let lacking = latencies.never.first().filter(|_| reached.is_none()).map(|&(write, server)| {
-        let write = run.writes.iter().find(|other| other.entry == write).expect("latencies are of writes");
+        let write = run.acknowledged().iter().find(|other| other.entry == write).expect("latencies are of writes");
         let version = run.version(write.version);
         Lacking { client: version.client, rank: version.rank, servers: vec![server] }
     });
@@ -68,6 +68,17 @@ mod tests {
         let herd =
             names.into_iter().zip(1..).fold(herd, |herd, (to, n)| herd.at(n * 10, |herd| herd.told("Bona", to, &kiwi)));
         if clark { herd.at(40, |herd| herd.told("Bona", "Clark", &kiwi)) } else { herd }
+    }
+
+    #[test]
+    fn time_counts_from_the_acknowledgement_where_replies_wait() {
+        let kiwi = line("Bona", "kiwi", 1);
+        let herd = herd().patient().accepted("Bona", "kiwi", 1);
+        let herd = ["Bailey", "Campbell"].into_iter().fold(herd, |herd, to| herd.told("Bona", to, &kiwi));
+        let herd = herd.at(50, |herd| herd.acknowledged("Bona", "kiwi", 1));
+        let herd =
+            ["Jaquez", "Clark"].into_iter().fold(herd, |herd, to| herd.at(20, |herd| herd.told("Bona", to, &kiwi)));
+        assert_eq!(herd.verdict(bound(40, 1.0)), Verdict::Passed);
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut observed = false;
     for read in run.asked.iter().filter(|asked| asked.reply.is_some_and(|reply| span.has(reply))) {
         let Command::Whatsat { client, .. } = parse(&read.line) else { continue };
-        let own = run.writes.iter().take_while(|write| write.entry < read.entry).filter(|write| {
+        let own = run.acknowledged().iter().take_while(|write| write.entry < read.entry).filter(|write| {
             let same = write.session.is_some_and(|session| run.talker(session) == run.talker(read.session));
             same && run.version(write.version).report.client() == client
         });

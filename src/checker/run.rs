@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::state::{Held, State};
 use crate::act::{Action, SessionId};
-use crate::config::{ServerId, Way};
+use crate::config::{ReplyMode, ServerId, Way};
 use crate::history::Event;
 use crate::history::{Entry, Fact, History};
 use crate::time::Timestamp;
@@ -47,10 +47,10 @@ pub(crate) struct Version<'h> {
     pub(crate) rank: u32,
 }
 
-/// An acknowledged write.
+/// A write that a server accepted, or acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Write {
-    /// Its place in the history.
+    /// Where it was accepted or acknowledged.
     pub(crate) entry: usize,
     pub(crate) server: ServerId,
     pub(crate) session: Option<SessionId>,
@@ -107,7 +107,10 @@ pub(crate) struct Run<'h> {
     by_rank: Vec<Vec<VersionId>>,
     /// For every entry the version it is about.
     subjects: Vec<Option<VersionId>>,
+    /// Accepted writes. What a claim counts from which list is told at [`Self::acknowledged`].
     pub(crate) writes: Vec<Write>,
+    /// Acknowledged writes, where replies wait.
+    settled: Vec<Write>,
     pub(crate) changes: Vec<Change>,
     pub(crate) asked: Vec<Asked>,
     /// Replies that no command had asked for, by place in the history.
@@ -133,6 +136,7 @@ impl<'h> Run<'h> {
             by_rank,
             subjects,
             writes: Vec::new(),
+            settled: Vec::new(),
             changes: Vec::new(),
             asked: Vec::new(),
             unasked: Vec::new(),
@@ -145,6 +149,17 @@ impl<'h> Run<'h> {
         run.follow_records();
         run.follow_sessions();
         run
+    }
+
+    /// Returns the acknowledged writes, each at its acknowledgement. Where replies come at once, a write is acknowledged as soon
+    /// as it is accepted.
+    ///
+    /// | counts from | claims and numbers |
+    /// |---|---|
+    /// | acceptance | no_invention, no_masked, converged and healed_within (the last disturbance), cost, stale_area, updates |
+    /// | acknowledgement | ack_local, no_lost, lost, converged in mode `acknowledged`, propagated, staleness, read_your_writes, writes and what became of them |
+    pub(crate) fn acknowledged(&self) -> &[Write] {
+        if self.history.origin.reply == ReplyMode::AtOnce { &self.writes } else { &self.settled }
     }
 
     pub(crate) fn entry(&self, index: usize) -> &'h Entry {
@@ -256,6 +271,14 @@ impl<'h> Run<'h> {
                     if *newer {
                         self.hold(&mut held, index, *server, version);
                     }
+                }
+                Event::Acknowledged { server, session, .. } => {
+                    let version = self.subjects[index].expect("an acknowledgement is about a report");
+                    let is_it =
+                        |write: &&Write| (write.server, write.session, write.version) == (*server, *session, version);
+                    // Not in a part of a history that begins in between.
+                    let newer = self.writes.iter().rev().find(is_it).is_some_and(|write| write.newer);
+                    self.settled.push(Write { entry: index, server: *server, session: *session, version, newer });
                 }
                 Event::Heard { server, newer: true, .. } => {
                     let version = self.subjects[index].expect("what is heard is a report");

@@ -41,6 +41,7 @@ fn topology(strategy: Strategy) -> Topology {
         servers: ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"].map(server).to_vec(),
         links: LINKS.map(link).to_vec(),
         strategy,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         limits: Limits::default(),

@@ -23,7 +23,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span, within: Duration) -> Outcome {
 fn oldest_missed<'r>(run: &'r Run<'_>, read: &Asked, client: &str) -> Option<(&'r Write, Duration)> {
     let shown =
         run.reads.iter().find(|shown| Some(shown.replied) == read.reply).map_or(0, |shown| run.rank(shown.version));
-    let mut before = run.writes.iter().take_while(|write| write.entry < read.entry);
+    let mut before = run.acknowledged().iter().take_while(|write| write.entry < read.entry);
     let newer = |write: &&Write| {
         let version = run.version(write.version);
         version.report.client() == client && version.rank > shown

@@ -145,6 +145,9 @@ impl Narrator {
                 format!("{} to {}{}", styled(YELLOW, "loses the link"), name(way.to), and_lost(*lines_lost))
             }
             Event::Accepted { report, newer, .. } => self.accepted(at, report, *newer),
+            Event::Acknowledged { report, overdue: true, .. } => {
+                format!("{} {}: a neighbour has not taken it", styled(YELLOW, "answers late about"), client(report))
+            }
             Event::Answered { report, .. } => format!("answers where {} is", client(report)),
             Event::Refused { command, .. } => {
                 format!("{} {}", styled(YELLOW, "refuses"), printable(&String::from_utf8_lossy(command)))
@@ -169,7 +172,9 @@ impl Narrator {
             Event::SessionLost { unanswered, .. } => {
                 format!("lost a client; {} unanswered", count(*unanswered, "command"))
             }
-            Event::Sent { .. } | Event::Control { .. } | Event::Replied { .. } => return None,
+            Event::Acknowledged { .. } | Event::Sent { .. } | Event::Control { .. } | Event::Replied { .. } => {
+                return None;
+            }
         };
         Some((server, text))
     }

@@ -17,7 +17,7 @@ use super::signals::Signals;
 use super::table::{Cell, Table};
 use super::terminal::{self, BOLD, CYAN, DIM, styled};
 use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
-use crate::config::{LinkMode, ServerId, Topology};
+use crate::config::{LinkMode, ReplyMode, ServerId, Topology};
 use crate::control::api::HerdStatus;
 use crate::control::owner::{Origin, Owner, Watch};
 use crate::control::socket::Claim;
@@ -35,7 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// `up`.
 pub(super) fn up(global: &Global, up: &Up) -> Outcome {
-    let topology = herd_file::load(global, &up.file)?;
+    let mut topology = herd_file::load(global, &up.file)?;
+    topology.reply.get_or_insert(ReplyMode::Neighbours);
     let herd = up.running.name.clone().unwrap_or_else(|| topology.name.clone());
     if (up.detach || up.wait) && !detach::is_child() {
         return detach::spawn(global, up, &herd);

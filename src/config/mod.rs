@@ -46,6 +46,8 @@ pub struct Topology {
     pub links: Vec<Link>,
     /// How updates travel.
     pub strategy: Strategy,
+    /// When a server answers a client's `IAMAT`. `None` leaves it to the command.
+    pub reply: Option<ReplyMode>,
     /// How long a server waits before it dials a neighbour again.
     pub redial: Redial,
     /// Where answers to `WHATSAT` come from.
@@ -178,6 +180,32 @@ impl Strategy {
     }
 }
 
+/// When a server answers a client's `IAMAT`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplyMode {
+    /// As soon as the server has handed the update to its links.
+    #[default]
+    AtOnce,
+    /// When every neighbour whose link is up has taken the update. Whoever then asks a neighbour finds it there.
+    Neighbours,
+}
+
+impl ReplyMode {
+    /// Every setting, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::AtOnce, Self::Neighbours];
+
+    /// Returns its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at-once",
+            Self::Neighbours => "neighbours",
+        }
+    }
+}
+
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -266,11 +294,20 @@ pub struct Limits {
     /// Clients one server remembers; an `IAMAT` of a further one is refused, an `AT` ignored, and what is known stays. At
     /// least 1.
     pub records: usize,
+    /// How long a reply waits for neighbours that do not take what they are owed. Above zero.
+    pub reply: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 64 * 1024, connections: 20_000, queued_bytes: 64 * 1024, idle: None, records: 1_000_000 }
+        Self {
+            line: 64 * 1024,
+            connections: 20_000,
+            queued_bytes: 64 * 1024,
+            idle: None,
+            records: 1_000_000,
+            reply: Duration::from_secs(1),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
-use super::{DelayKeys, LinkMode, Provider, Strategy};
+use super::{DelayKeys, LinkMode, Provider, ReplyMode, Strategy};
 use crate::diagnostic::{Choice, DurationText, Located, OneOf, Problem, Table, Value};
 
 /// A herd: servers that tell each other where clients are.
@@ -19,6 +19,9 @@ pub(crate) struct Herd {
     pub(super) name: Option<Located<String>>,
     /// How updates travel: `direct`, `flood` or `flood-sync` (the default).
     pub(super) strategy: Option<Located<Strategy>>,
+    /// When a server answers a client's `IAMAT`: `neighbours` (when every neighbour whose link is up has taken the update,
+    /// the default of `herdsim up`) or `at-once` (the default elsewhere).
+    pub(super) reply: Option<ReplyMode>,
     /// How lines travel over links that do not say otherwise: `persistent` (the default) or `per-message`.
     pub(super) mode: Option<Located<LinkMode>>,
     /// Of links that do not say otherwise.
@@ -185,6 +188,9 @@ pub(super) struct Limits {
     /// Clients one server remembers; 1000000 unless given.
     #[schemars(range(min = 1))]
     pub(super) records: Option<usize>,
+    /// How long a reply waits for neighbours that do not take what they are owed; 1s unless given.
+    #[schemars(with = "Option<DurationText>")]
+    pub(super) reply: Option<Duration>,
 }
 
 impl Choice for Strategy {
@@ -206,6 +212,11 @@ impl Choice for Provider {
     ];
 }
 
+impl Choice for ReplyMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[(Self::AtOnce.name(), Self::AtOnce), (Self::Neighbours.name(), Self::Neighbours)];
+}
+
 impl Choice for Shape {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("line", Self::Line),
@@ -224,6 +235,7 @@ impl Herd {
         Self {
             name: table.optional("name", |value| value.located(owned)),
             strategy: table.optional("strategy", |value| value.located(Value::choice)),
+            reply: table.optional("reply", Value::choice),
             mode: table.optional("mode", |value| value.located(Value::choice)),
             delay: DelayKeys::read(table),
             seed: table.optional("seed", |value| value.integer(0..=i64::MAX as u64)),
@@ -361,6 +373,7 @@ impl Limits {
             queued_bytes: table.optional("queued-bytes", |value| value.integer(1024..=1 << 30)),
             idle: table.optional("idle", Value::positive_duration),
             records: table.optional("records", |value| value.integer(1..=100_000_000)),
+            reply: table.optional("reply", Value::positive_duration),
         })
     }
 }

@@ -108,6 +108,10 @@ pub fn template(preset: Preset, schema: Option<&str>) -> String {
 #   direct      from the server that hears the client to every other, one hop
 strategy = \"flood-sync\"
 
+# When a server answers an IAMAT: \"neighbours\" waits until the neighbours have taken the update, so that a client that asks
+# one of them next finds it there; \"at-once\" waits for nobody. Left out, `up` does the first, `run` and `node` the second.
+# reply = \"neighbours\"
+
 # How lines travel over a link: {mode} (one long connection each way) or \"per-message\" (one connection a line).
 mode = {mode}
 
@@ -133,6 +137,7 @@ links = [
 # connections = 20000
 # queued-bytes = 65536    # replies that wait for a client that does not read
 # records = 1000000       # clients it remembers
+# reply = \"1s\"            # how long a reply waits for neighbours that do not take what they are owed
 # idle = \"10m\"            # silence before it hangs up; for ever when left out
 ",
         a = preset.links()[0][0],

@@ -104,7 +104,10 @@ records = 5
     assert_eq!(topology.places.provider, Provider::Google);
     assert_eq!((topology.places.budget, topology.places.retries), (3, 0));
     let idle = Some(Duration::from_secs(60));
-    assert_eq!(topology.limits, Limits { line: 128, connections: 1, queued_bytes: 1024, idle, records: 5 });
+    assert_eq!(
+        topology.limits,
+        Limits { line: 128, connections: 1, queued_bytes: 1024, idle, records: 5, ..Limits::default() }
+    );
 }
 
 #[test]
@@ -479,9 +482,9 @@ fn repair_that_cannot_work_is_warned_of() {
     let warnings = parse("herd.toml", &text).expect("it is valid").warnings;
     insta::assert_snapshot!(warnings, @r#"
     warning: flood-sync repairs nothing over 6 of 6 links
-      --> herd.toml:11:8
+      --> herd.toml:15:8
        |
-    11 | mode = "per-message"
+    15 | mode = "per-message"
        |        ^^^^^^^^^^^^^
        |
        = note: a per-message link has no connection whose opening could be noticed

@@ -42,6 +42,7 @@ impl Validator<'_> {
             servers,
             links,
             strategy,
+            reply: self.raw.reply,
             redial: self.redial(),
             places: self.places(),
             limits: self.limits(),
@@ -271,6 +272,7 @@ impl Validator<'_> {
             queued_bytes: raw.queued_bytes.unwrap_or(default.queued_bytes),
             idle: raw.idle.or(default.idle),
             records: raw.records.unwrap_or(default.records),
+            reply: raw.reply.unwrap_or(default.reply),
         }
     }
 }

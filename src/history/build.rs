@@ -10,7 +10,7 @@ use super::{DriverKind, Fact, History, Origin, Step};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Cause, Explanation, Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy, Way};
+use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy, Way};
 use crate::history::{Event, Hop};
 use crate::time::Timestamp;
 use crate::wire::{Command, Report, parse};
@@ -50,6 +50,7 @@ pub(crate) fn herd() -> Builder {
         scenario: Some("test.toml".into()),
         driver: DriverKind::Simulated,
         strategy: Strategy::Flood,
+        reply: ReplyMode::AtOnce,
         servers: SERVERS.map(Arc::from).to_vec(),
         clocks: vec![0; SERVERS.len()],
         links: LINKS.map(link).to_vec(),
@@ -71,6 +72,12 @@ pub(crate) fn line(origin: &str, client: &str, time: u32) -> String {
 impl Builder {
     pub(crate) fn strategy(mut self, strategy: Strategy) -> Self {
         self.origin.strategy = strategy;
+        self
+    }
+
+    /// Replies wait for the neighbours.
+    pub(crate) fn patient(mut self) -> Self {
+        self.origin.reply = ReplyMode::Neighbours;
         self
     }
 
@@ -118,6 +125,14 @@ impl Builder {
     pub(crate) fn report(line: &str) -> Arc<Report> {
         let Command::At(at) = parse(line.as_bytes()) else { panic!("{line} is not an AT line") };
         Arc::new(at.to_report())
+    }
+
+    /// The reply to a write is let go.
+    pub(crate) fn acknowledged(self, server: &str, client: &str, time: u32) -> Self {
+        let report = Self::report(&line(server, client, time));
+        let server = self.server(server);
+        let life = self.life(server);
+        self.saw(Event::Acknowledged { server, life, session: None, report, overdue: false })
     }
 
     /// A write is taken.

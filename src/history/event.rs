@@ -103,7 +103,8 @@ pub enum Event<S = ServerId> {
         /// Lines that had been written and were not read.
         lines_lost: u64,
     },
-    /// A server took an `IAMAT`: it holds the update and has handed it to its links. The moment of acknowledgement.
+    /// A server took an `IAMAT`: it holds the update and has handed it to its links. The moment of acknowledgement, unless
+    /// replies wait.
     Accepted {
         /// The server that accepted it.
         server: S,
@@ -118,6 +119,23 @@ pub enum Event<S = ServerId> {
         report: Arc<Report>,
         /// `true` if it is newer than what the server held. Otherwise it is answered and changes nothing.
         newer: bool,
+    },
+    /// The reply to an `IAMAT` was let go, where replies wait: the moment of acknowledgement there.
+    Acknowledged {
+        /// The server that accepted it.
+        server: S,
+        /// The server's life.
+        life: u32,
+        /// The client's connection, if this driver made it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
+        /// The line made of it.
+        #[serde(rename = "line")]
+        #[schemars(with = "String")]
+        report: Arc<Report>,
+        /// `true` if neighbours had not taken it within the limit, or the server stopped.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        overdue: bool,
     },
     /// A `WHATSAT` was answered with this line.
     Answered {
@@ -268,6 +286,9 @@ impl<S> Event<S> {
             Self::Accepted { server, life, session, report, newer } => {
                 Event::Accepted { server: name(server)?, life, session, report, newer }
             }
+            Self::Acknowledged { server, life, session, report, overdue } => {
+                Event::Acknowledged { server: name(server)?, life, session, report, overdue }
+            }
             Self::Answered { server, life, session, report } => {
                 Event::Answered { server: name(server)?, life, session, report }
             }
@@ -292,6 +313,7 @@ impl<S> Event<S> {
     pub fn report(&self) -> Option<&Arc<Report>> {
         match self {
             Self::Accepted { report, .. }
+            | Self::Acknowledged { report, .. }
             | Self::Answered { report, .. }
             | Self::Sent { report, .. }
             | Self::Vanished { report, .. }
@@ -305,6 +327,7 @@ impl<S> Event<S> {
     pub(super) fn report_mut(&mut self) -> Option<&mut Arc<Report>> {
         match self {
             Self::Accepted { report, .. }
+            | Self::Acknowledged { report, .. }
             | Self::Answered { report, .. }
             | Self::Sent { report, .. }
             | Self::Vanished { report, .. }
@@ -334,6 +357,7 @@ impl<S> Event<S> {
             | Self::Resumed { server, .. }
             | Self::ClockSet { server, .. }
             | Self::Accepted { server, .. }
+            | Self::Acknowledged { server, .. }
             | Self::Answered { server, .. }
             | Self::Refused { server, .. }
             | Self::Heard { server, .. } => vec![server],

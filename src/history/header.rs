@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DriverKind, History, Origin, Step};
 use crate::claim::{Assertion, Check, StepId, When, limit};
-use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
+use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy};
 use crate::time::Timestamp;
 
 /// The version of the JSON that this herdsim writes and reads.
@@ -18,6 +18,10 @@ pub const VERSION: u32 = 2;
 #[derive(Deserialize)]
 pub(super) struct Format {
     pub(super) herdsim_history: u32,
+}
+
+fn is_at_once(reply: &ReplyMode) -> bool {
+    *reply == ReplyMode::AtOnce
 }
 
 /// The first line.
@@ -35,6 +39,9 @@ pub(super) struct Header {
     driver: DriverKind,
     /// How updates travel.
     strategy: Strategy,
+    /// When a server answers a client's IAMAT. Not `at-once`: a write counts from the entry `acknowledged`.
+    #[serde(default, skip_serializing_if = "is_at_once")]
+    reply: ReplyMode,
     /// Seed of all random draws, as text: it may be larger than numbers of JavaScript.
     seed: String,
     /// Time at which the herd began to start, in RFC 3339 with nanoseconds. Times of entries count from here.
@@ -151,6 +158,7 @@ impl Header {
             scenario: origin.scenario.clone(),
             driver: origin.driver,
             strategy: origin.strategy,
+            reply: origin.reply,
             seed: history.seed.to_string(),
             started: rfc3339(history.started),
             linked: history.linked.map(|linked| nanoseconds(linked - history.started)),
@@ -174,6 +182,7 @@ impl Header {
             scenario: self.scenario,
             driver: self.driver,
             strategy: self.strategy,
+            reply: self.reply,
             servers: self.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
             clocks: self.servers.iter().map(|server| server.clock_offset).collect(),
             links: Vec::new(),

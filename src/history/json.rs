@@ -285,6 +285,7 @@ mod tests {
             Event::LinkUp { way, connection: 5 },
             Event::LinkLost { way, connection: 5, lines_lost: 4 },
             Event::Accepted { server: a, life: 4, session: Some(session), report: report.clone(), newer: true },
+            Event::Acknowledged { server: a, life: 4, session: None, report: report.clone(), overdue: true },
             Event::Answered { server: a, life: 4, session: None, report: report.clone() },
             Event::Refused { server: a, life: 4, session: None, command: not_text.clone() },
             Event::Sent { way, connection: 6, report: report.clone() },

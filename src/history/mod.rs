@@ -16,7 +16,7 @@ pub use entry::{Comparison, Entry, Fact};
 pub use event::{Event, Hop, Observation};
 
 use crate::claim::{Assertion, Check, StepId, Threshold};
-use crate::config::{Link, Redial, ServerId, Strategy, Topology};
+use crate::config::{Link, Redial, ReplyMode, ServerId, Strategy, Topology};
 use crate::time::Timestamp;
 
 /// One run.
@@ -45,6 +45,8 @@ pub struct Origin {
     pub driver: DriverKind,
     /// How updates travel.
     pub strategy: Strategy,
+    /// When a server answers a client's `IAMAT`.
+    pub reply: ReplyMode,
     /// Names of the servers, by [`ServerId`].
     pub servers: Vec<Arc<str>>,
     /// How far each server's clock is ahead at the start, in nanoseconds, by [`ServerId`].
@@ -116,6 +118,7 @@ impl Origin {
             scenario: None,
             driver,
             strategy: topology.strategy,
+            reply: topology.reply.unwrap_or_default(),
             servers: topology.servers.iter().map(|server| server.name.clone()).collect(),
             clocks: topology.servers.iter().map(|server| server.clock_offset).collect(),
             links: topology.effective_links(),

@@ -9,21 +9,25 @@ mod outbox;
 mod records;
 mod repair;
 mod spread;
+mod ticket;
 mod timers;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use links::LinkState;
 pub use records::{Record, RecordId};
+pub use ticket::{Settled, Ticket};
 
-use crate::config::{LinkId, LinkMode, Redial, ServerId, Spread, Strategy, Topology, Wiring};
+use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Spread, Strategy, Topology, Wiring};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Control, Line, Report, Search};
 use links::Link;
 use outbox::Owed;
 use records::Records;
 use spread::{Around, Spreading};
+use ticket::Tickets;
 
 /// From this many records on their table is outside the nearest cache.
 const MANY_RECORDS: usize = 4_096;
@@ -66,6 +70,10 @@ pub struct Rules {
     pub max_line: usize,
     /// Names of the herd's servers, in their own order.
     pub servers: Arc<[Arc<str>]>,
+    /// When a node answers a client's `IAMAT`.
+    pub reply: ReplyMode,
+    /// How long a reply waits for neighbours at most.
+    pub reply_limit: Duration,
 }
 
 impl Rules {
@@ -79,6 +87,8 @@ impl Rules {
             max_records: topology.limits.records,
             max_line: topology.limits.line,
             servers: servers.into(),
+            reply: topology.reply.unwrap_or_default(),
+            reply_limit: topology.limits.reply,
         }
     }
 
@@ -142,6 +152,13 @@ pub enum Input<'a> {
     NeighbourSeen(LinkId),
     /// The connection by which this neighbour dialled us has ended, and everything that came by it has been handled.
     NeighbourGone(LinkId),
+    /// The reader of this link's connection has taken so many of its lines, counted since the link opened.
+    Taken {
+        /// The link.
+        link: LinkId,
+        /// How many lines.
+        lines: u64,
+    },
     /// [`Node::deadline`] is reached.
     Deadline,
     /// The wall clock is ahead of the driver's time by this many nanoseconds from now on.
@@ -177,6 +194,8 @@ pub struct Node {
     links: Box<[Link]>,
     rules: Arc<Rules>,
     spreading: Spreading,
+    /// `None` if replies never wait.
+    tickets: Option<Box<Tickets>>,
     /// When the next neighbour is to be dialled.
     redial: Option<Timestamp>,
     name: Arc<str>,
@@ -189,8 +208,10 @@ impl Node {
     pub fn new(config: NodeConfig) -> Self {
         let NodeConfig { name, rules, links, clock_offset } = config;
         let spreading = Spreading::of(&rules, &links);
-        let links = links.into_iter().map(Link::new).collect();
-        Self { records: Records::default(), links, rules, spreading, redial: None, name, clock_offset }
+        let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
+        let tickets =
+            (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
+        Self { records: Records::default(), links, rules, spreading, tickets, redial: None, name, clock_offset }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -203,6 +224,7 @@ impl Node {
             Input::Shared { report, from, heeds_known } => self.on_shared(now, report, from, heeds_known, outputs),
             Input::LinkOpened(link) => self.on_opened(now, link, outputs),
             Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link, outputs),
+            Input::Taken { link, lines } => self.update_tickets(|tickets| tickets.on_taken(link, lines)),
             Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
             Input::NeighbourGone(link) => self.on_gone(now, link, outputs),
             Input::Deadline => self.on_deadline(now, outputs),
@@ -215,30 +237,63 @@ impl Node {
         self.records.clear();
         self.links.iter_mut().for_each(Link::forget);
         self.spreading.forget();
+        self.update_tickets(Tickets::forget);
         self.redial = None;
     }
 
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.redial.into_iter().chain(self.spreading.deadline()).min()
+        let limit = self.tickets.as_ref().and_then(|tickets| tickets.deadline());
+        self.redial.into_iter().chain(limit).chain(self.spreading.deadline()).min()
     }
 
-    /// Returns `true` if its strategy waits for time to pass, and then has something to do. Dials that are due do not count.
+    /// Returns `true` if its strategy waits for time to pass, and then has something to do. Dials that are due and replies that
+    /// wait do not count.
     pub fn is_waiting(&self) -> bool {
         self.spreading.deadline().is_some()
+    }
+
+    /// Lets the replies of a turn of a client's connection wait until neighbours have taken what this server owes them.
+    /// Returns `false` if nothing has to be waited for, or replies never wait.
+    ///
+    /// Only what fresh updates owe is waited for, on links that are up. [`Self::settled`] gives the ticket back.
+    pub fn hold(&mut self, now: Timestamp, ticket: Ticket) -> bool {
+        let Some(tickets) = &mut self.tickets else { return false };
+        let links = (0..).map(LinkId).zip(&self.links).filter(|(_, link)| link.is_up());
+        tickets.open(now, ticket, links.map(|(id, link)| (id, link.outbox.fresh() as u64)))
+    }
+
+    /// Takes a ticket whose replies wait no longer. To be asked after each [`Self::handle`] and whenever [`Self::next_line`]
+    /// gave `None`.
+    pub fn settled(&mut self) -> Option<(Ticket, Settled)> {
+        self.tickets.as_mut()?.settled()
+    }
+
+    /// Returns `true` if [`Self::settled`] has a ticket.
+    pub fn has_settled(&self) -> bool {
+        self.tickets.as_ref().is_some_and(|tickets| tickets.has_settled())
+    }
+
+    /// Returns how many tickets wait.
+    pub fn held(&self) -> usize {
+        self.tickets.as_ref().map_or(0, |tickets| tickets.len())
     }
 
     /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
     ///
     /// Never a version that came by this very link since it opened: the neighbour has it. A lost link owes nothing.
     pub fn next_line(&mut self, link: LinkId) -> Option<Line> {
-        let link_state = &mut self.links[link.index()];
-        let LinkState::Up { since } = link_state.state else { return None };
+        let LinkState::Up { since } = self.links[link.index()].state else { return None };
         loop {
             if let Some(control) = self.spreading.next_control(link, &self.records, &self.rules) {
+                self.update_tickets(|tickets| tickets.on_other(link));
                 return Some(Line::Control(Arc::new(control)));
             }
-            let (id, wanted) = match link_state.outbox.pop()? {
+            let Some(owed) = self.links[link.index()].outbox.pop() else {
+                self.update_tickets(|tickets| tickets.on_drained(link));
+                return None;
+            };
+            let (id, wanted) = match owed {
                 Owed::Fresh(id) => {
                     let record = self.records.get(id);
                     let is_news = record.source != Source::Link(link);
@@ -247,6 +302,13 @@ impl Node {
                 // What got newer since the link opened went, or goes, as fresh.
                 Owed::Replayed(id) => (id, self.records.get(id).learned_at <= since),
             };
+            if let Some(tickets) = &mut self.tickets {
+                match owed {
+                    Owed::Fresh(_) => tickets.on_fresh(link, wanted),
+                    Owed::Replayed(_) if wanted => tickets.on_other(link),
+                    Owed::Replayed(_) => {}
+                }
+            }
             if wanted {
                 return Some(Line::At(self.records.get(id).report.clone()));
             }
@@ -449,6 +511,7 @@ impl Node {
         self.repair(id, outputs);
         let (spreading, mut around) = self.around(now, outputs);
         spreading.on_opened(&mut around, id);
+        self.update_tickets(|tickets| tickets.on_link(id));
         self.update_redial();
     }
 
@@ -456,6 +519,7 @@ impl Node {
         self.links[id.index()].wait(now, &self.rules.redial);
         let (spreading, mut around) = self.around(now, outputs);
         spreading.on_lost(&mut around, id);
+        self.update_tickets(|tickets| tickets.on_link(id));
         self.update_redial();
     }
 
@@ -491,7 +555,15 @@ impl Node {
         }
         let (spreading, mut around) = self.around(now, outputs);
         spreading.on_deadline(&mut around);
+        self.update_tickets(|tickets| tickets.on_deadline(now));
         self.update_redial();
+    }
+
+    #[inline]
+    fn update_tickets(&mut self, update: impl FnOnce(&mut Tickets)) {
+        if let Some(tickets) = &mut self.tickets {
+            update(tickets);
+        }
     }
 
     fn update_redial(&mut self) {

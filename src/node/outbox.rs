@@ -83,10 +83,14 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Returns how many records wait that are fresh.
+    pub(crate) fn fresh(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.fresh.len())
+    }
+
     /// How many records wait.
     pub(crate) fn len(&self) -> usize {
-        let rest = self.rest.as_ref().map_or(0, |rest| rest.fresh.len() + rest.replay.len());
-        usize::from(self.first.is_some()) + rest
+        self.fresh() + self.rest.as_ref().map_or(0, |rest| rest.replay.len())
     }
 
     /// Owes nothing any more.

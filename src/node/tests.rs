@@ -13,6 +13,8 @@ const START: Timestamp = Timestamp::from_nanoseconds(1_621_464_827_959_498_503);
 const REDIAL: Redial =
     Redial { first: Duration::from_millis(5), cap: Duration::from_millis(20), timeout: Duration::from_secs(1) };
 
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// A node with a record of everything it wanted done.
 struct Bench {
     node: Node,
@@ -29,6 +31,8 @@ impl Bench {
                 max_records: 3,
                 max_line: 1024,
                 servers: ["Bona", "Clark"].map(Into::into).into(),
+                reply: ReplyMode::AtOnce,
+                reply_limit: LIMIT,
             }),
             links: vec![LinkMode::Persistent; links],
             clock_offset: 0,
@@ -38,12 +42,39 @@ impl Bench {
 
     /// A node whose links are all up.
     fn linked(strategy: Strategy, links: usize) -> Self {
-        let mut bench = Self::new(strategy, links);
+        Self::new(strategy, links).up()
+    }
+
+    /// A node whose links are all up and whose replies wait for its neighbours.
+    fn patient(links: usize) -> Self {
+        let mut bench = Self::new(Strategy::FloodSync, links);
+        let rules = Rules { reply: ReplyMode::Neighbours, ..(*bench.node.rules).clone() };
+        let links = vec![LinkMode::Persistent; links];
+        let config = NodeConfig { name: "Clark".into(), rules: Arc::new(rules), links, clock_offset: 0 };
+        bench.node = Node::new(config);
+        bench.up()
+    }
+
+    fn up(mut self) -> Self {
+        let bench = &mut self;
         bench.input(Input::Started);
         for link in bench.node.link_ids() {
             bench.input(Input::LinkOpened(link));
         }
-        bench
+        self
+    }
+
+    fn hold(&mut self, ticket: u32) -> bool {
+        self.node.hold(self.now, Ticket(ticket))
+    }
+
+    fn taken(&mut self, link: u32, lines: u64) {
+        self.input(Input::Taken { link: LinkId(link), lines });
+    }
+
+    /// The tickets that wait no longer.
+    fn settled(&mut self) -> Vec<(u32, Settled)> {
+        std::iter::from_fn(|| self.node.settled()).map(|(ticket, how)| (ticket.0, how)).collect()
     }
 
     fn input(&mut self, input: Input<'_>) -> Vec<Output> {
@@ -481,4 +512,99 @@ fn final_records(lines: impl IntoIterator<Item = String>) -> Vec<String> {
         bench.line(&line, None);
     }
     bench.node.records().map(|record| record.report.line().to_owned()).collect()
+}
+
+#[test]
+fn a_reply_waits_until_every_neighbour_has_taken_the_line() {
+    let mut bench = Bench::patient(2);
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(7));
+    assert_eq!((bench.drain(0).len(), bench.drain(1).len()), (1, 1));
+    bench.taken(0, 1);
+    assert_eq!((bench.settled(), bench.node.held()), (vec![], 1));
+    bench.taken(1, 1);
+    assert_eq!((bench.settled(), bench.node.held()), (vec![(7, Settled::Taken)], 0));
+    assert!(!bench.hold(8), "nothing is owed");
+}
+
+#[test]
+fn replies_never_wait_where_they_come_at_once() {
+    let mut bench = Bench::linked(Strategy::FloodSync, 1);
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(!bench.hold(1));
+}
+
+#[test]
+fn a_reply_waits_for_a_place_in_the_order_of_lines_even_when_a_newer_version_takes_it() {
+    let mut bench = Bench::patient(1);
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(1));
+    bench.line("IAMAT a +1+1 2", None);
+    bench.line("IAMAT b +1+1 1", None);
+    assert!(bench.hold(2));
+    assert_eq!(bench.drain(0).len(), 2);
+    bench.taken(0, 1);
+    assert_eq!(bench.settled(), [(1, Settled::Taken)]);
+    bench.taken(0, 2);
+    assert_eq!(bench.settled(), [(2, Settled::Taken)]);
+}
+
+#[test]
+fn a_reply_waits_for_no_neighbour_that_sent_the_newer_version_itself() {
+    let mut bench = Bench::patient(1);
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(1));
+    bench.line("AT Bona +0.1 a +1+1 2", Some(0));
+    assert_eq!((bench.drain(0).len(), bench.settled()), (0, vec![(1, Settled::Taken)]));
+}
+
+#[test]
+fn a_reply_waits_for_no_link_that_is_down_or_is_lost() {
+    let mut bench = Bench::patient(2);
+    bench.input(Input::LinkLost(LinkId(1)));
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(1));
+    bench.drain(0);
+    bench.input(Input::LinkLost(LinkId(0)));
+    assert_eq!(bench.settled(), [(1, Settled::Taken)]);
+    bench.line("IAMAT a +1+1 2", None);
+    assert!(!bench.hold(2));
+}
+
+#[test]
+fn lines_of_an_earlier_connection_do_not_count_as_taken_on_the_next() {
+    let mut bench = Bench::patient(1);
+    bench.line("IAMAT a +1+1 1", None);
+    bench.drain(0);
+    bench.taken(0, 1);
+    bench.input(Input::LinkLost(LinkId(0)));
+    bench.input(Input::LinkOpened(LinkId(0)));
+    bench.line("IAMAT b +1+1 1", None);
+    assert!(bench.hold(1));
+    // The fresh one leaves first, then the replay.
+    assert_eq!(bench.drain(0).len(), 2);
+    assert_eq!(bench.settled(), []);
+    bench.taken(0, 1);
+    assert_eq!(bench.settled(), [(1, Settled::Taken)]);
+}
+
+#[test]
+fn a_reply_waits_no_longer_than_its_limit() {
+    let mut bench = Bench::patient(2);
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(1));
+    bench.drain(0);
+    bench.taken(0, 1);
+    assert_eq!(bench.node.deadline(), Some(START + LIMIT));
+    bench.after(10).line("IAMAT b +1+1 1", None);
+    assert!(bench.hold(2));
+    bench.now = START + LIMIT;
+    bench.input(Input::Deadline);
+    assert_eq!(bench.settled(), [(1, Settled::Overdue)]);
+    assert_eq!(bench.node.deadline(), Some(START + Duration::from_millis(10) + LIMIT));
+    bench.drain(1);
+    bench.taken(1, 2);
+    bench.drain(0);
+    bench.taken(0, 2);
+    assert_eq!((bench.settled(), bench.node.deadline()), (vec![(2, Settled::Taken)], None));
 }

@@ -170,6 +170,7 @@ impl Case<'_> {
 
     fn topology(&self, table: &mut Table<'_>) -> Option<Topology> {
         let strategy = table.optional("strategy", Value::choice);
+        let reply = table.optional("reply", Value::choice);
         let seed = table.optional("seed", |value| value.integer(0..=i64::MAX as u64));
         let mut topology = table.required("herd", |value| self.herd(value))?;
         let chosen = |name: &str| self.variant.chosen.get(name);
@@ -179,6 +180,7 @@ impl Case<'_> {
             table.problems().push(Problem::error(span, format!("there is no strategy {}", quoted(name))));
         }
         topology.strategy = self.overrides.strategy.or(matrix).or(strategy).unwrap_or(topology.strategy);
+        topology.reply = reply.or(topology.reply);
         let matrix = chosen("seed").and_then(|seed| seed.parse().ok());
         topology.seed = self.overrides.seed.or(matrix).or(seed).unwrap_or(topology.seed);
         Some(topology)

@@ -14,7 +14,7 @@ use super::fault::Mode;
 use super::{Keys, LineKind};
 use crate::act::{ServerVerb, Spec, Takes, WayVerb};
 use crate::claim::ConvergedMode;
-use crate::config::{self, DelayKeys, Strategy};
+use crate::config::{self, DelayKeys, ReplyMode, Strategy};
 use crate::diagnostic::{DurationText, OneOf};
 use crate::history::DriverKind;
 
@@ -38,6 +38,8 @@ struct Scenario {
     herd: OneOf<String, config::RawHerd>,
     /// How updates travel, instead of what the herd says.
     strategy: Option<Strategy>,
+    /// When a server answers a client's IAMAT, instead of what the herd says.
+    reply: Option<ReplyMode>,
     /// Of every random draw, instead of what the herd says.
     seed: Option<u64>,
     /// How long it may take.

@@ -141,6 +141,7 @@ fn assert_sound(topology: &Topology, events: &[Event]) {
             | Event::Paused { server, life }
             | Event::Resumed { server, life }
             | Event::Accepted { server, life, .. }
+            | Event::Acknowledged { server, life, .. }
             | Event::Answered { server, life, .. }
             | Event::Refused { server, life, .. }
             | Event::Missed { way: Way { from: server, .. }, life, .. } => {

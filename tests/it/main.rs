@@ -8,6 +8,7 @@ mod hard_times;
 mod hostile;
 mod house;
 mod oracle;
+mod patience;
 mod protocol;
 mod readme;
 mod support;

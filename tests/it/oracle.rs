@@ -54,6 +54,9 @@ fn projection(history: &History) -> String {
             Event::Accepted { server, report, newer, .. } => {
                 format!("accepted {} {newer} {}", name(*server), report.line())
             }
+            Event::Acknowledged { server, report, overdue, .. } => {
+                format!("acknowledged {} {overdue} {}", name(*server), report.line())
+            }
             Event::Answered { server, report, .. } => format!("answered {} {}", name(*server), report.line()),
             Event::Refused { server, command, .. } => format!("refused {} {command:?}", name(*server)),
             Event::Sent { way, report, .. } => format!("sent {} {}", both(*way), report.line()),

@@ -39,6 +39,7 @@ pub(crate) fn five_servers() -> Topology {
         servers: names.map(server).into(),
         links: links.map(link).into(),
         strategy: Strategy::FloodSync,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         limits: Limits::default(),

@@ -61,6 +61,12 @@ impl Activity {
         }
     }
 
+    /// Counts a thing as due until what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Self>, party: Party) -> Begun {
+        self.add(party, 1);
+        Begun { activity: self.clone(), party }
+    }
+
     /// Something else changed that [`Self::settled`] should look at.
     pub(super) fn look(&self) {
         self.settled.notify_one();
@@ -85,6 +91,20 @@ impl Activity {
     /// Waits until somebody has nothing to do any more.
     pub(super) async fn settled(&self) {
         self.settled.notified().await;
+    }
+}
+
+/// A thing that is due until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Begun {
+    activity: Arc<Activity>,
+    party: Party,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.activity.done(self.party, 1);
     }
 }
 

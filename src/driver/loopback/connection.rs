@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::activity::Call;
+use super::patience::Held;
 use super::registry::{Accepted, Caller};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
@@ -28,7 +29,7 @@ use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::LinkId;
 use crate::history::{Event, Hop};
-use crate::node::{Input, Node, Output};
+use crate::node::{Input, Node, Output, Settled};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse};
 
@@ -73,6 +74,12 @@ pub(super) struct Connection {
     unsent: Vec<u8>,
     /// A record got newer in this turn.
     spreads: bool,
+    /// An update was accepted in this turn, where replies wait.
+    accepts: bool,
+    /// Updates that were accepted and not acknowledged, where that is observed.
+    accepted: Vec<Arc<Report>>,
+    /// The replies of this turn wait.
+    held: Option<Held>,
     /// The client has closed its side.
     ended: bool,
     /// It sent an `AT` line: a server, which may have nothing to say for long.
@@ -118,6 +125,9 @@ impl Connection {
             uncounted: 0,
             unsent: Vec::new(),
             spreads: false,
+            accepts: false,
+            accepted: Vec::new(),
+            held: None,
             ended: false,
             is_server: from.is_some(),
         })
@@ -155,7 +165,13 @@ impl Connection {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             let turn = self.next_turn().await?;
-            if std::mem::take(&mut self.spreads) {
+            let spreads = std::mem::take(&mut self.spreads);
+            if let Some(mut held) = self.held.take() {
+                let how = (&mut held).await;
+                self.acknowledge(how);
+                // Before the wait is not due any more.
+                self.count_replies(&self.unsent);
+            } else if spreads && !self.shared.is_patient() {
                 // The links, which were woken before, write first: who reads the reply and asks elsewhere at once finds the
                 // update there. Nobody is waited for.
                 yield_now().await;
@@ -284,6 +300,9 @@ impl Connection {
             let (taken, lines, turn) = self.take_lines(bytes, in_flight, replies, outputs);
             (self.handled(lines, &turn), (taken, turn))
         });
+        if let Some(Caller::Neighbour { way, connection, .. }) = self.caller {
+            self.shared.on_taken(way, connection);
+        }
         counted.unwrap_or((bytes.len(), Turn::Reset))
     }
 
@@ -318,7 +337,13 @@ impl Connection {
             return (0, 0, Turn::Full);
         }
         let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs);
-        self.count_replies(replies);
+        if std::mem::take(&mut self.accepts) {
+            self.held = life.hold(&self.shared, &mut node);
+        }
+        if self.held.is_none() {
+            self.acknowledge(Settled::Taken);
+            self.count_replies(replies);
+        }
         taken
     }
 
@@ -389,6 +414,10 @@ impl Connection {
             Outcome::Nothing => None,
             Outcome::Reply(report) => {
                 Reply::At(report.line()).write_to(replies);
+                self.accepts = self.shared.is_patient() && self.from.is_none();
+                if self.accepts && observed {
+                    self.accepted.push(report);
+                }
                 None
             }
             Outcome::Refuse => {
@@ -415,6 +444,16 @@ impl Connection {
             (Outcome::Nothing, None) => return,
         };
         self.shared.sink.push(&self.shared.clock, event);
+    }
+
+    /// The replies to what was accepted in this turn go out.
+    fn acknowledge(&mut self, how: Settled) {
+        let (server, life, session) = (self.life.server, self.life.number, self.session());
+        let overdue = how == Settled::Overdue;
+        for report in self.accepted.drain(..) {
+            let event = Event::Acknowledged { server, life, session, report, overdue };
+            self.shared.sink.push(&self.shared.clock, event);
+        }
     }
 
     fn session(&self) -> Option<SessionId> {
@@ -450,7 +489,7 @@ impl Connection {
 
     /// Writes as much as the socket takes, nothing before the links have written, and keeps the rest.
     fn write_now(&mut self, replies: &mut Vec<u8>) {
-        let may_write = self.unsent.is_empty() && !self.spreads && !replies.is_empty();
+        let may_write = self.unsent.is_empty() && !self.spreads && self.held.is_none() && !replies.is_empty();
         let written = if may_write { self.socket.try_write(replies).unwrap_or(0) } else { 0 };
         self.unsent.extend_from_slice(&replies[written..]);
         replies.clear();

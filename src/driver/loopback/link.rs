@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Call, Flow};
@@ -61,18 +62,26 @@ pub(super) struct Lane {
     /// Whether the node's outbox is counted as due. It is from when it has lines until it has none or the way holds them; so
     /// it is changed only under the lock of the node, as the outbox is.
     armed: AtomicBool,
-    channel: Mutex<Option<Channel>>,
+    /// Lines that were delivered, for those that no flow counts: written to another process, or each over its own connection.
+    pub(super) delivered: AtomicU64,
+    pub(super) channel: Mutex<Option<Channel>>,
 }
 
 /// What lines go through once the way is open. A way that was severed has none.
 #[derive(Debug)]
-struct Channel {
+pub(super) struct Channel {
     /// The number of the connection. On a per-message way, that of the last line that was taken.
-    connection: u32,
+    pub(super) connection: u32,
     /// Whether no line has left: what its way still owed to the connection before is lost.
     new: bool,
     /// Counts lines under way, when the neighbour is in this process.
     lines: Option<Arc<Flow>>,
+    /// Lines that left the outbox and will not be counted as taken, less those that are counted twice.
+    pub(super) astray: i64,
+    /// Lines went astray of which the node has not been told.
+    pub(super) strays: bool,
+    /// Lines that a half-open way swallowed. The writer does not know of them before the way is reset.
+    swallowed: i64,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
     /// Lines that leave and are not yet counted, with `None` for a control line; empty between two turns.
@@ -123,6 +132,7 @@ impl Lane {
             wake: Notify::new(),
             dial_wanted: AtomicBool::new(false),
             armed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
             channel: Mutex::new(None),
         }
     }
@@ -175,7 +185,11 @@ impl Lane {
         let channel = match self.mode {
             LinkMode::Persistent => lock(&self.channel).take()?,
             // Every message has its own connection: what waits is lost, and the next message dials.
-            LinkMode::PerMessage => lock(&self.channel).replace(self.message_channel(shared))?,
+            LinkMode::PerMessage => {
+                let mut channel = lock(&self.channel);
+                let astray = channel.as_ref().map_or(0, |old| old.astray + old.swallowed + old.stage.len() as i64);
+                channel.replace(Channel { astray, ..self.message_channel(shared) })?
+            }
         };
         let held = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
         let lost = held + channel.lines.map_or(0, |lines| lines.end());
@@ -218,6 +232,12 @@ impl Lane {
     /// way that is severed counts further ones elsewhere.
     fn message_lines(&self, channel: &Channel) -> Option<Arc<Flow>> {
         channel.lines.as_ref().filter(|_| self.mode == LinkMode::PerMessage).cloned()
+    }
+
+    /// Returns how many lines of the present connection were taken, or of all connections of a per-message way.
+    pub(super) fn taken(&self, channel: &Channel) -> u64 {
+        let flow = channel.lines.as_ref().filter(|_| self.mode == LinkMode::Persistent);
+        flow.map_or_else(|| self.delivered.load(Ordering::Relaxed), |flow| flow.handled())
     }
 
     fn message_channel(&self, shared: &Shared) -> Channel {
@@ -313,6 +333,9 @@ impl Lane {
         if empty || held {
             self.disarm(shared, &node);
         }
+        if empty {
+            life.settle(&mut node);
+        }
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
         channel.count_leaving();
@@ -322,7 +345,17 @@ impl Lane {
 
 impl Channel {
     fn new(connection: u32, lines: Option<Arc<Flow>>) -> Self {
-        Self { connection, new: true, lines, stage: VecDeque::new(), leaving: Vec::new(), resets: false }
+        Self {
+            connection,
+            new: true,
+            lines,
+            astray: 0,
+            strays: false,
+            swallowed: 0,
+            stage: VecDeque::new(),
+            leaving: Vec::new(),
+            resets: false,
+        }
     }
 
     /// Counts the lines that leave now.
@@ -356,6 +389,12 @@ impl Channel {
                     (0, now)
                 }
             };
+            if path.is_silent() {
+                self.swallowed += 1;
+            } else {
+                self.astray += 1 - copies;
+                self.strays |= copies == 0;
+            }
             staged.due = Some(due);
             for _ in 0..copies {
                 self.leaving.push(staged.line.clone().into_report());
@@ -446,6 +485,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
         return None;
     }
     lane.opened(shared).store(connection, Ordering::Relaxed);
+    lane.delivered.store(0, Ordering::Relaxed);
     *lock(&lane.channel) = Some(Channel::new(connection, lines));
     shared.sink.push(&shared.clock, Event::LinkUp { way: lane.way, connection });
     Some(dialled)
@@ -456,7 +496,9 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
     let mut buffer = Vec::new();
     let mut pace = Pace::new();
     loop {
-        let due = match lane.fill(shared, life, &mut buffer, WRITE_BYTES) {
+        let next = lane.fill(shared, life, &mut buffer, WRITE_BYTES);
+        lane.tell_strays(shared, life);
+        let due = match next {
             Next::GiveUp => break,
             Next::Close => {
                 if socket.finish().await.is_err() {
@@ -471,10 +513,12 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                     break;
                 }
                 let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
+                lane.on_delivered(shared, life, lines.into());
                 if recycle(&mut buffer) >= WRITE_BYTES || last {
                     continue;
                 }
-                if direct && pace.is_busy_after_write(lines) {
+                // Where replies wait for neighbours, clients that wait let lines gather by themselves.
+                if direct && !shared.is_patient() && pace.is_busy_after_write(lines) {
                     pace.pause(lane).await;
                     continue;
                 }
@@ -483,7 +527,11 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
         };
         tokio::select! {
             biased;
-            () = lane.wake.notified() => {}
+            () = lane.wake.notified() => {
+                if shared.is_patient() {
+                    yield_now().await;
+                }
+            }
             () = gone(socket) => break,
             () = at(shared, due) => {}
         }
@@ -594,9 +642,12 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     *lock(&lane.channel) = Some(lane.message_channel(shared));
     let mut buffer = Vec::new();
     loop {
-        match lane.fill(shared, life, &mut buffer, 1) {
+        let next = lane.fill(shared, life, &mut buffer, 1);
+        lane.tell_strays(shared, life);
+        match next {
             Next::Write { connection, lines, .. } => {
                 deliver(shared, lane, connection, lines, &buffer).await;
+                lane.on_delivered(shared, life, 1);
                 recycle(&mut buffer);
             }
             Next::Wait(due) => tokio::select! {

@@ -8,6 +8,7 @@ mod descriptors;
 mod feed;
 mod gate;
 mod link;
+mod patience;
 mod registry;
 mod server;
 mod session;
@@ -339,9 +340,13 @@ impl LoopbackDriver {
     fn pause(&self, server: ServerId, paused: bool) -> Hit {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
         if life.pause(paused) {
-            let life = life.number;
-            let event = if paused { Event::Paused { server, life } } else { Event::Resumed { server, life } };
+            let number = life.number;
+            let event = match paused {
+                true => Event::Paused { server, life: number },
+                false => Event::Resumed { server, life: number },
+            };
             self.shared.sink.push(&self.shared.clock, event);
+            life.catch_up(&self.shared);
             self.shared.activity.look();
         }
         Hit::default()
@@ -691,6 +696,7 @@ mod tests {
                 delays: [Delay::default(); 2],
             }],
             strategy: Strategy::FloodSync,
+            reply: None,
             redial: Redial::default(),
             places: Places::default(),
             limits: Limits::default(),

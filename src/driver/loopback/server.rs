@@ -16,6 +16,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
+use super::patience::Waiting;
 use super::registry::Dialled;
 use super::{Shared, lock};
 use crate::config::{LinkId, ServerId, Way};
@@ -44,6 +45,8 @@ pub(super) struct Life {
     /// The system gave it no connection the last time.
     starved: AtomicBool,
     ending: Mutex<Option<Ending>>,
+    /// Locked behind the node.
+    pub(super) waiting: Mutex<Waiting>,
     /// Rings when the node's deadline or the ending may have changed.
     bell: Notify,
 }
@@ -99,6 +102,7 @@ impl Life {
             waits: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             ending: Mutex::new(None),
+            waiting: Mutex::default(),
             bell: Notify::new(),
         }
     }
@@ -121,6 +125,11 @@ impl Life {
         is_new
     }
 
+    /// The node's deadline may have become earlier.
+    pub(super) fn look_at_deadline(&self) {
+        self.bell.notify_one();
+    }
+
     /// Gives the node an input that is no command.
     pub(super) fn input(&self, shared: &Shared, input: Input<'_>) {
         let mut outputs = Vec::new();
@@ -128,6 +137,7 @@ impl Life {
         let lost = if let Input::LinkLost(link) = input { Some(link) } else { None };
         node.handle(shared.clock.now(), input, &mut outputs);
         self.carry_out(shared, &node, &mut outputs);
+        self.settle(&mut node);
         if let Some(link) = lost {
             // Not before: until now the node could owe it something.
             self.lane(link).disarm(shared, &node);
@@ -281,6 +291,7 @@ async fn due(shared: &Shared, life: &Life, deadline: Option<crate::time::Timesta
 /// Lets all tasks finish.
 async fn drain(life: &Life, tasks: &mut JoinSet<()>) {
     life.gate.set(Mode::Draining);
+    life.let_all_go();
     for lane in &life.lanes {
         lane.ring();
     }

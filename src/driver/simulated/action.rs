@@ -117,6 +117,7 @@ impl SimulatedDriver {
             host.life += 1;
             let life = host.life;
             self.observe(|| Event::Started { server, life, port: 0 });
+            self.host(server).pipes().for_each(|pipe| self.begin_counting(pipe));
             self.tell(server, Input::Started);
             self.recount_around(server);
         }
@@ -133,7 +134,8 @@ impl SimulatedDriver {
         let host = self.host_mut(server);
         if host.up && !host.paused {
             host.paused = true;
-            let life = host.life;
+            let (life, held) = (host.life, host.held);
+            self.held -= u64::from(held);
             self.recount_around(server);
             self.observe(|| Event::Paused { server, life });
         }

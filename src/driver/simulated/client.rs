@@ -16,7 +16,7 @@ use crate::config::ServerId;
 use crate::driver::DriverError;
 use crate::driver::session::{Ledger, commands};
 use crate::history::Event;
-use crate::node::{Input, Output};
+use crate::node::{Input, Output, Ticket};
 use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, reply_shape};
 
@@ -32,9 +32,9 @@ pub(super) struct Clients {
 
 /// One client's connection to one server. Its queues hold what the client itself wrote, and no more answers than that.
 #[derive(Debug, Clone)]
-struct Session {
-    id: SessionId,
-    server: ServerId,
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) server: ServerId,
     /// The beginning of a line whose end has not been written; at most the limit of a line.
     partial: Vec<u8>,
     /// Whether the client has closed its writing side.
@@ -42,7 +42,22 @@ struct Session {
     /// Whether the client has closed altogether: nobody reads the answers.
     gone: bool,
     unread: VecDeque<Written>,
-    answers: VecDeque<Answer>,
+    pub(super) answers: VecDeque<Answer>,
+    pub(super) hold: Hold,
+    /// Updates that were accepted and not acknowledged, where replies wait.
+    pub(super) accepted: Vec<Arc<Report>>,
+}
+
+/// Whether the answers of a session wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Hold {
+    /// They do not.
+    #[default]
+    No,
+    /// Until the server has read what there is.
+    Turn,
+    /// Until this ticket is settled. The server reads nothing until then.
+    Until(Ticket),
 }
 
 /// What a client wrote, piece by piece.
@@ -56,7 +71,7 @@ enum Written {
 
 /// What a server has still to say.
 #[derive(Debug, Clone)]
-struct Answer {
+pub(super) struct Answer {
     at: Timestamp,
     /// `None`: nothing more; the connection closes.
     said: Option<Said>,
@@ -75,7 +90,7 @@ impl Clients {
         *self = Self::default();
     }
 
-    fn session(&mut self, slot: u32) -> &mut Session {
+    pub(super) fn session(&mut self, slot: u32) -> &mut Session {
         &mut self.sessions[slot as usize]
     }
 
@@ -111,6 +126,8 @@ impl Clients {
         let session = self.session(slot);
         session.unread.clear();
         session.answers.clear();
+        session.accepted.clear();
+        session.hold = Hold::No;
         self.free.push(slot);
     }
 }
@@ -125,6 +142,8 @@ impl Session {
             gone: false,
             unread: VecDeque::new(),
             answers: VecDeque::new(),
+            hold: Hold::No,
+            accepted: Vec::new(),
         }
     }
 
@@ -162,6 +181,11 @@ impl Session {
             return self.unread.push_back(Written::TooLong(line));
         }
         self.unread.push_back(Written::Line(line));
+    }
+
+    /// Returns `true` if the server has not read everything.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// Returns the number of commands that wait for a reply.
@@ -218,13 +242,19 @@ impl SimulatedDriver {
     pub(super) fn client_closes(&mut self, id: SessionId) -> u64 {
         self.clients.ledger.close(id);
         let Some(&slot) = self.clients.open.get(&id) else { return 0 };
+        let was_held = self.clients.session(slot).hold != Hold::No;
         self.lose_session(slot);
         let session = self.clients.session(slot);
         session.gone = true;
+        let (server, is_unread) = (session.server, session.is_unread());
         if !session.finished {
             self.deliver_bytes(slot, Bytes::new(), true);
-        } else if session.unread.is_empty() {
+        } else if !is_unread {
             self.clients.forget(slot);
+        }
+        // What its replies kept from being read is read now.
+        if was_held && is_unread {
+            self.bring(server.0, Deferred::Written(slot));
         }
         1
     }
@@ -250,6 +280,7 @@ impl SimulatedDriver {
     pub(super) fn dismiss_clients(&mut self, server: ServerId) -> u64 {
         let slots = self.clients.of_server(server);
         for &slot in &slots {
+            self.let_go_all(slot);
             while let Some(answer) = self.clients.session(slot).answers.pop_front() {
                 self.busy -= 1;
                 let id = self.clients.session(slot).id;
@@ -263,14 +294,25 @@ impl SimulatedDriver {
     fn lose_session(&mut self, slot: u32) {
         let session = self.clients.session(slot);
         let (id, unanswered) = (session.id, session.unanswered());
-        self.busy -= session.answers.len() as u64;
+        if session.hold == Hold::No {
+            self.busy -= session.answers.len() as u64;
+        }
         session.answers.clear();
+        session.accepted.clear();
+        self.forget_ticket(slot);
         self.clients.open.remove(&id);
         self.observe(|| Event::SessionLost { session: id, unanswered });
     }
 
     /// The server reads everything that a client wrote.
     pub(super) fn read_session(&mut self, slot: u32) {
+        let session = self.clients.session(slot);
+        if session.hold != Hold::No {
+            return;
+        }
+        if self.patience.is_some() && !session.gone {
+            session.hold = Hold::Turn;
+        }
         while let Some(written) = self.clients.session(slot).unread.pop_front() {
             match written {
                 Written::Line(line) => self.read_line(slot, &line),
@@ -282,6 +324,7 @@ impl SimulatedDriver {
                 Written::End => self.close_session(slot),
             }
         }
+        self.end_turn(slot);
     }
 
     fn read_line(&mut self, slot: u32, line: &Bytes) {
@@ -311,6 +354,9 @@ impl SimulatedDriver {
         let Session { id, server, .. } = *self.clients.session(slot);
         let reply = self.reply(Reply::At(report.line()));
         let life = self.host(server).life;
+        if self.patience.is_some() {
+            self.clients.session(slot).accepted.push(report.clone());
+        }
         self.observe(|| Event::Accepted { server, life, session: Some(id), report, newer });
         self.answer(slot, self.now, Said { event: None, reply });
     }
@@ -363,7 +409,9 @@ impl SimulatedDriver {
         let session = self.clients.session(slot);
         let at = session.answers.back().map_or(at, |last| last.at.max(at));
         session.answers.push_back(Answer { at, said });
-        self.busy += 1;
+        if session.hold == Hold::No {
+            self.busy += 1;
+        }
         if at > now {
             self.queue.push(at, Due::Timer(Timer::Answered(slot)));
         } else {
@@ -374,6 +422,9 @@ impl SimulatedDriver {
     /// What is due to be said on a session is said.
     pub(super) fn on_answered(&mut self, slot: u32) {
         let now = self.now;
+        if self.clients.session(slot).hold != Hold::No {
+            return;
+        }
         while let Some(answer) = self.clients.session(slot).answers.pop_front_if(|answer| answer.at <= now) {
             self.busy -= 1;
             let id = self.clients.session(slot).id;

@@ -21,6 +21,8 @@ pub(super) struct Host {
     /// It counts among those that wait for a timer of their node.
     pub(super) waits: bool,
     pub(super) node: Node,
+    /// Sessions whose replies wait.
+    pub(super) held: u32,
     /// The earliest [`super::queue::Timer::Wake`] that is queued for it; [`Timestamp::MAX`]: none.
     pub(super) wakes_at: Timestamp,
     /// What has happened to it while it was frozen, in order. Bounded: a pipe brings no more lines than its window and no
@@ -39,6 +41,8 @@ pub(super) enum Deferred {
     DialFailed(u32),
     /// Its connection of this pipe is gone.
     Lost(u32),
+    /// So many lines of this pipe of its own were taken.
+    Taken(u32, u64),
     /// The far end of this pipe of its own has dialled it.
     Seen(u32),
     /// The connection by which the far end of this pipe of its own dialled it has ended.
@@ -57,6 +61,7 @@ impl Host {
             up: false,
             paused: false,
             waits: false,
+            held: 0,
             wakes_at: Timestamp::MAX,
             inbox: Vec::new(),
         }
@@ -67,6 +72,7 @@ impl Host {
         self.node.forget();
         self.up = false;
         self.paused = false;
+        self.held = 0;
         self.wakes_at = Timestamp::MAX;
         self.inbox.clear();
     }

@@ -12,6 +12,7 @@ mod client;
 mod control;
 mod host;
 mod network;
+mod patience;
 mod pipe;
 mod queue;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::wire::{Answer, Line, Search};
 use client::Clients;
 use control::Controls;
 use host::Host;
+use patience::Patience;
 use pipe::Pipe;
 pub use queue::QueueKind;
 use queue::{Due, Queue, Timer};
@@ -142,6 +144,8 @@ pub struct SimulatedDriver {
     hosts: Vec<Host>,
     pipes: Vec<Pipe>,
     clients: Clients,
+    /// `None` where no reply waits.
+    patience: Option<Box<Patience>>,
     queue: Queue,
     controls: Controls,
     /// [`Rules::heeds_known`].
@@ -151,6 +155,8 @@ pub struct SimulatedDriver {
     counts: Counts,
     /// Queued events that will change something.
     busy: u64,
+    /// Sessions of servers that are not frozen whose replies wait.
+    held: u64,
     /// Pipes that will dial.
     expected: u64,
     /// Servers that wait for a timer of their node.
@@ -172,12 +178,14 @@ impl SimulatedDriver {
             hosts: Vec::new(),
             pipes: Vec::new(),
             clients: Clients::default(),
+            patience: None,
             queue,
             controls: Controls::default(),
             heeds_known: false,
             seen: VecDeque::new(),
             counts: Counts::default(),
             busy: 0,
+            held: 0,
             expected: 0,
             waiting: 0,
             outputs: Vec::new(),
@@ -240,7 +248,7 @@ impl SimulatedDriver {
 
     /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
     pub fn is_quiescent(&self) -> bool {
-        self.busy == 0 && self.expected == 0 && self.waiting == 0
+        self.busy == 0 && self.expected == 0 && self.waiting == 0 && self.held == 0
     }
 
     /// Servers and pipes of the topology, none of them started.
@@ -269,11 +277,12 @@ impl SimulatedDriver {
     fn begin(&mut self, seed: u64) {
         self.now = EPOCH;
         self.clients.clear();
+        self.patience = Patience::of(self.topology.reply, self.pipes.len());
         self.queue.clear();
         self.controls.clear();
         self.seen.clear();
         self.counts = Counts::default();
-        (self.busy, self.expected, self.waiting) = (0, 0, 0);
+        (self.busy, self.expected, self.waiting, self.held) = (0, 0, 0, 0);
         self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
         for server in self.topology.ids() {
             let offset = self.topology.servers[server.index()].clock_offset;
@@ -299,6 +308,8 @@ impl SimulatedDriver {
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
             Due::Timer(Timer::Control(slot)) => self.on_control(slot),
+            Due::Timer(Timer::Taken(pipe)) => self.on_taken(pipe),
+            Due::Timer(Timer::Settled(server)) => self.on_settled(ServerId(server)),
         }
     }
 

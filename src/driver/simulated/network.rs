@@ -50,7 +50,7 @@ impl SimulatedDriver {
         let reader = ServerId(self.pipes[pipe as usize].to);
         match line {
             Line::At(report) => self.hear(reader, report, Some((pipe, connection))),
-            Line::Control(control) => self.heed(reader, &control, pipe),
+            Line::Control(control) => self.heed(reader, &control, pipe, connection),
         }
         if self.pipes[pipe as usize].owing {
             self.pull(pipe);
@@ -58,10 +58,11 @@ impl SimulatedDriver {
     }
 
     /// A server reads a control line from a neighbour.
-    fn heed(&mut self, server: ServerId, control: &ControlLine, pipe: u32) {
+    fn heed(&mut self, server: ServerId, control: &ControlLine, pipe: u32, connection: u32) {
         let from = Some(LinkId(self.pipes[pipe as usize].back - self.host(server).first_pipe));
         let command = parse(control.text().as_bytes());
         let mut outputs = self.handle(server, Input::Command { command, from });
+        self.take_line(pipe, connection);
         self.carry_out_all(server, &mut outputs);
         self.give_back(outputs);
     }
@@ -75,6 +76,9 @@ impl SimulatedDriver {
         let newer = outputs.iter().any(|output| matches!(output, Output::Stored(_)));
         self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
+        if let Some((pipe, connection)) = by {
+            self.take_line(pipe, connection);
+        }
         if let Some(report) = seen {
             let life = self.host(server).life;
             let from = by.map(|(pipe, connection)| Hop { server: self.way(pipe).from, connection });
@@ -91,6 +95,7 @@ impl SimulatedDriver {
         let mut outputs = self.handle(server, input);
         self.carry_out_all(server, &mut outputs);
         self.give_back(outputs);
+        self.settle_soon(server.0);
         self.queue_wake(server);
     }
 
@@ -131,7 +136,10 @@ impl SimulatedDriver {
             if state.owing {
                 return;
             }
-            let Some(line) = writer.node.next_line(link) else { return };
+            let Some(line) = writer.node.next_line(link) else {
+                let writer = state.from;
+                return self.settle_soon(writer);
+            };
             let owes_more = writer.node.owed(link) > 0;
             self.write(pipe, line);
             if !owes_more {
@@ -184,10 +192,14 @@ impl SimulatedDriver {
         let state = &mut self.pipes[pipe as usize];
         let (arrivals, at) = match state.path.send(self.now, || line.written_len()) {
             Passage::Arrives(at) => (1, at),
-            Passage::Twice(at) => (2, at),
+            Passage::Twice(at) => {
+                self.take_twice(pipe);
+                (2, at)
+            }
             Passage::Lost => (0, self.now),
             Passage::Vanishes => return self.vanish(pipe, line),
         };
+        let state = &mut self.pipes[pipe as usize];
         let connection = state.opened;
         debug_assert!(arrivals == 0 || connection > state.lost_through, "a line on a connection whose lines are lost");
         state.in_flight += arrivals;
@@ -198,8 +210,13 @@ impl SimulatedDriver {
         if arrivals > 0 {
             self.queue_line(at, line, pipe, connection);
         } else {
-            self.pipes[pipe as usize].lost += 1;
+            let state = &mut self.pipes[pipe as usize];
+            state.lost += 1;
+            let is_silent = state.path.is_silent();
             self.counts.lost += 1;
+            if !is_silent {
+                self.take_lost(pipe);
+            }
         }
         self.reset_if_due(pipe);
     }
@@ -225,6 +242,7 @@ impl SimulatedDriver {
         if let Line::At(report) = line {
             self.observe(|| Event::Vanished { way, connection, report });
         }
+        self.take_lost(pipe);
         self.reset_if_due(pipe);
     }
 
@@ -334,7 +352,7 @@ impl SimulatedDriver {
         }
     }
 
-    fn queue_wake(&mut self, server: ServerId) {
+    pub(super) fn queue_wake(&mut self, server: ServerId) {
         let host = self.host_mut(server);
         let Some(deadline) = host.node.deadline() else { return };
         if deadline < host.wakes_at {
@@ -344,7 +362,7 @@ impl SimulatedDriver {
     }
 
     /// Something happens to a server: now, or when it is no longer frozen.
-    fn bring(&mut self, server: u32, what: Deferred) {
+    pub(super) fn bring(&mut self, server: u32, what: Deferred) {
         let host = &mut self.hosts[server as usize];
         if host.paused {
             host.inbox.push(what);
@@ -372,10 +390,16 @@ impl SimulatedDriver {
                 self.observe_lost(pipe);
                 self.tell_writer(pipe, Input::LinkLost);
             }
+            Deferred::Taken(pipe, lines) => self.tell_taken(pipe, lines),
             Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
             Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
             Deferred::Written(slot) => self.read_session(slot),
         }
+    }
+
+    /// The writer of a pipe is told how many of its lines were taken.
+    pub(super) fn bring_taken(&mut self, pipe: u32, lines: u64) {
+        self.bring(self.pipes[pipe as usize].from, Deferred::Taken(pipe, lines));
     }
 
     fn tell_writer(&mut self, pipe: u32, input: fn(LinkId) -> Input<'static>) {
@@ -392,11 +416,15 @@ impl SimulatedDriver {
 
     /// A server goes on: what happened to it meanwhile happens now.
     pub(super) fn thaw(&mut self, server: ServerId) {
-        self.host_mut(server).paused = false;
+        let host = self.host_mut(server);
+        host.paused = false;
+        let held = host.held;
+        self.held += u64::from(held);
         let mut inbox = std::mem::take(&mut self.host_mut(server).inbox);
         inbox.drain(..).for_each(|what| self.deal_with(what));
         self.host_mut(server).inbox = inbox;
         self.meet_deadline(server);
+        self.settle(server);
         for pipe in self.host(server).pipes() {
             if self.pipes[pipe as usize].owing {
                 self.pull(pipe);
@@ -500,6 +528,7 @@ impl SimulatedDriver {
         }
         if lost > 0 {
             self.observe_lost(pipe);
+            self.lose_messages(pipe);
         }
         (u64::from(lost), u64::from(lost))
     }
@@ -549,11 +578,14 @@ impl SimulatedDriver {
 
     fn send_message(&mut self, pipe: u32, line: Line) {
         if !self.answers(pipe) {
+            self.begin_message(pipe, None);
             return line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
         }
         let state = &mut self.pipes[pipe as usize];
         state.path.connected();
         state.opened += 1;
+        let opened = state.opened;
+        self.begin_message(pipe, Some(opened));
         self.observe_written(pipe, &line);
         self.leave(pipe, line);
     }

@@ -50,6 +50,10 @@ pub(super) enum Timer {
     Answered(u32),
     /// The control line in this slot reaches the far end of its pipe, like a [`Due::Line`].
     Control(u32),
+    /// The writer of this pipe learns how many of its lines were taken.
+    Taken(u32),
+    /// This server has replies that wait no longer.
+    Settled(u32),
 }
 
 /// How entries are kept in order.

@@ -119,7 +119,7 @@ impl Spreading {
     /// Decides how a fresh record leaves. Returns `true` if it is announced instead of sent.
     #[inline]
     pub(super) fn announces(&mut self, id: RecordId, record: &Record, link: LinkId, rules: &Rules) -> bool {
-        if let Self::Tree(tree) = self { tree.announces(id, record.report.at(), link, rules) } else { false }
+        if let Self::Tree(tree) = self { tree.announces(id, record, link, rules) } else { false }
     }
 
     /// Returns the number of kinds of control lines that a link owes.

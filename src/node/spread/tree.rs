@@ -19,6 +19,8 @@
 //! for each link, and further ones are ignored as it ignores further clients' updates. A link's announcements, requests and
 //! prunings that wait are sets, each thing once, and are written as lines only when they leave.
 //!
+//! Where replies wait for the neighbours, a server sends what its own clients say whole to all of them.
+//!
 //! Per-message links, and neighbours that have not proved that they know control lines, are flooded.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Around;
-use crate::config::{LinkId, LinkMode};
+use crate::config::{LinkId, LinkMode, ReplyMode};
 use crate::node::bit_set::BitSet;
 use crate::node::records::Records;
 use crate::node::timers::Timers;
-use crate::node::{Output, RecordId, Rules, Source};
+use crate::node::{Output, Record, RecordId, Rules, Source};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Control, ControlLine, PosixTime, Version};
 
@@ -127,16 +129,17 @@ impl Tree {
     /// Passes on a record that was updated: over a link of the origin's tree as a line, over another as an announcement.
     pub(super) fn on_new(&mut self, around: &mut Around<'_>, record: RecordId, source: Source) {
         let before = self.deadline();
-        let report = around.records.get(record).report.at();
-        let origin = around.rules.announced_origin(report);
-        self.settle_stored(around.rules, report);
+        let held = around.records.get(record);
+        let origin = around.rules.announced_origin(held.report.at());
+        let goes_whole = goes_whole(held, around.rules);
+        self.settle_stored(around.rules, held.report.at());
         let ids = (0..).map(LinkId);
         for ((id, link), branch) in ids.zip(around.links.iter_mut()).zip(&mut self.branches) {
             if source == Source::Link(id) {
                 origin.inspect(|&origin| branch.lazy.remove(origin));
             } else if !link.is_up() {
                 around.outputs.push(Output::Missed(id));
-            } else if origin.is_some_and(|origin| branch.lazy.contains(origin)) {
+            } else if !goes_whole && origin.is_some_and(|origin| branch.lazy.contains(origin)) {
                 branch.have.insert(record);
                 branch.batch.get_or_insert_with(|| self.batches.arm(around.now, id));
             } else {
@@ -361,18 +364,25 @@ impl Tree {
     }
 
     /// Decides how a fresh record leaves. Returns `true` if it is announced, and keeps it for the next announcement then.
-    pub(super) fn announces(&mut self, record: RecordId, line: AtLine<'_>, link: LinkId, rules: &Rules) -> bool {
+    pub(super) fn announces(&mut self, id: RecordId, record: &Record, link: LinkId, rules: &Rules) -> bool {
         let branch = &mut self.branches[link.index()];
-        let is_asked_for = branch.asked_for.remove(&record);
-        let is_lazy = || rules.announced_origin(line).is_some_and(|origin| branch.lazy.contains(origin));
-        let announces = !is_asked_for && !branch.lazy.is_empty() && is_lazy();
+        let is_asked_for = branch.asked_for.remove(&id);
+        let origin = || rules.announced_origin(record.report.at());
+        let is_lazy = || !branch.lazy.is_empty() && origin().is_some_and(|origin| branch.lazy.contains(origin));
+        let announces = !is_asked_for && !goes_whole(record, rules) && is_lazy();
         if announces {
-            branch.have.insert(record);
+            branch.have.insert(id);
         } else {
-            branch.have.remove(&record);
+            branch.have.remove(&id);
         }
         announces
     }
+}
+
+/// Returns `true` if all neighbours are sent a record itself. Where replies wait for the neighbours, those find there what a
+/// client said before the client has its reply.
+fn goes_whole(record: &Record, rules: &Rules) -> bool {
+    record.source == Source::Client && rules.reply != ReplyMode::AtOnce
 }
 
 impl Branch {

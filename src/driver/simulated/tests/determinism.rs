@@ -44,6 +44,9 @@ fn projected(event: &Event) -> String {
         Event::LinkUp { way: up, .. } => format!("link-up {}", way(up)),
         Event::LinkLost { way: lost, lines_lost, .. } => format!("link-lost {} {lines_lost}", way(lost)),
         Event::Accepted { server, report, newer, .. } => format!("accepted {} {newer} {}", server.0, report.line()),
+        Event::Acknowledged { server, report, overdue, .. } => {
+            format!("acknowledged {} {overdue} {}", server.0, report.line())
+        }
         Event::Answered { server, report, .. } => format!("answered {} {}", server.0, report.line()),
         Event::Refused { server, command, .. } => format!("refused {} {command:?}", server.0),
         Event::Sent { way: by, report, .. } => format!("sent {} {}", way(by), report.line()),

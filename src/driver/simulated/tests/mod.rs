@@ -3,6 +3,7 @@
 mod conformance;
 mod determinism;
 mod epochs;
+mod patience;
 mod properties;
 mod script;
 
@@ -33,6 +34,7 @@ fn herd(servers: usize, links: &[(u32, u32, u64)], strategy: Strategy) -> Topolo
         servers: (0..servers).map(server).collect(),
         links: links.iter().map(link).collect(),
         strategy,
+        reply: None,
         redial: Redial::default(),
         places: Places::default(),
         limits: Limits::default(),

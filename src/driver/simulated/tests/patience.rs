@@ -1,0 +1,196 @@
+//! Replies that wait until the neighbours have taken the update.
+
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+
+use super::script::{Mix, Script};
+use super::*;
+use crate::act::{ServerVerb, WayVerb};
+use crate::config::ReplyMode;
+use crate::wire::Report;
+
+fn patient(servers: usize, links: &[(u32, u32, u64)], mode: LinkMode) -> Topology {
+    let mut topology = herd(servers, links, Strategy::FloodSync);
+    topology.reply = Some(ReplyMode::Neighbours);
+    topology.links.iter_mut().for_each(|link| link.mode = mode);
+    topology
+}
+
+/// When each reply came, counted from `begun`, in milliseconds.
+fn replies(run: &Run, begun: Timestamp) -> Vec<u128> {
+    let replied = run.seen.iter().filter(|seen| matches!(seen.event, Event::Replied { .. }));
+    replied.map(|seen| seen.at.since(begun).as_millis()).collect()
+}
+
+fn overdue(run: &Run) -> Vec<bool> {
+    let acknowledged = run.seen.iter().filter_map(|seen| match seen.event {
+        Event::Acknowledged { overdue, .. } => Some(overdue),
+        _ => None,
+    });
+    acknowledged.collect()
+}
+
+const LINKS: [(u32, u32, u64); 2] = [(0, 1, 10), (0, 2, 30)];
+
+#[test]
+fn a_reply_comes_when_the_farthest_neighbour_has_told_that_it_took_the_line() {
+    let mut run = Run::of(patient(3, &LINKS, LinkMode::Persistent));
+    let begun = run.driver.now();
+    run.send(0, "IAMAT a +1+1 1\nWHATSAT a 10 1\nIAMAT b +1+1 1\n", false);
+    run.settle();
+    assert_eq!((replies(&run, begun), overdue(&run)), (vec![60, 60, 60], vec![false, false]));
+    // Nothing is new.
+    let begun = run.driver.now();
+    run.send(0, "IAMAT a +1+1 0\n", false);
+    run.settle();
+    assert_eq!(replies(&run, begun)[3..], [0]);
+}
+
+#[test]
+fn over_connections_of_one_line_it_comes_when_the_last_of_them_is_closed() {
+    let mut run = Run::of(patient(3, &LINKS, LinkMode::PerMessage));
+    let begun = run.driver.now();
+    run.iamat(0, "a", 1);
+    run.settle();
+    // A dial, the line, and the end.
+    assert_eq!((replies(&run, begun), overdue(&run)), (vec![120], vec![false]));
+    run.act(ServerVerb::Kill.on(ServerId(2)));
+    let begun = run.driver.now();
+    run.iamat(0, "a", 2);
+    run.settle();
+    // The dial of the killed server is refused meanwhile.
+    assert_eq!((replies(&run, begun)[1..].to_vec(), overdue(&run)[1..].to_vec()), (vec![60], vec![false]));
+}
+
+#[test]
+fn a_server_reads_no_further_command_of_a_client_whose_reply_waits() {
+    let mut run = Run::of(patient(2, &[(0, 1, 10)], LinkMode::Persistent));
+    let begun = run.driver.now();
+    run.iamat(0, "a", 1);
+    run.pass(MILLISECOND);
+    run.iamat(0, "b", 1);
+    run.pass(MILLISECOND);
+    assert_eq!(run.knows(0, "b"), None);
+    run.settle();
+    assert_eq!(replies(&run, begun), [20, 40]);
+}
+
+#[test]
+fn a_reply_waits_a_second_for_a_neighbour_that_takes_nothing() {
+    let second = ServerId(1);
+    let breaks: [&[Action]; 3] = [
+        &[ServerVerb::Pause.on(second)],
+        &[WayVerb::Hold.on(Way { from: ServerId(0), to: second })],
+        &[WayVerb::HalfOpen.on(Way { from: ServerId(0), to: second })],
+    ];
+    for actions in breaks {
+        let mut run = Run::of(patient(3, &LINKS, LinkMode::Persistent));
+        for action in actions {
+            run.act(action.clone());
+        }
+        let begun = run.driver.now();
+        run.iamat(0, "a", 1);
+        run.settle();
+        assert_eq!((replies(&run, begun), overdue(&run)), (vec![1000], vec![true]), "{actions:?}");
+        // Behind what was not taken nothing is.
+        run.iamat(0, "b", 1);
+        run.settle();
+        assert_eq!((replies(&run, begun), overdue(&run)), (vec![1000, 2000], vec![true, true]), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_frozen_server_lets_its_replies_go_when_it_goes_on() {
+    let mut run = Run::of(patient(2, &[(0, 1, 10)], LinkMode::Persistent));
+    let begun = run.driver.now();
+    run.iamat(0, "a", 1);
+    run.act(ServerVerb::Pause.on(ServerId(0)));
+    run.settle();
+    assert_eq!(replies(&run, begun), [0; 0]);
+    run.pass(MILLISECOND * 50);
+    run.act(ServerVerb::Resume.on(ServerId(0)));
+    run.settle();
+    assert_eq!((replies(&run, begun).len(), overdue(&run)), (1, vec![false]));
+}
+
+#[test]
+fn a_stopped_server_answers_first_and_a_killed_one_never() {
+    for (verb, replied) in [(ServerVerb::Stop, 1), (ServerVerb::Kill, 0)] {
+        let mut run = Run::of(patient(2, &[(0, 1, 10)], LinkMode::Persistent));
+        let begun = run.driver.now();
+        run.iamat(0, "a", 1);
+        run.act(verb.on(ServerId(0)));
+        run.act(ServerVerb::Start.on(ServerId(0)));
+        run.settle();
+        assert_eq!((replies(&run, begun).len(), overdue(&run)), (replied, vec![true; replied]));
+        run.iamat(0, "b", 1);
+        run.settle();
+        assert_eq!(overdue(&run)[replied..], [false]);
+    }
+}
+
+#[test]
+fn lines_that_are_dropped_or_doubled_make_no_later_reply_wait() {
+    let way = Way { from: ServerId(0), to: ServerId(1) };
+    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+        for verb in [WayVerb::Drop { nth: 1 }, WayVerb::Duplicate { nth: 1 }] {
+            let mut run = Run::of(patient(2, &[(0, 1, 10)], mode));
+            run.act(verb.on(way));
+            for time in 1..5 {
+                run.iamat(0, "a", time);
+                run.settle();
+            }
+            assert_eq!(overdue(&run), [false; 4], "{mode:?} {verb:?}");
+        }
+    }
+}
+
+/// Returns `true` if a server of the herd knows the client of a report, at least as new.
+fn holds(driver: &SimulatedDriver, server: ServerId, report: &Report) -> bool {
+    let is_as_new =
+        |known: &Known| known.report.client() == report.client() && known.report.at().version_cmp(report.at()).is_ge();
+    driver.records(server).iter().any(is_as_new)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_client_that_has_its_reply_finds_the_update_at_every_neighbour(seed in any::<u64>(), per_message in any::<bool>()) {
+        let mode = if per_message { LinkMode::PerMessage } else { LinkMode::Persistent };
+        let topology = patient(6, &[(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7), (3, 4, 1), (4, 5, 20)], mode);
+        let wiring = Wiring::of(&topology);
+        let script = Script::random(&topology, &Mix { steps: 60, updates_percent: 100, ..Mix::default() }, seed);
+        let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
+        drain(&mut driver, Wait::Quiescent(Timestamp::MAX), &mut |_, _| {});
+        let mut acknowledged = 0;
+        let observe = |driver: &SimulatedDriver, observation: Observation| {
+            if let Event::Acknowledged { server, report, overdue, .. } = observation.event {
+                let neighbours = wiring.neighbours(server).iter();
+                assert!(!overdue && neighbours.clone().all(|other| holds(driver, other.server, &report)));
+                acknowledged += 1;
+            }
+        };
+        script.play(&mut driver, Duration::from_secs(3600), observe).expect("the herd has all ways");
+        prop_assert_eq!(acknowledged, 60);
+    }
+
+    #[test]
+    fn any_script_comes_to_rest_and_answers_or_ends_every_session(seed in any::<u64>(), per_message in any::<bool>()) {
+        let mode = if per_message { LinkMode::PerMessage } else { LinkMode::Persistent };
+        let topology = patient(4, &[(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7)], mode);
+        let script = Script::random(&topology, &Mix { steps: 60, ..Mix::default() }, seed);
+        let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
+        let mut seen = Vec::new();
+        let observe = |_: &SimulatedDriver, observation: Observation| seen.push(observation.event);
+        script.play(&mut driver, Duration::from_secs(3600), observe).expect("the herd has all ways");
+        prop_assert!(driver.is_quiescent());
+        assert_counts_are_right(&driver);
+        let count = |is: fn(&Event) -> bool| seen.iter().filter(|event| is(event)).count();
+        let accepted = count(|event| matches!(event, Event::Accepted { .. }));
+        let acknowledged = count(|event| matches!(event, Event::Acknowledged { .. }));
+        let replied = count(|event| matches!(event, Event::Replied { .. }));
+        prop_assert!(acknowledged <= accepted);
+        // The clients of the script only say where they are. What is accepted and not answered was cut off.
+        prop_assert_eq!(acknowledged, replied);
+    }
+}
