@@ -9,6 +9,15 @@ pub(super) struct BitSet {
 }
 
 impl BitSet {
+    /// Returns the set of all numbers below `end`.
+    pub(super) fn below(end: usize) -> Self {
+        let mut set = Self::default();
+        for bit in 0..end {
+            set.insert(bit);
+        }
+        set
+    }
+
     /// Adds a number. Returns `true` if it was not in the set.
     pub(super) fn insert(&mut self, bit: usize) -> bool {
         let (word, mask) = self.word(bit);

@@ -524,7 +524,7 @@ impl Node {
     }
 
     fn on_seen(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
-        self.spreading.on_seen(now, id);
+        self.spreading.on_seen(&self.records, id);
         let link = &mut self.links[id.index()];
         link.incoming += 1;
         if let LinkState::Waiting(_) = link.state {

@@ -90,9 +90,9 @@ impl Spreading {
     }
 
     /// A neighbour has dialled the node.
-    pub(super) fn on_seen(&mut self, now: Timestamp, link: LinkId) {
+    pub(super) fn on_seen(&mut self, records: &Records, link: LinkId) {
         if let Self::Tree(tree) = self {
-            tree.on_seen(now, link);
+            tree.on_seen(records, link);
         }
     }
 

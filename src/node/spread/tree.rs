@@ -14,8 +14,8 @@
 //!
 //! A version that comes once more because it is replayed prunes nothing: that says nothing about who was faster.
 //!
-//! Bounds: a bit for each server of the herd and link, for only those are origins that are pruned. What says that it is from
-//! another origin floods. A server remembers announcements of no more clients than it has room for, known and unknown, with one
+//! Bounds: for each link, a bit for each server of the herd, for only those are origins that are pruned, and one for each record.
+//! What says that it is from another origin floods. A server remembers announcements of no more clients than it has room for, known and unknown, with one
 //! for each link, and further ones are ignored as it ignores further clients' updates. A link's announcements, requests and
 //! prunings that wait are sets, each thing once, and are written as lines only when they leave.
 //!
@@ -60,8 +60,8 @@ pub(in crate::node) struct Tree {
 struct Branch {
     /// The neighbour understands control lines.
     native: bool,
-    /// When the neighbour's connection to this node was seen.
-    seen: Option<Timestamp>,
+    /// Records that have not been updated since the neighbour's connection was seen: it may bring them as a replay.
+    replayable: BitSet,
     /// Origins whose updates are announced on this link instead of sent.
     lazy: BitSet,
     /// When the announcements that gather are due. `None` if those in `have` are due already.
@@ -135,6 +135,7 @@ impl Tree {
         self.settle_stored(around.rules, held.report.at());
         let ids = (0..).map(LinkId);
         for ((id, link), branch) in ids.zip(around.links.iter_mut()).zip(&mut self.branches) {
+            branch.replayable.remove(record.index());
             if source == Source::Link(id) {
                 origin.inspect(|&origin| branch.lazy.remove(origin));
             } else if !link.is_up() {
@@ -156,7 +157,7 @@ impl Tree {
     pub(super) fn on_known(&mut self, around: &mut Around<'_>, record: RecordId, line: AtLine<'_>, link: LinkId) {
         let before = self.deadline();
         let (held, branch) = (around.records.get(record), &mut self.branches[link.index()]);
-        let is_fresh = branch.seen.is_some_and(|seen| held.learned_at > seen);
+        let is_fresh = !branch.replayable.contains(record.index());
         // What comes twice by one link says nothing about the others.
         let came_by_another = held.source != Source::Link(link);
         let can_prune = branch.native && around.links[link.index()].is_up();
@@ -253,15 +254,16 @@ impl Tree {
     /// The node's own connection to a neighbour is gone, and everything that was to be written to it.
     pub(super) fn on_lost(&mut self, around: &mut Around<'_>, link: LinkId) {
         let before = self.deadline();
-        let Branch { native, seen, .. } = self.branches[link.index()];
-        self.branches[link.index()] = Branch { native, seen, ..Branch::default() };
+        let branch = &mut self.branches[link.index()];
+        let replayable = std::mem::take(&mut branch.replayable);
+        *branch = Branch { native: branch.native, replayable, ..Branch::default() };
         self.finish(before, around);
     }
 
     /// A neighbour's connection is there: the neighbour may have been restarted.
-    pub(super) fn on_seen(&mut self, now: Timestamp, link: LinkId) {
+    pub(super) fn on_seen(&mut self, records: &Records, link: LinkId) {
         let branch = &mut self.branches[link.index()];
-        branch.seen = Some(now);
+        branch.replayable = BitSet::below(records.len());
         branch.lazy.clear();
     }
 
