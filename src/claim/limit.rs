@@ -29,6 +29,8 @@ pub enum Metric {
     Bytes,
     /// The part of the lines that told nothing new.
     Redundant,
+    /// Control lines sent.
+    ControlLines,
     /// Stale pairs times seconds, per write.
     StaleArea,
     /// Acknowledged writes.
@@ -134,7 +136,7 @@ fn comparison(bound: &str) -> Option<(Comparison, &str)> {
 
 impl Metric {
     /// Every metric, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Convergence,
         Self::PropagationP50,
         Self::PropagationP95,
@@ -144,6 +146,7 @@ impl Metric {
         Self::Lines,
         Self::Bytes,
         Self::Redundant,
+        Self::ControlLines,
         Self::StaleArea,
         Self::Writes,
         Self::Reads,
@@ -166,6 +169,7 @@ impl Metric {
             Self::Lines => "lines",
             Self::Bytes => "bytes",
             Self::Redundant => "redundant lines",
+            Self::ControlLines => "control lines",
             Self::StaleArea => "stale area",
             Self::Writes => "writes",
             Self::Reads => "reads",
@@ -191,6 +195,7 @@ impl Metric {
             Self::LinesPerUpdate
             | Self::Lines
             | Self::Bytes
+            | Self::ControlLines
             | Self::Writes
             | Self::Reads
             | Self::Stable

@@ -148,6 +148,21 @@ pub enum Repair {
     All,
 }
 
+impl Spread {
+    /// Returns the `AT` lines that an update costs in a herd of so many servers and links when nothing fails.
+    ///
+    /// Along a tree this holds from an origin's second update on: the first one floods. Control lines do not count.
+    pub fn lines_per_update(self, servers: u64, links: u64) -> u64 {
+        match self {
+            Self::Flood => (2 * links + 1).saturating_sub(servers),
+            Self::Direct | Self::Tree => servers.saturating_sub(1),
+        }
+    }
+}
+
+/// What holds of every run ([`Assertion::ALWAYS`](crate::claim::Assertion::ALWAYS)) holds under every strategy. Also of `tree`:
+/// a server that is asked for a version does not send it to where it came from, so that nothing echoes, and what it announces
+/// is not yet sent. What an update costs is [`Spread::lines_per_update`], and what was missed comes back as [`Repair`] says.
 impl Strategy {
     /// Every strategy, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Direct, Self::Flood, Self::FloodSync, Self::Tree];
