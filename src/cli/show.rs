@@ -15,7 +15,7 @@ use crate::control::api::{HerdStatus, RecordState, RecordStatus, RecordsQuery, S
 use crate::control::client::Client;
 use crate::control::socket;
 use crate::exit::Exit;
-use crate::words::signed_seconds;
+use crate::words::{count, signed_seconds};
 
 /// `ps`.
 pub(super) fn ps(global: &Global, formatted: &Formatted) -> Outcome {
@@ -46,6 +46,15 @@ fn write_status(status: &HerdStatus) -> Result<(), Failure> {
     table.write_to(&mut out)?;
     for fault in &status.faults {
         writeln!(out, "{}->{}: {}", fault.from, fault.to, styled(YELLOW, fault.faults.join(", ")))?;
+    }
+    for server in status.servers.iter().filter(|server| server.replies_waiting > 0) {
+        let replies = count(server.replies_waiting as u64, "client");
+        writeln!(
+            out,
+            "{}: {} for the neighbours to take updates",
+            server.server,
+            styled(YELLOW, replies + " waiting")
+        )?;
     }
     for server in &status.servers {
         if let Some(reason) = &server.reason {

@@ -522,6 +522,7 @@ impl Owner {
             links_up: self.driver.links_up(server),
             records: self.driver.records(server).len(),
             clock_offset: self.driver.clock_offset(server),
+            replies_waiting: self.driver.replies_waiting(server),
         }
     }
 
