@@ -102,7 +102,7 @@ impl Narrator {
         let mut name =
             |server: ServerId| Ok::<_, std::convert::Infallible>(self.origin.servers[server.index()].clone());
         let Ok(named) = verb.clone().map(&mut name);
-        format!("{} {}{}", verb.spec().command, named.targets(), named.manner())
+        format!("{} {}{}", verb.spec().command(), named.targets(), named.manner())
     }
 
     fn event(&mut self, at: Timestamp, event: &Event) -> Option<(Option<ServerId>, String)> {
