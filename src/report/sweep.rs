@@ -61,7 +61,7 @@ fn sweep(name: &str, cases: &[&CaseResult]) -> Sweep {
     Sweep {
         name: name.into(),
         counts: Counts::of(cases.iter().copied()),
-        numbers: Metric::ALL.into_iter().filter_map(|metric| spread(metric, cases)).collect(),
+        numbers: Metric::all().filter_map(|metric| spread(metric, cases)).collect(),
         replays,
     }
 }

@@ -262,7 +262,7 @@ fn threshold(name: &str, key: std::ops::Range<usize>, value: Value<'_>) -> Optio
     match limit::parse(name, value.peek_text().unwrap_or_default()) {
         Ok(threshold) => Some(threshold),
         Err(error @ limit::MetricError::Unknown { .. }) => {
-            let both = Assertion::NAMES.iter().copied().chain(Metric::ALL.iter().map(|metric| metric.name()));
+            let both = Assertion::NAMES.iter().copied().chain(Metric::all().map(Metric::name));
             let problem = Problem::error(key, format!("{} is neither an assertion nor a number", quoted(name)));
             value.reject(problem.suggest(name, both, error.to_string()))
         }
