@@ -8,8 +8,7 @@ use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;
 use crate::config::ServerId;
 use crate::diagnostic::quoted;
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Duration>) -> Outcome {

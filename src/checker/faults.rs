@@ -22,8 +22,7 @@ use super::state::{Life, State};
 use crate::act::{Action, Counter, Hit, ServerVerb, WayFaults, WayVerb};
 use crate::claim::StepId;
 use crate::config::{ServerId, Way};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::{count, list};
 
 /// One fault on one server or way. A fault of the script is one or more of them.

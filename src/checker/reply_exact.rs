@@ -7,8 +7,7 @@ use super::state::State;
 use super::{Explanation, Outcome, Span};
 use crate::act::{Action, SessionId};
 use crate::diagnostic::quoted;
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::wire::{Command, parse};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
