@@ -127,11 +127,7 @@ pub enum PartitionMode {
     /// Holds them: nothing is lost.
     Hold,
     /// Holds them, and cuts them after this time, as a connection's time-out would.
-    HoldThenCut(
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
-        Duration,
-    ),
+    HoldThenCut(#[serde(with = "crate::words::Nanoseconds")] Duration),
 }
 
 impl<S> Verb<S> {

@@ -143,8 +143,7 @@ pub enum Event<S = ServerId> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
         /// The command.
-        #[serde(with = "crate::words::bytes")]
-        #[schemars(with = "crate::words::BytesText")]
+        #[serde(with = "crate::words::BytesText")]
         command: Bytes,
     },
     /// A server wrote a line to a neighbour.
@@ -201,8 +200,7 @@ pub enum Event<S = ServerId> {
         /// The connection.
         session: SessionId,
         /// The bytes of the reply.
-        #[serde(with = "crate::words::bytes")]
-        #[schemars(with = "crate::words::BytesText")]
+        #[serde(with = "crate::words::BytesText")]
         reply: Bytes,
     },
     /// A client's connection ended. Observed again for every command sent on the session that is over.

@@ -10,6 +10,7 @@ use super::{DriverKind, History, Origin, Step};
 use crate::claim::{Assertion, Check, StepId, When, limit};
 use crate::config::{Delay, Link, LinkMode, Redial, ServerId, Strategy};
 use crate::time::Timestamp;
+use crate::words::{Nanoseconds, nanoseconds};
 
 /// The version of the JSON that this herdsim writes and reads.
 pub const VERSION: u32 = 2;
@@ -50,7 +51,8 @@ pub(super) struct Header {
     /// The links that the strategy uses.
     links: Vec<LinkHeader>,
     /// How long a server waits before it dials a neighbour again.
-    redial: RedialHeader,
+    #[serde(with = "RedialHeader")]
+    redial: Redial,
     /// Most clients that a server remembers.
     max_records: usize,
     /// The script, in the numbering that entries use.
@@ -71,7 +73,7 @@ struct ServerHeader {
     /// Its name.
     name: String,
     /// Nanoseconds that its clock is ahead at the start.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::words::is_zero")]
     clock_offset: i64,
 }
 
@@ -90,15 +92,19 @@ struct LinkHeader {
 }
 
 /// Exponential backoff between two dials, in nanoseconds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Redial", deny_unknown_fields)]
+#[schemars(rename = "RedialHeader")]
 struct RedialHeader {
     /// Wait after the first failure.
-    first: u64,
+    #[serde(with = "Nanoseconds")]
+    first: Duration,
     /// Longest wait.
-    cap: u64,
+    #[serde(with = "Nanoseconds")]
+    cap: Duration,
     /// Longest time of one dial.
-    timeout: u64,
+    #[serde(with = "Nanoseconds")]
+    timeout: Duration,
 }
 
 /// A claim.
@@ -118,14 +124,6 @@ struct CheckHeader {
     /// `true` if it is asserted of every run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     implied: bool,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes a time in RFC 3339, exact to the nanosecond.
@@ -159,7 +157,7 @@ impl Header {
                 .map(|(name, &offset)| ServerHeader { name: name.to_string(), clock_offset: offset })
                 .collect(),
             links: origin.links.iter().map(|link| LinkHeader::of(link, name)).collect(),
-            redial: RedialHeader::of(origin.redial),
+            redial: origin.redial,
             max_records: origin.max_records,
             steps: origin.steps.clone(),
             checks: origin.checks.iter().map(|check| CheckHeader::of(check, name)).collect(),
@@ -177,7 +175,7 @@ impl Header {
             servers: self.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
             clocks: self.servers.iter().map(|server| server.clock_offset).collect(),
             links: Vec::new(),
-            redial: self.redial.redial(),
+            redial: self.redial,
             max_records: self.max_records,
             steps: self.steps,
             checks: Vec::new(),
@@ -205,18 +203,6 @@ impl LinkHeader {
         let [a, b] = self.ends;
         let ends = [origin.named(&a)?, origin.named(&b)?];
         Ok(Link { ends, mode: self.mode, delays: [self.there, self.back] })
-    }
-}
-
-impl RedialHeader {
-    fn of(redial: Redial) -> Self {
-        let Redial { first, cap, timeout } = redial;
-        Self { first: nanoseconds(first), cap: nanoseconds(cap), timeout: nanoseconds(timeout) }
-    }
-
-    fn redial(self) -> Redial {
-        let [first, cap, timeout] = [self.first, self.cap, self.timeout].map(Duration::from_nanos);
-        Redial { first, cap, timeout }
     }
 }
 

@@ -14,7 +14,7 @@ impl Choice for ConvergedMode {
 /// `check = { stale = "kiwi", on = [..] }`, or `assert = { .. }` from here on.
 pub(super) fn at_step(value: Value<'_>, when: When, step: StepId, names: &Names<'_>) -> Option<Check> {
     value.table(|table| {
-        let (name, asserted) = table.one_of(&Assertion::NAMES)?;
+        let (name, asserted) = table.one_of(&Assertion::names())?;
         let inverted = table.optional("violated", Value::boolean).unwrap_or(false);
         let assertion = match name {
             "stale" | "knows" | "lacks" => about_client(name, asserted, table, names)?,
@@ -206,7 +206,7 @@ pub(super) fn expected(table: &mut Table<'_>, doings: &Doings, names: &Names<'_>
                 Problem::error(key.span.clone(), format!("{} could never be seen to hold", quoted(key.value)));
             table.problems().push(problem.label(why));
         }
-        if Assertion::NAMES.contains(&key.value) {
+        if Assertion::names().contains(&key.value) {
             expected.checks.extend(at_end(key.value, value, names));
         } else {
             expected.thresholds.extend(threshold(key.value, key.span, value));
@@ -222,7 +222,7 @@ pub(super) fn counterexample(value: Value<'_>, names: &Names<'_>) -> Option<Expe
     };
     let Some(assertion) = Assertion::plain(name) else {
         let problem = value.error(format!("there is no assertion {} without parameters", quoted(name)));
-        return value.reject(problem.suggest(name, Assertion::NAMES, "write it as a table with `violated = true`"));
+        return value.reject(problem.suggest(name, Assertion::names(), "write it as a table with `violated = true`"));
     };
     let check = Check::new(assertion, When::End, None, &server_names(names)).inverted();
     Some(Expected { checks: vec![check], thresholds: Vec::new() })
@@ -262,7 +262,7 @@ fn threshold(name: &str, key: std::ops::Range<usize>, value: Value<'_>) -> Optio
     match limit::parse(name, value.peek_text().unwrap_or_default()) {
         Ok(threshold) => Some(threshold),
         Err(error @ limit::MetricError::Unknown { .. }) => {
-            let both = Assertion::NAMES.iter().copied().chain(Metric::all().map(Metric::name));
+            let both = Assertion::names().into_iter().chain(Metric::all().map(Metric::name));
             let problem = Problem::error(key, format!("{} is neither an assertion nor a number", quoted(name)));
             value.reject(problem.suggest(name, both, error.to_string()))
         }
