@@ -265,6 +265,14 @@ impl<S> Event<S> {
         })
     }
 
+    /// Returns the server whose life it ends, if it ends one.
+    pub fn ended(&self) -> Option<&S> {
+        match self {
+            Self::Killed { server, .. } | Self::Stopped { server, .. } | Self::Crashed { server, .. } => Some(server),
+            _ => None,
+        }
+    }
+
     /// Returns the report it is about, if it is about one.
     pub fn report(&self) -> Option<&Arc<Report>> {
         match self {
