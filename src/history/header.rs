@@ -215,8 +215,7 @@ impl CheckHeader {
 
     fn check(self, origin: &Origin) -> Result<Check, String> {
         let assertion = self.assert.map(&mut |name: String| origin.named(&name))?;
-        let mut check = Check::new(assertion, self.when, self.step, &origin.servers);
-        check.implied = self.implied;
-        Ok(if self.inverted { check.inverted() } else { check })
+        let check = Check::new(assertion, self.when, self.step, &origin.servers);
+        Ok(Check { inverted: self.inverted, implied: self.implied, ..check })
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn at_step(value: Value<'_>, when: When, step: StepId, names: &Names<
             return asserted.reject(problem.help("use `check` for this moment, or `[expect]` for the end"));
         }
         let check = Check::new(assertion, when, Some(step), &server_names(names));
-        Some(if inverted { check.inverted() } else { check })
+        Some(Check { inverted, ..check })
     })
 }
 
@@ -58,9 +58,11 @@ fn posix_time(value: Value<'_>) -> Option<PosixTime> {
 
 /// An assertion that is not about single clients: `true`, a bare value, or a table of parameters.
 fn assertion(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Assertion> {
-    if value.is_table() {
-        return value.table(|table| parameters(name, table, names));
-    }
+    if value.is_table() { value.table(|table| parameters(name, table, names)) } else { lone(name, value) }
+}
+
+/// An assertion whose one parameter is the value, or one without parameters.
+fn lone(name: &str, value: Value<'_>) -> Option<Assertion> {
     match name {
         "healed_within" => Some(Assertion::HealedWithin { within: value.positive_duration()? }),
         "staleness" => Some(Assertion::Staleness { within: value.duration()? }),
@@ -97,10 +99,7 @@ fn parameters(name: &str, table: &mut Table<'_>, names: &Names<'_>) -> Option<As
             let quantile = table.optional("quantile", |value| value.number(0.001..=1.0)).unwrap_or(1.0);
             Some(Assertion::Propagated { within: within?, quantile })
         }
-        "healed_within" => {
-            Some(Assertion::HealedWithin { within: table.required("within", Value::positive_duration)? })
-        }
-        "staleness" => Some(Assertion::Staleness { within: table.required("within", Value::duration)? }),
+        "healed_within" | "staleness" => table.required("within", |value| lone(name, value)),
         "lost" => {
             let at_least = table.optional("at_least", |value| value.integer(1..=u64::MAX >> 1)).unwrap_or(1);
             Some(Assertion::Lost { at_least })
@@ -238,7 +237,7 @@ fn at_end(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Check> {
             about_client(name, client, table, names).map(|assertion| (assertion, inverted))
         };
         let (assertion, inverted) = value.table(about)?;
-        return Some(if inverted { check(assertion).inverted() } else { check(assertion) });
+        return Some(Check { inverted, ..check(assertion) });
     }
     if value.peek_text() == Some("violated") {
         let Some(plain) = Assertion::plain(name) else {
@@ -247,8 +246,7 @@ fn at_end(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Check> {
         return Some(check(plain).inverted());
     }
     let inverted = value.is_table() && value.table(|table| Some(is_violated(table))).unwrap_or(false);
-    let check = check(assertion(name, value, names)?);
-    Some(if inverted { check.inverted() } else { check })
+    Some(Check { inverted, ..check(assertion(name, value, names)?) })
 }
 
 /// Whether `violated = true` stands in a table that somebody else reads.
