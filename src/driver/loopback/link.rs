@@ -580,15 +580,26 @@ impl Pace {
     }
 }
 
-/// Writes everything; `false` when the way was severed or the connection is gone.
-async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
+/// Writes everything. Returns `false` if the way was severed or the connection is gone.
+///
+/// Reads what the neighbour sends meanwhile: one that writes without reading would otherwise wait for this side, and this side
+/// for it.
+async fn write(lane: &Lane, socket: &Socket, mut bytes: &[u8]) -> bool {
     let mut rang = false;
     while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return false,
+            Ok(count) => {
+                bytes = &bytes[count..];
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
         tokio::select! {
             biased;
-            written = socket.write(bytes) => match written {
-                Ok(0) | Err(_) => return false,
-                Ok(count) => bytes = &bytes[count..],
+            writable = socket.writable() => if writable.is_err() {
+                return false;
             },
             // Only the loss of the way cannot wait until everything is written.
             () = lane.wake.notified() => {
@@ -597,6 +608,7 @@ async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
                 }
                 rang = true;
             }
+            () = gone(socket) => return false,
         }
     }
     if rang {
