@@ -80,7 +80,7 @@ pub(super) struct Channel {
     pub(super) astray: i64,
     /// Lines went astray of which the node has not been told.
     pub(super) strays: bool,
-    /// Lines that a half-open way swallowed. The writer does not know of them before the way is reset.
+    /// Lines that the way swallowed in silence. The writer does not know of them before the way is reset.
     swallowed: i64,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
