@@ -10,7 +10,7 @@ use petgraph::algo::bridges::bridges;
 use petgraph::graph::{NodeIndex, UnGraph};
 use petgraph::visit::EdgeRef as _;
 
-use crate::config::{ServerId, Spread, Topology, Wiring};
+use crate::config::{ServerId, Topology, Wiring};
 
 /// Up to this many servers the pairs of servers are looked at: one search through the herd for each.
 const PAIRS_UP_TO: usize = 64;
@@ -40,7 +40,9 @@ pub struct Audit {
     pub articulations: Vec<ServerId>,
     /// Pairs of servers whose death together splits the rest; `None` in herds of more than 64 servers.
     pub pairs: Option<Vec<[ServerId; 2]>>,
-    /// `AT` lines sent for one update without faults: 2E-N+1 by flooding, N-1 directly; `None` unless the herd is connected.
+    /// `AT` lines sent for one update without faults: 2E-N+1 by flooding, N-1 directly
+    /// or along a tree once there is one;
+    /// `None` unless the herd is connected.
     pub lines_per_update: Option<usize>,
 }
 
@@ -60,10 +62,7 @@ impl Audit {
         let components = graph.components();
         let connected = components.len() == 1;
         let (bridges, articulations) = graph.cuts();
-        let lines = match topology.strategy.spread() {
-            Spread::Flood => (2 * graph.links + 1).checked_sub(graph.len()),
-            Spread::Direct => Some(graph.len() - 1),
-        };
+        let lines = topology.strategy.spread().lines_per_update(graph.len() as u64, graph.links as u64) as usize;
         Self {
             names: topology.servers.iter().map(|server| server.name.to_string()).collect(),
             strategy: topology.strategy.to_string(),
@@ -71,7 +70,7 @@ impl Audit {
             diameter: connected.then(|| graph.diameter()),
             pairs: (graph.len() <= PAIRS_UP_TO && connected).then(|| graph.pairs()),
             asymmetric: topology.links.iter().filter(|link| link.is_asymmetric()).map(|link| link.ends).collect(),
-            lines_per_update: lines.filter(|_| connected),
+            lines_per_update: connected.then_some(lines),
             components,
             bridges,
             articulations,

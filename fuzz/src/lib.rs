@@ -9,18 +9,50 @@ use herdsim::config::{self, LinkId, LinkMode, Redial, ReplyMode, Strategy, Topol
 use herdsim::node::{Input, Node, NodeConfig, Rules, Ticket};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
-use herdsim::wire::{Command, Report, lines, parse};
+use herdsim::wire::{Command, Control, ControlLine, Report, Version, lines, parse};
 
-/// The parser returns for any bytes, and a report that is read back is the same.
+/// The parser returns for any bytes, and a report or a control line that is read back is the same.
 pub fn wire(data: &[u8]) {
     for line in lines(data, true) {
-        if let Command::At(at) = parse(line) {
-            let report = at.to_report();
-            assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));
-            let (latitude, longitude) = at.degrees();
-            assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
-            assert!(at.version_cmp(at).is_eq());
+        match parse(line) {
+            Command::At(at) => {
+                let report = at.to_report();
+                assert!(matches!(parse(report.line().as_bytes()), Command::At(again) if again.to_report() == report));
+                let (latitude, longitude) = at.degrees();
+                assert!(latitude.abs() <= 90.0 && longitude.abs() <= 180.0);
+                assert!(at.version_cmp(at).is_eq());
+                assert!(Version::of(at).is_covered_by(at));
+            }
+            Command::Control(control) => is_read_back(control),
+            _ => {}
         }
+    }
+}
+
+fn is_read_back(control: Control<'_>) {
+    const LIMIT: usize = usize::MAX;
+    let line = match control {
+        Control::Have(versions) => {
+            let mut line = ControlLine::have();
+            versions.iter().for_each(|version| assert!(line.push_version(version, LIMIT)));
+            line
+        }
+        Control::Want(names) | Control::Prune(names) => {
+            let is_want = matches!(control, Control::Want(_));
+            let mut line = if is_want { ControlLine::want() } else { ControlLine::prune() };
+            names.iter().for_each(|name| assert!(line.push_name(name, LIMIT)));
+            line
+        }
+        Control::Hello { name, secret } => ControlLine::hello(name, secret),
+        Control::Proof { secret } => ControlLine::proof(secret),
+    };
+    let Command::Control(again) = parse(line.text().as_bytes()) else { panic!("{line:?}") };
+    match (control, again) {
+        (Control::Have(one), Control::Have(other)) => assert!(one.iter().eq(other.iter())),
+        (Control::Want(one), Control::Want(other)) | (Control::Prune(one), Control::Prune(other)) => {
+            assert!(one.iter().eq(other.iter()));
+        }
+        (one, other) => assert_eq!(one, other),
     }
 }
 
@@ -52,17 +84,24 @@ pub fn scenario_file(data: &[u8]) {
     }
 }
 
-/// A node survives any inputs, in any order. What it knows never goes back, no link owes more than twice that, and every reply
-/// that waits is let go once.
+/// A node survives any inputs, in any order. What it knows never goes back, no link owes more than twice that, every line that it
+/// sends can be read, and every reply that waits is let go once.
 pub fn node(data: &[u8]) {
     let redial =
         Redial { first: Duration::from_millis(1), cap: Duration::from_millis(8), timeout: Duration::from_secs(1) };
-    let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % 3)];
+    let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % Strategy::ALL.len())];
     let reply = if data.len().is_multiple_of(2) { ReplyMode::AtOnce } else { ReplyMode::Neighbours };
-    let reply_limit = Duration::from_millis(20);
     let mut node = Node::new(NodeConfig {
         name: "S".into(),
-        rules: Arc::new(Rules { strategy, redial, max_records: 5, reply, reply_limit }),
+        rules: Arc::new(Rules {
+            strategy,
+            redial,
+            max_records: 5,
+            max_line: 128,
+            servers: ["O".into(), "S".into()].into(),
+            reply,
+            reply_limit: Duration::from_millis(20),
+        }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
         clock_offset: 0,
     });
@@ -79,8 +118,13 @@ pub fn node(data: &[u8]) {
             0 => format!("AT O +0.1 c{} +1+1 {}", client % 7, time % 16),
             _ => format!("IAMAT c{} +1+1 {}", client % 7, time % 16),
         };
+        let control = match time % 3 {
+            0 => format!("HERD 1 have c{} {} O {:016x}", client % 7, time % 16, client),
+            1 => format!("HERD 1 want c{} c{}", client % 7, time % 7),
+            _ => "HERD 1 prune O S T".to_owned(),
+        };
         now = now + Duration::from_micros(u64::from(time) * 50);
-        let input = match kind % 11 {
+        let input = match kind % 13 {
             0 => Input::LinkOpened(dialled),
             1 => Input::LinkLost(dialled),
             2 => Input::DialFailed(dialled),
@@ -89,6 +133,7 @@ pub fn node(data: &[u8]) {
             5 => Input::Deadline,
             6 => Input::Started,
             7 => Input::ClockSet(i64::from(time) - 128),
+            8 => Input::Command { command: parse(control.as_bytes()), from: Some(link).filter(|_| client % 5 != 0) },
             _ => Input::Command { command: parse(line.as_bytes()), from: Some(link).filter(|_| client % 3 != 0) },
         };
         outputs.clear();
@@ -97,7 +142,9 @@ pub fn node(data: &[u8]) {
             waiting.insert(ticket);
         }
         if kind % 5 == 0 {
-            while node.next_line(link).is_some() {}
+            while let Some(line) = node.next_line(link) {
+                assert!(line.text().len() <= 128 && !matches!(parse(line.text().as_bytes()), Command::Invalid(_)));
+            }
         }
         if client % 3 == 0 {
             node.handle(now, Input::Taken { link, lines: u64::from(time) }, &mut outputs);
@@ -108,7 +155,8 @@ pub fn node(data: &[u8]) {
         assert_eq!(node.held(), waiting.len());
         assert!(node.records().len() <= 5);
         for link in (0..3).map(LinkId) {
-            assert!(node.owed(link) <= 2 * node.records().len());
+            // Records, and lines of three kinds that are made when they are written.
+            assert!(node.owed(link) <= 2 * node.records().len() + 3);
         }
         let known: Vec<_> = node.records().map(|record| record.report.clone()).collect();
         for (before, after) in newest.iter().zip(&known) {

@@ -1,7 +1,8 @@
-//! `cost`: an update costs no more lines than so many, on average.
+//! `cost`: an update costs no more `AT` lines than so many, on average.
 
 use super::run::Run;
 use super::{Cause, Explanation, Outcome, Span};
+use crate::config::Spread;
 use crate::history::{Event, Fact};
 use crate::words::{count, digits};
 
@@ -19,9 +20,10 @@ pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {
     }
     let origin = &run.history.origin;
     let known = format!(
-        "flooding without faults costs {}, the least possible is {}",
+        "flooding without faults costs {}, the least possible is {}{}",
         origin.lines_of_flood(),
-        origin.lines_of_tree()
+        origin.lines_of_tree(),
+        if origin.strategy.spread() == Spread::Tree { "; a tree floods the first update of each origin" } else { "" }
     );
     Outcome::Violated(Box::new(Explanation {
         headline: format!("an update cost {} lines instead of at most {}", digits(cost), digits(per_update)),

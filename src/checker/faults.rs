@@ -320,7 +320,8 @@ impl<'r, 'h> Walk<'r, 'h> {
             Event::LinkUp { way, .. } => self.on_link_up(index, way),
             Event::LinkLost { way, lines_lost, .. } => self.on_link_lost(index, way, lines_lost),
             Event::Missed { way, .. } => self.on_missed(way),
-            Event::Sent { way, .. } => self.on_sent(index, way),
+            // A fault that counts lines counts these too.
+            Event::Sent { way, .. } | Event::Control { way, .. } => self.on_sent(index, way),
             Event::Vanished { way, .. } => self.on_vanished(way),
             Event::Accepted { server, .. } => self.while_on_server(server, |fault| fault.hits.writes += 1),
             _ => {}

@@ -30,13 +30,15 @@ pub struct Numbers {
     pub reads: u64,
     /// Commands that were refused.
     pub refused: u64,
-    /// Lines sent from server to server.
+    /// `AT` lines sent from server to server.
     pub lines: u64,
     /// Bytes of them, line ends included.
     pub bytes: u64,
     /// Lines that told their reader nothing new.
     pub redundant: u64,
-    /// Lines that never arrived.
+    /// Control lines sent from server to server, as the strategy `tree` does.
+    pub control_lines: u64,
+    /// Lines of both kinds that never arrived.
     pub lines_lost: u64,
     /// Lines an update costs by flooding without faults: 2E-N+1.
     pub lines_of_flood: u64,
@@ -102,6 +104,7 @@ impl Numbers {
             Metric::Lines => self.lines as f64,
             Metric::Bytes => self.bytes as f64,
             Metric::Redundant => part(self.redundant, self.lines)?,
+            Metric::ControlLines => self.control_lines as f64,
             Metric::StaleArea => (self.writes > 0).then_some(self.stale_area)?,
             Metric::Writes => self.writes as f64,
             Metric::Reads => self.reads as f64,

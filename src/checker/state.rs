@@ -96,6 +96,7 @@ impl State {
             Fact::Saw(event) => !matches!(
                 event,
                 Event::Sent { .. }
+                    | Event::Control { .. }
                     | Event::Heard { .. }
                     | Event::Missed { .. }
                     | Event::Replied { .. }

@@ -13,6 +13,7 @@ use super::state::{Life, State};
 use crate::act::{Action, ServerVerb};
 use crate::config::{Repair, ServerId, Way};
 use crate::history::{Event, Fact};
+use crate::wire::{Command, Control, ControlLine, parse};
 use crate::words::{list, names};
 
 /// At most this many ways of one group are explained.
@@ -282,6 +283,9 @@ impl<'h> Walk<'_, 'h> {
                 Fact::Saw(Event::Sent { way: other, .. }) if other == way && ours() => {
                     reason = Some(self.not_heard(way, index).shown([index]));
                 }
+                Fact::Saw(Event::Control { way: other, ref line, .. }) if other == way && self.announces(line) => {
+                    reason = Some(self.not_asked_for(way, index).shown([index]));
+                }
                 _ => {}
             }
         }
@@ -428,6 +432,28 @@ impl<'h> Walk<'_, 'h> {
             }
         };
         reason.shown(lost)
+    }
+
+    /// Returns `true` if a control line announces a version of the client that is lacking.
+    fn announces(&self, line: &ControlLine) -> bool {
+        let client = self.run.client_name(self.lacking.client);
+        match parse(line.text().as_bytes()) {
+            Command::Control(Control::Have(versions)) => versions.iter().any(|version| version.client == client),
+            _ => false,
+        }
+    }
+
+    /// Returns why what a server only announced at entry `announced` did not come. Faults do to an announcement what they do to
+    /// any line.
+    fn not_asked_for(&self, way: Way, announced: usize) -> Reason {
+        let reason = self.not_heard(way, announced);
+        if !matches!(reason.on, On::Nothing) {
+            return reason;
+        }
+        let (from, to, at) = (self.run.name(way.from), self.run.name(way.to), self.run.when(announced));
+        let text = format!("{from} announced it at {at}, and {to} had not yet asked for it");
+        let said = Short::new(format!("{from} only announced it"), format!("{from} announced"), Weight::Idle);
+        Reason::new(On::Nothing, text, said).lasting(Interval::between(self.run, announced, None))
     }
 
     fn is_lost(&self, way: Way, index: usize) -> bool {

@@ -29,6 +29,8 @@ pub enum Metric {
     Bytes,
     /// The part of the lines that told nothing new.
     Redundant,
+    /// Control lines sent.
+    ControlLines,
     /// Stale pairs times seconds, per write.
     StaleArea,
     /// Acknowledged writes.
@@ -134,7 +136,7 @@ fn comparison(bound: &str) -> Option<(Comparison, &str)> {
 
 impl Metric {
     /// Every metric with its name and its unit, in the order of the documentation.
-    const TABLE: [(Self, &str, Unit); 17] = [
+    const TABLE: [(Self, &str, Unit); 18] = [
         (Self::Convergence, "convergence", Unit::Time),
         (Self::PropagationP50, "propagation p(50)", Unit::Time),
         (Self::PropagationP95, "propagation p(95)", Unit::Time),
@@ -144,6 +146,7 @@ impl Metric {
         (Self::Lines, "lines", Unit::Count),
         (Self::Bytes, "bytes", Unit::Count),
         (Self::Redundant, "redundant lines", Unit::Part),
+        (Self::ControlLines, "control lines", Unit::Count),
         (Self::StaleArea, "stale area", Unit::PairSeconds),
         (Self::Writes, "writes", Unit::Count),
         (Self::Reads, "reads", Unit::Count),

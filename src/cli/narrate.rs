@@ -167,10 +167,15 @@ impl Narrator {
             Event::Sent { way, report, .. } if self.detail == Detail::Everything => {
                 format!("tells {}: {}", name(way.to), printable(report.line()))
             }
+            Event::Control { way, line, .. } if self.detail == Detail::Everything => {
+                format!("asks or tells {}: {}", name(way.to), printable(line.text()))
+            }
             Event::SessionLost { unanswered, .. } => {
                 format!("lost a client; {} unanswered", count(*unanswered, "command"))
             }
-            Event::Acknowledged { .. } | Event::Sent { .. } | Event::Replied { .. } => return None,
+            Event::Acknowledged { .. } | Event::Sent { .. } | Event::Control { .. } | Event::Replied { .. } => {
+                return None;
+            }
         };
         Some((server, text))
     }

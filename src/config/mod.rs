@@ -124,6 +124,8 @@ pub enum Strategy {
     /// Flooding, and every record again whenever a link comes up.
     #[default]
     FloodSync,
+    /// Along a tree for each origin, which comes out of flooding; every record again whenever a link comes up.
+    Tree,
 }
 
 /// What a server does with a record that got newer.
@@ -133,6 +135,8 @@ pub enum Spread {
     Direct,
     /// Over every link but the one it came by.
     Flood,
+    /// Over the links of its origin's tree, and announced over the others.
+    Tree,
 }
 
 /// What a server does when nothing is new.
@@ -144,15 +148,31 @@ pub enum Repair {
     All,
 }
 
+impl Spread {
+    /// Returns the `AT` lines that an update costs in a herd of so many servers and links when nothing fails.
+    ///
+    /// Along a tree this holds from an origin's second update on: the first one floods. Control lines do not count.
+    pub fn lines_per_update(self, servers: u64, links: u64) -> u64 {
+        match self {
+            Self::Flood => (2 * links + 1).saturating_sub(servers),
+            Self::Direct | Self::Tree => servers.saturating_sub(1),
+        }
+    }
+}
+
+/// What holds of every run ([`Assertion::ALWAYS`](crate::claim::Assertion::ALWAYS)) holds under every strategy. Also of `tree`:
+/// a server that is asked for a version does not send it to where it came from, so that nothing echoes, and what it announces
+/// is not yet sent. What an update costs is [`Spread::lines_per_update`], and what was missed comes back as [`Repair`] says.
 impl Strategy {
     /// Every strategy, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Flood, Self::FloodSync];
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Flood, Self::FloodSync, Self::Tree];
 
     /// How it spreads what is new.
     pub fn spread(self) -> Spread {
         match self {
             Self::Direct => Spread::Direct,
             Self::Flood | Self::FloodSync => Spread::Flood,
+            Self::Tree => Spread::Tree,
         }
     }
 
@@ -160,7 +180,7 @@ impl Strategy {
     pub fn repair(self) -> Repair {
         match self {
             Self::Direct | Self::Flood => Repair::None,
-            Self::FloodSync => Repair::All,
+            Self::FloodSync | Self::Tree => Repair::All,
         }
     }
 
@@ -170,6 +190,7 @@ impl Strategy {
             Self::Direct => "direct",
             Self::Flood => "flood",
             Self::FloodSync => "flood-sync",
+            Self::Tree => "tree",
         }
     }
 }

@@ -195,7 +195,7 @@ pub(super) struct Limits {
 
 impl Choice for Strategy {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("direct", Self::Direct), ("flood", Self::Flood), ("flood-sync", Self::FloodSync)];
+        &[("direct", Self::Direct), ("flood", Self::Flood), ("flood-sync", Self::FloodSync), ("tree", Self::Tree)];
 }
 
 impl Choice for LinkMode {

@@ -105,6 +105,7 @@ pub fn template(preset: Preset, schema: Option<&str>) -> String {
 # How updates travel:
 #   flood-sync  over the links, and everything again whenever a link comes up (converges after a failure)
 #   flood       over the links, as the assignment asks (what a server misses while it is down it never learns)
+#   tree        along a tree for each server that clients talk to, with repair as above (N-1 lines an update)
 #   direct      from the server that hears the client to every other, one hop
 strategy = \"flood-sync\"
 

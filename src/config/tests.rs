@@ -482,14 +482,17 @@ fn repair_that_cannot_work_is_warned_of() {
     let warnings = parse("herd.toml", &text).expect("it is valid").warnings;
     insta::assert_snapshot!(warnings, @r#"
     warning: flood-sync repairs nothing over 6 of 6 links
-      --> herd.toml:15:8
+      --> herd.toml:16:8
        |
-    15 | mode = "per-message"
+    16 | mode = "per-message"
        |        ^^^^^^^^^^^^^
        |
        = note: a per-message link has no connection whose opening could be noticed
        = help: use strategy = "flood" to say so, or mode = "persistent"
     "#);
+    let tree = text.replace("flood-sync\"", "tree\"");
+    let warnings = parse("herd.toml", &tree).expect("it is valid").warnings.to_string();
+    assert!(warnings.starts_with("warning: tree floods and repairs nothing over 6 of 6 links"), "{warnings}");
 }
 
 #[test]

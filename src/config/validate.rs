@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::raw::{self, Herd};
 use super::{
-    Limits, Link, LinkMode, Places, Provider, Redial, Repair, Server, ServerId, Strategy, Threads, Topology, generate,
-    sorted,
+    Limits, Link, LinkMode, Places, Provider, Redial, Repair, Server, ServerId, Spread, Strategy, Threads, Topology,
+    generate, sorted,
 };
 use crate::diagnostic::{Located, Problem, Problems, quoted};
 
@@ -210,7 +210,8 @@ impl Validator<'_> {
         if strategy.repair() == Repair::All && per_message > 0 {
             let span = self.raw.mode.as_ref().map(|mode| mode.span.clone());
             let span = span.or_else(|| self.raw.strategy.as_ref().map(|strategy| strategy.span.clone()));
-            let title = format!("{strategy} repairs nothing over {per_message} of {} links", links.len());
+            let does = if strategy.spread() == Spread::Tree { "floods and repairs nothing" } else { "repairs nothing" };
+            let title = format!("{strategy} {does} over {per_message} of {} links", links.len());
             let problem = Problem::warning(span.unwrap_or_else(|| self.whole.clone()), title);
             let problem = problem.note("a per-message link has no connection whose opening could be noticed");
             self.problems.push(problem.help("use strategy = \"flood\" to say so, or mode = \"persistent\""));

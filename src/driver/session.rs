@@ -10,13 +10,13 @@ use crate::config::{ServerId, Topology};
 use crate::wire;
 
 /// All sessions that a driver has had.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     // One small entry for each connection that a script opens.
     known: BTreeMap<SessionId, Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     server: ServerId,
     /// Whether the client has closed its writing side or the connection.

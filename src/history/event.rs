@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::act::SessionId;
 use crate::config::{ServerId, Way};
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::{ControlLine, Line, Report};
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +175,16 @@ pub enum Event<S = ServerId> {
         #[schemars(with = "String")]
         report: Arc<Report>,
     },
+    /// A server wrote a control line to a neighbour: an announcement, a request, or what else its strategy needs.
+    Control {
+        /// The way.
+        way: Way<S>,
+        /// The connection it was written to.
+        connection: u32,
+        /// The line.
+        #[schemars(with = "String")]
+        line: Arc<ControlLine>,
+    },
     /// A line vanished on its way, without the loss of its connection. TCP does not do that.
     Vanished {
         /// The way.
@@ -242,6 +252,16 @@ pub struct Hop<S = ServerId> {
     pub connection: u32,
 }
 
+impl Event {
+    /// Returns the event that a server wrote a line to a neighbour.
+    pub fn written(way: Way, connection: u32, line: Line) -> Self {
+        match line {
+            Line::At(report) => Self::Sent { way, connection, report },
+            Line::Control(line) => Self::Control { way, connection, line },
+        }
+    }
+}
+
 impl<S> Event<S> {
     /// Returns the same event with its servers told apart another way.
     ///
@@ -274,6 +294,7 @@ impl<S> Event<S> {
                 Event::Refused { server: name(server)?, life, session, command }
             }
             Self::Sent { way, connection, report } => Event::Sent { way: way.map(name)?, connection, report },
+            Self::Control { way, connection, line } => Event::Control { way: way.map(name)?, connection, line },
             Self::Vanished { way, connection, report } => Event::Vanished { way: way.map(name)?, connection, report },
             Self::Heard { server, life, from, report, newer } => {
                 let server = name(server)?;
@@ -325,7 +346,10 @@ impl<S> Event<S> {
     /// Returns `true` if it is about a line or a client, of which a herd has as many as clients and neighbours send.
     pub fn is_traffic(&self) -> bool {
         self.report().is_some()
-            || matches!(self, Self::Refused { .. } | Self::Replied { .. } | Self::SessionLost { .. })
+            || matches!(
+                self,
+                Self::Control { .. } | Self::Refused { .. } | Self::Replied { .. } | Self::SessionLost { .. }
+            )
     }
 
     /// Returns the servers at which it happened: for a line, the server that sent or read it.
@@ -344,7 +368,10 @@ impl<S> Event<S> {
             | Self::Refused { server, .. }
             | Self::Heard { server, .. } => vec![server],
             Self::LinkUp { way, .. } | Self::LinkLost { way, .. } => vec![&way.from, &way.to],
-            Self::Sent { way, .. } | Self::Vanished { way, .. } | Self::Missed { way, .. } => vec![&way.from],
+            Self::Sent { way, .. }
+            | Self::Control { way, .. }
+            | Self::Vanished { way, .. }
+            | Self::Missed { way, .. } => vec![&way.from],
             Self::Replied { .. } | Self::SessionLost { .. } => Vec::new(),
         }
     }

@@ -228,7 +228,7 @@ mod tests {
     use crate::config::{Bandwidth, Delay, Distribution, Slowness, Way};
     use crate::history::build::{Builder, herd, line};
     use crate::history::{Comparison, Event, Hop};
-    use crate::wire::PosixTime;
+    use crate::wire::{ControlLine, PosixTime};
 
     fn written(history: &History) -> String {
         let mut bytes = Vec::new();
@@ -265,6 +265,7 @@ mod tests {
             Event::Answered { server: a, life: 4, session: None, report: report.clone() },
             Event::Refused { server: a, life: 4, session: None, command: not_text.clone() },
             Event::Sent { way, connection: 6, report: report.clone() },
+            Event::Control { way, connection: 6, line: Arc::new(ControlLine::proof(255)) },
             Event::Heard {
                 server: b,
                 life: 1,

@@ -16,7 +16,7 @@ pub use entry::{Comparison, Entry, Fact};
 pub use event::{Event, Hop, Observation};
 
 use crate::claim::{Assertion, Check, StepId, Threshold};
-use crate::config::{Link, Redial, ReplyMode, ServerId, Strategy, Topology};
+use crate::config::{Link, Redial, ReplyMode, ServerId, Spread, Strategy, Topology};
 use crate::time::Timestamp;
 
 /// One run.
@@ -161,11 +161,11 @@ impl Origin {
     /// Lines that flooding sends for one update when nothing fails: 2E-N+1, which is one over each way but those back
     /// over which a server first heard of it.
     pub fn lines_of_flood(&self) -> u64 {
-        (2 * self.links.len() as u64 + 1).saturating_sub(self.servers.len() as u64)
+        Spread::Flood.lines_per_update(self.servers.len() as u64, self.links.len() as u64)
     }
 
     /// Lines that any strategy needs for one update at least: N-1.
     pub fn lines_of_tree(&self) -> u64 {
-        (self.servers.len() as u64).saturating_sub(1)
+        Spread::Tree.lines_per_update(self.servers.len() as u64, self.links.len() as u64)
     }
 }

@@ -21,7 +21,7 @@ pub enum LinkState {
 }
 
 /// The way to one neighbour.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) mode: LinkMode,
     pub(super) state: LinkState,

@@ -3,12 +3,14 @@
 //! A test of it is an equation. Both drivers run this same code. Not here: sockets, clocks, tasks, randomness, logs; places,
 //! which the driver asks for; the bytes of replies ([`crate::wire::Reply`]).
 
+mod bit_set;
 mod links;
 mod outbox;
 mod records;
 mod repair;
 mod spread;
 mod ticket;
+mod timers;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -18,9 +20,9 @@ pub use links::LinkState;
 pub use records::{Record, RecordId};
 pub use ticket::{Settled, Ticket};
 
-use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Strategy, Topology, Wiring};
+use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Spread, Strategy, Topology, Wiring};
 use crate::time::Timestamp;
-use crate::wire::{AtLine, Command, Report, Search};
+use crate::wire::{AtLine, Command, Control, Line, Report, Search};
 use links::Link;
 use outbox::Owed;
 use records::Records;
@@ -64,6 +66,10 @@ pub struct Rules {
     pub redial: Redial,
     /// Clients a node remembers at most.
     pub max_records: usize,
+    /// Bytes of a line without its end at most.
+    pub max_line: usize,
+    /// Names of the herd's servers, in their own order.
+    pub servers: Arc<[Arc<str>]>,
     /// When a node answers a client's `IAMAT`.
     pub reply: ReplyMode,
     /// How long a reply waits for neighbours at most.
@@ -73,13 +79,33 @@ pub struct Rules {
 impl Rules {
     /// Returns the rules of a topology.
     pub fn of(topology: &Topology) -> Self {
+        let mut servers: Vec<_> = topology.servers.iter().map(|server| server.name.clone()).collect();
+        servers.sort_unstable();
         Self {
             strategy: topology.strategy,
             redial: topology.redial,
             max_records: topology.limits.records,
+            max_line: topology.limits.line,
+            servers: servers.into(),
             reply: topology.reply.unwrap_or_default(),
             reply_limit: topology.limits.reply,
         }
+    }
+
+    /// Returns `true` if a node learns something from an `AT` line that it holds already.
+    pub fn heeds_known(&self) -> bool {
+        self.strategy.spread() == Spread::Tree
+    }
+
+    /// Returns the index of a server's name.
+    fn server(&self, name: &str) -> Option<usize> {
+        self.servers.binary_search_by(|server| (**server).cmp(name)).ok()
+    }
+
+    /// Returns the index of a line's origin. Returns `None` if the line has to be sent whole: its origin is not a server of the
+    /// herd, or its announcement may be too long.
+    fn announced_origin(&self, line: AtLine<'_>) -> Option<usize> {
+        if line.line().len() > self.max_line / 2 { None } else { self.server(line.origin()) }
     }
 }
 
@@ -112,6 +138,9 @@ pub enum Input<'a> {
         report: Arc<Report>,
         /// Whose connection it came by.
         from: Option<LinkId>,
+        /// [`Rules::heeds_known`], which the driver looks up once: so a node that holds most reports already, as when it
+        /// floods, reads no more than its records.
+        heeds_known: bool,
     },
     /// The dial asked for by [`Output::Dial`] succeeded.
     LinkOpened(LinkId),
@@ -153,10 +182,12 @@ pub enum Output {
     Search(Arc<Report>, Search),
     /// Answer the command with `? ` and a copy of it.
     Refuse,
+    /// The timers of its strategy changed: look at [`Node::deadline`] and [`Node::is_waiting`] once more.
+    Timers,
 }
 
 /// One server. What every line looks at stands first: in big herds, fetching it is most of the work.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(C)]
 pub struct Node {
     records: Records,
@@ -165,7 +196,8 @@ pub struct Node {
     spreading: Spreading,
     /// `None` if replies never wait.
     tickets: Option<Box<Tickets>>,
-    deadline: Option<Timestamp>,
+    /// When the next neighbour is to be dialled.
+    redial: Option<Timestamp>,
     name: Arc<str>,
     /// See [`NodeConfig::clock_offset`].
     clock_offset: i64,
@@ -175,11 +207,11 @@ impl Node {
     /// A node that has not started and knows nothing.
     pub fn new(config: NodeConfig) -> Self {
         let NodeConfig { name, rules, links, clock_offset } = config;
+        let spreading = Spreading::of(&rules, &links);
         let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
-        let spreading = Spreading::of(&rules);
         let tickets =
             (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
-        Self { records: Records::default(), links, rules, spreading, tickets, deadline: None, name, clock_offset }
+        Self { records: Records::default(), links, rules, spreading, tickets, redial: None, name, clock_offset }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -189,9 +221,9 @@ impl Node {
         match input {
             Input::Started => self.on_started(now, outputs),
             Input::Command { command, from } => self.on_command(now, command, from, outputs),
-            Input::Shared { report, from } => self.on_shared(now, report, from, outputs),
+            Input::Shared { report, from, heeds_known } => self.on_shared(now, report, from, heeds_known, outputs),
             Input::LinkOpened(link) => self.on_opened(now, link, outputs),
-            Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link),
+            Input::DialFailed(link) | Input::LinkLost(link) => self.on_lost(now, link, outputs),
             Input::Taken { link, lines } => self.update_tickets(|tickets| tickets.on_taken(link, lines)),
             Input::NeighbourSeen(link) => self.on_seen(now, link, outputs),
             Input::NeighbourGone(link) => self.on_gone(now, link, outputs),
@@ -204,15 +236,21 @@ impl Node {
     pub fn forget(&mut self) {
         self.records.clear();
         self.links.iter_mut().for_each(Link::forget);
-        self.spreading = Spreading::of(&self.rules);
+        self.spreading.forget();
         self.update_tickets(Tickets::forget);
-        self.deadline = None;
+        self.redial = None;
     }
 
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
     pub fn deadline(&self) -> Option<Timestamp> {
         let limit = self.tickets.as_ref().and_then(|tickets| tickets.deadline());
-        self.deadline.into_iter().chain(limit).min()
+        self.redial.into_iter().chain(limit).chain(self.spreading.deadline()).min()
+    }
+
+    /// Returns `true` if its strategy waits for time to pass, and then has something to do. Dials that are due and replies that
+    /// wait do not count.
+    pub fn is_waiting(&self) -> bool {
+        self.spreading.deadline().is_some()
     }
 
     /// Lets the replies of a turn of a client's connection wait until neighbours have taken what this server owes them.
@@ -244,33 +282,42 @@ impl Node {
     /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
     ///
     /// Never a version that came by this very link since it opened: the neighbour has it. A lost link owes nothing.
-    pub fn next_line(&mut self, link: LinkId) -> Option<&Arc<Report>> {
-        let link_state = &mut self.links[link.index()];
-        let LinkState::Up { since } = link_state.state else { return None };
-        while let Some(owed) = link_state.outbox.pop() {
+    pub fn next_line(&mut self, link: LinkId) -> Option<Line> {
+        let LinkState::Up { since } = self.links[link.index()].state else { return None };
+        loop {
+            if let Some(control) = self.spreading.next_control(link, &self.records, &self.rules) {
+                self.update_tickets(|tickets| tickets.on_other(link));
+                return Some(Line::Control(Arc::new(control)));
+            }
+            let Some(owed) = self.links[link.index()].outbox.pop() else {
+                self.update_tickets(|tickets| tickets.on_drained(link));
+                return None;
+            };
             let (id, wanted) = match owed {
-                Owed::Fresh(id) => (id, self.records.get(id).source != Source::Link(link)),
+                Owed::Fresh(id) => {
+                    let record = self.records.get(id);
+                    let is_news = record.source != Source::Link(link);
+                    (id, is_news && !self.spreading.announces(id, record, link, &self.rules))
+                }
                 // What got newer since the link opened went, or goes, as fresh.
                 Owed::Replayed(id) => (id, self.records.get(id).learned_at <= since),
             };
             if let Some(tickets) = &mut self.tickets {
                 match owed {
                     Owed::Fresh(_) => tickets.on_fresh(link, wanted),
-                    Owed::Replayed(_) if wanted => tickets.on_replayed(link),
+                    Owed::Replayed(_) if wanted => tickets.on_other(link),
                     Owed::Replayed(_) => {}
                 }
             }
             if wanted {
-                return Some(&self.records.get(id).report);
+                return Some(Line::At(self.records.get(id).report.clone()));
             }
         }
-        self.update_tickets(|tickets| tickets.on_drained(link));
-        None
     }
 
-    /// How many records `link` owes at most.
+    /// How many records `link` owes at most, and kinds of control lines.
     pub fn owed(&self, link: LinkId) -> usize {
-        self.links[link.index()].outbox.len()
+        self.links[link.index()].outbox.len() + self.spreading.owed(link)
     }
 
     /// How far the way to a neighbour is open.
@@ -288,7 +335,7 @@ impl Node {
         self.records.get(id)
     }
 
-    /// Whether it holds this very report; if so, [`Input::Shared`] with it does nothing.
+    /// Whether it holds this very report; if so, [`Input::Shared`] with it stores nothing.
     #[inline]
     pub(crate) fn holds(&self, report: &Arc<Report>) -> bool {
         self.records.find_shared(report).is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, report))
@@ -333,6 +380,7 @@ impl Node {
             Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
             Command::At(line) => self.on_at(now, line, from, outputs),
             Command::Blank | Command::Refusal => {}
+            Command::Control(control) => self.on_control(now, control, from, outputs),
             Command::Invalid(_) => outputs.push(Output::Refuse),
         }
     }
@@ -346,7 +394,7 @@ impl Node {
         if self.is_newer(report.at(), known) {
             let id = self.store(known, Record { report: report.clone(), learned_at: now, source: Source::Client });
             outputs.push(Output::Stored(id));
-            self.spread(id, Source::Client, outputs);
+            self.spread(now, id, Source::Client, outputs);
         }
         outputs.push(Output::Reply(report));
     }
@@ -355,16 +403,50 @@ impl Node {
         let known = self.records.find(line.client());
         if self.is_news(line, known) {
             self.learn(now, known, Arc::new(line.to_report()), from, outputs);
+        } else {
+            self.on_known(now, known, line, from, outputs);
         }
     }
 
     #[inline]
-    fn on_shared(&mut self, now: Timestamp, report: Arc<Report>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+    fn on_shared(
+        &mut self,
+        now: Timestamp,
+        report: Arc<Report>,
+        from: Option<LinkId>,
+        heeds_known: bool,
+        outputs: &mut Vec<Output>,
+    ) {
         let known = self.records.find_shared(&report);
         // What floods comes by every link, so most reports are this very one, and need not be looked into.
         let is_held = known.is_some_and(|id| Arc::ptr_eq(&self.records.get(id).report, &report));
         if !is_held && self.is_news(report.at(), known) {
             self.learn(now, known, report, from, outputs);
+        } else if heeds_known {
+            self.on_known(now, known, report.at(), from, outputs);
+        }
+    }
+
+    /// Lets the strategy learn from a line of a neighbour that is not news.
+    fn on_known(
+        &mut self,
+        now: Timestamp,
+        known: Option<RecordId>,
+        line: AtLine<'_>,
+        from: Option<LinkId>,
+        outputs: &mut Vec<Output>,
+    ) {
+        if let (Some(record), Some(link)) = (known, from) {
+            let (spreading, mut around) = self.around(now, outputs);
+            spreading.on_known(&mut around, record, line, link);
+        }
+    }
+
+    /// Lets the strategy heed a control line of a neighbour. From anybody else it is not a command.
+    fn on_control(&mut self, now: Timestamp, control: Control<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        let (spreading, mut around) = self.around(now, outputs);
+        if !from.is_some_and(|link| spreading.on_control(&mut around, control, link)) {
+            outputs.push(Output::Refuse);
         }
     }
 
@@ -381,14 +463,21 @@ impl Node {
         let source = from.map_or(Source::Stranger, Source::Link);
         let id = self.store(known, Record { report, learned_at: now, source });
         outputs.push(Output::Stored(id));
-        self.spread(id, source, outputs);
+        self.spread(now, id, source, outputs);
     }
 
     /// Lets the strategy pass on a record that got newer.
     #[inline]
-    fn spread(&mut self, record: RecordId, source: Source, outputs: &mut Vec<Output>) {
-        let mut around = Around { links: &mut self.links, outputs };
-        self.spreading.on_new(&mut around, record, source);
+    fn spread(&mut self, now: Timestamp, record: RecordId, source: Source, outputs: &mut Vec<Output>) {
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_new(&mut around, record, source);
+    }
+
+    /// Returns the strategy, and what it sees of the rest of the node.
+    #[inline]
+    fn around<'a>(&'a mut self, now: Timestamp, outputs: &'a mut Vec<Output>) -> (&'a mut Spreading, Around<'a>) {
+        let Self { records, links, rules, spreading, .. } = self;
+        (spreading, Around { now, rules, records, links, outputs })
     }
 
     fn search(&self, client: &str, radius_km: u8, bound: u8) -> Output {
@@ -420,23 +509,28 @@ impl Node {
         let link = &mut self.links[id.index()];
         link.open(now);
         self.repair(id, outputs);
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_opened(&mut around, id);
         self.update_tickets(|tickets| tickets.on_link(id));
-        self.update_deadline();
+        self.update_redial();
     }
 
-    fn on_lost(&mut self, now: Timestamp, id: LinkId) {
+    fn on_lost(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
         self.links[id.index()].wait(now, &self.rules.redial);
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_lost(&mut around, id);
         self.update_tickets(|tickets| tickets.on_link(id));
-        self.update_deadline();
+        self.update_redial();
     }
 
     fn on_seen(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
+        self.spreading.on_seen(&self.records, id);
         let link = &mut self.links[id.index()];
         link.incoming += 1;
         if let LinkState::Waiting(_) = link.state {
             link.state = LinkState::Dialing;
             outputs.push(Output::Dial(id));
-            self.update_deadline();
+            self.update_redial();
         } else if link.incoming == 1 {
             self.owe_back(now, id, outputs);
         }
@@ -446,8 +540,10 @@ impl Node {
         let link = &mut self.links[id.index()];
         link.incoming = link.incoming.saturating_sub(1);
         if link.incoming > 0 {
-            self.owe_back(now, id, outputs);
+            return self.owe_back(now, id, outputs);
         }
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_gone(&mut around, id);
     }
 
     fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
@@ -457,8 +553,10 @@ impl Node {
                 outputs.push(Output::Dial(id));
             }
         }
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_deadline(&mut around);
         self.update_tickets(|tickets| tickets.on_deadline(now));
-        self.update_deadline();
+        self.update_redial();
     }
 
     #[inline]
@@ -468,12 +566,12 @@ impl Node {
         }
     }
 
-    fn update_deadline(&mut self) {
+    fn update_redial(&mut self) {
         let waits = self.links.iter().filter_map(|link| match link.state {
             LinkState::Waiting(until) => Some(until),
             LinkState::Dialing | LinkState::Up { .. } => None,
         });
-        self.deadline = waits.min();
+        self.redial = waits.min();
     }
 
     fn link_ids(&self) -> impl Iterator<Item = LinkId> + use<> {

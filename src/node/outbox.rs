@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 
+use super::bit_set::BitSet;
 use super::records::RecordId;
 
 /// The records one link owes, in the order in which they leave: what is fresh first, then what is replayed.
 ///
 /// Bounded without a limit of its own: a record is queued at most once as fresh and once as replayed, so a link never holds
 /// more than twice the records of its node, and two full pipes that face each other cannot dead-lock.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox {
     /// The fresh record that leaves first, which is mostly the only one: it takes no more memory than this.
     first: Option<RecordId>,
@@ -19,7 +20,7 @@ pub(crate) struct Outbox {
     rest: Option<Box<Rest>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Rest {
     fresh: VecDeque<RecordId>,
     /// What is in `fresh`.
@@ -109,39 +110,6 @@ impl Rest {
         let record = self.fresh.pop_front()?;
         self.queued.remove(record.index());
         Some(record)
-    }
-}
-
-/// A set of small numbers; the first 64 need no allocation.
-#[derive(Debug, Default)]
-struct BitSet {
-    first: u64,
-    #[expect(clippy::box_collection, reason = "an empty one takes 8 bytes instead of 24")]
-    more: Option<Box<Vec<u64>>>,
-}
-
-impl BitSet {
-    /// Whether `bit` was not yet in the set.
-    fn insert(&mut self, bit: usize) -> bool {
-        let (word, mask) = self.word(bit);
-        let new = *word & mask == 0;
-        *word |= mask;
-        new
-    }
-
-    fn remove(&mut self, bit: usize) {
-        let (word, mask) = self.word(bit);
-        *word &= !mask;
-    }
-
-    fn word(&mut self, bit: usize) -> (&mut u64, u64) {
-        let mask = 1 << (bit % 64);
-        let Some(index) = (bit / 64).checked_sub(1) else { return (&mut self.first, mask) };
-        let more = self.more.get_or_insert_default();
-        if more.len() <= index {
-            more.resize(index + 1, 0);
-        }
-        (&mut more[index], mask)
     }
 }
 

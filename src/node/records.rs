@@ -33,7 +33,7 @@ pub struct Record {
 const FEW: usize = 16;
 
 /// All records of one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[repr(C)]
 pub(super) struct Records {
     records: Vec<Record>,

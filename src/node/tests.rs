@@ -7,7 +7,7 @@ use proptest::strategy::Strategy as _;
 
 use super::*;
 use crate::config::Strategy;
-use crate::wire::parse;
+use crate::wire::{ControlLine, Version, parse};
 
 const START: Timestamp = Timestamp::from_nanoseconds(1_621_464_827_959_498_503);
 const REDIAL: Redial =
@@ -29,6 +29,8 @@ impl Bench {
                 strategy,
                 redial: REDIAL,
                 max_records: 3,
+                max_line: 1024,
+                servers: ["Bona", "Clark"].map(Into::into).into(),
                 reply: ReplyMode::AtOnce,
                 reply_limit: LIMIT,
             }),
@@ -92,7 +94,7 @@ impl Bench {
 
     /// Everything a link owes, as text.
     fn drain(&mut self, link: u32) -> Vec<String> {
-        std::iter::from_fn(|| self.node.next_line(LinkId(link)).map(|report| report.line().to_owned())).collect()
+        std::iter::from_fn(|| self.node.next_line(LinkId(link)).map(|line| line.text().to_owned())).collect()
     }
 }
 
@@ -264,6 +266,185 @@ fn whatsat_asks_around_the_most_recent_location() {
     assert_eq!(*search, Search { latitude: -1.5, longitude: 2.0, radius_km: 10, bound: 5 });
 }
 
+/// A node with the strategy `tree`, linked both ways with two neighbours for a while.
+fn in_a_tree() -> Bench {
+    let mut bench = Bench::linked(Strategy::Tree, 2);
+    for link in bench.node.link_ids() {
+        bench.input(Input::NeighbourSeen(link));
+    }
+    bench.after(1);
+    bench
+}
+
+/// The announcement of a line.
+fn have(line: &str) -> String {
+    let Command::At(at) = parse(line.as_bytes()) else { panic!("{line}") };
+    let mut have = ControlLine::have();
+    assert!(have.push_version(Version::of(at), 1024));
+    have.text().to_owned()
+}
+
+const KIWI: &str = "AT Bona +0.1 kiwi +1+1 1";
+const LATER: &str = "AT Bona +0.1 kiwi +1+1 2";
+
+#[test]
+fn the_first_update_of_an_origin_floods_and_the_next_is_only_announced_where_it_came_twice() {
+    let mut bench = in_a_tree();
+    assert_eq!(bench.line(KIWI, Some(0)), [Output::Stored(RecordId(0)), ONE]);
+    assert_eq!(bench.drain(1), [KIWI]);
+    assert_eq!(bench.line(KIWI, Some(1)), [ONE]);
+    assert_eq!((bench.node.owed(LinkId(1)), bench.drain(1)), (1, vec!["HERD 1 prune Bona".to_owned()]));
+    // Nothing is to be written until announcements have gathered.
+    assert_eq!(bench.line(LATER, Some(0)), [Output::Stored(RecordId(0)), Output::Timers]);
+    assert_eq!((bench.node.owed(LinkId(1)), bench.drain(1)), (0, vec![]));
+    assert_eq!((bench.node.is_waiting(), bench.node.deadline()), (true, Some(bench.now + Duration::from_millis(5))));
+    assert_eq!(bench.after(5).input(Input::Deadline), [ONE, Output::Timers]);
+    assert_eq!((bench.drain(1), bench.node.is_waiting()), (vec![have(LATER)], false));
+}
+
+#[test]
+fn a_link_that_is_pruned_is_pruned_for_one_origin_only() {
+    let mut bench = in_a_tree();
+    assert_eq!(bench.line("HERD 1 prune Bona Nobody", Some(1)), []);
+    assert_eq!(bench.line(KIWI, Some(0)), [Output::Stored(RecordId(0)), Output::Timers]);
+    assert_eq!(bench.line("IAMAT mango +1+1 1", None)[..3], [Output::Stored(RecordId(1)), ZERO, ONE]);
+    assert_eq!(bench.drain(1).len(), 1);
+}
+
+#[test]
+fn how_a_record_leaves_is_decided_when_it_leaves() {
+    let mut bench = in_a_tree();
+    bench.line(KIWI, Some(0));
+    bench.line("HERD 1 prune Bona", Some(1));
+    assert_eq!(bench.drain(1), [have(KIWI)], "pruned while it waited, and nothing gathers");
+    // Announcements gather, and meanwhile the client is with another server.
+    bench.line(LATER, Some(0));
+    let moved = "AT Clark +0.1 kiwi +1+1 3";
+    assert_eq!(bench.line(moved, Some(0)), [Output::Stored(RecordId(0)), ONE]);
+    assert_eq!(bench.drain(1), [moved]);
+    assert_eq!(bench.after(5).input(Input::Deadline), [ONE, Output::Timers]);
+    assert_eq!(bench.drain(1), [""; 0], "it was sent whole");
+}
+
+#[test]
+fn what_is_announced_and_does_not_come_is_asked_for_at_the_first_announcer_and_then_at_the_next() {
+    let mut bench = in_a_tree();
+    assert_eq!(bench.line(&have(KIWI), Some(0)), [Output::Timers]);
+    assert_eq!(bench.line(&have(KIWI), Some(1)), []);
+    assert_eq!(bench.after(49).input(Input::Deadline), []);
+    assert_eq!(bench.after(1).input(Input::Deadline), [ZERO, Output::Timers]);
+    assert_eq!(bench.drain(0), ["HERD 1 want kiwi"]);
+    assert_eq!(bench.after(50).input(Input::Deadline), [ONE, Output::Timers]);
+    assert_eq!((bench.drain(1), bench.node.deadline()), (vec!["HERD 1 want kiwi".to_owned()], None));
+    assert_eq!(bench.line(KIWI, Some(1)), [Output::Stored(RecordId(0)), ZERO]);
+}
+
+#[test]
+fn what_comes_in_time_is_not_asked_for() {
+    let mut bench = in_a_tree();
+    bench.line(&have(KIWI), Some(1));
+    assert_eq!(bench.line(KIWI, Some(0)), [Output::Stored(RecordId(0)), ONE, Output::Timers]);
+    assert_eq!((bench.node.deadline(), bench.line(&have(KIWI), Some(1))), (None, vec![]));
+}
+
+#[test]
+fn a_neighbour_that_asks_gets_what_is_held_now_and_further_updates_whole() {
+    let mut bench = in_a_tree();
+    bench.line("HERD 1 prune Bona", Some(1));
+    bench.line(KIWI, Some(0));
+    bench.line(LATER, Some(0));
+    assert_eq!(bench.line("HERD 1 want kiwi unknown", Some(1)), [ONE]);
+    assert_eq!(bench.drain(1), [LATER]);
+    bench.line("AT Bona +0.1 kiwi +1+1 3", Some(0));
+    assert_eq!(bench.drain(1), ["AT Bona +0.1 kiwi +1+1 3"]);
+}
+
+#[test]
+fn a_request_that_was_lost_with_its_link_is_made_again_when_the_link_is_up() {
+    let mut bench = in_a_tree();
+    bench.line(&have(KIWI), Some(0));
+    bench.after(50).input(Input::Deadline);
+    assert_eq!(bench.input(Input::LinkLost(LinkId(0))), []);
+    assert_eq!(bench.after(1).input(Input::LinkOpened(LinkId(0))), [Output::Timers]);
+    bench.after(50).input(Input::Deadline);
+    assert_eq!(bench.drain(0), ["HERD 1 want kiwi"]);
+    // Its connection ends, and with it what it announced.
+    bench.input(Input::NeighbourGone(LinkId(0)));
+    bench.input(Input::LinkLost(LinkId(0)));
+    assert_eq!(bench.after(1).input(Input::LinkOpened(LinkId(0))), []);
+}
+
+#[test]
+fn a_link_that_comes_up_is_sent_everything_whole_and_what_is_replayed_prunes_nothing() {
+    let mut bench = in_a_tree();
+    bench.line("HERD 1 prune Bona", Some(1));
+    bench.line(KIWI, Some(0));
+    bench.after(1).input(Input::LinkLost(LinkId(1)));
+    bench.input(Input::NeighbourGone(LinkId(1)));
+    assert_eq!(bench.node.deadline(), Some(bench.now + Duration::from_millis(5)), "only the dial is due");
+    bench.after(1).input(Input::LinkOpened(LinkId(1)));
+    bench.input(Input::NeighbourSeen(LinkId(1)));
+    assert_eq!(bench.drain(1), [KIWI]);
+    assert_eq!(bench.after(1).line(KIWI, Some(1)), []);
+    bench.line(LATER, Some(0));
+    assert_eq!(bench.drain(1), [LATER]);
+}
+
+#[test]
+fn versions_of_one_time_and_origin_are_told_apart_and_asked_for() {
+    let mut bench = in_a_tree();
+    bench.line(KIWI, Some(0));
+    let older = "AT Bona +0.0 kiwi +1+1 1";
+    assert_eq!(bench.line(&have(older), Some(1)), [Output::Timers]);
+    bench.after(50).input(Input::Deadline);
+    assert_eq!(bench.drain(1), ["HERD 1 want kiwi", KIWI]);
+    assert_eq!(bench.line(older, Some(1)), []);
+    assert_eq!(bench.after(1).input(Input::LinkOpened(LinkId(1)))[..], [ONE], "nothing is missing any more");
+}
+
+#[test]
+fn no_more_clients_are_remembered_as_missing_than_there_is_room_for() {
+    let mut bench = in_a_tree();
+    bench.line(KIWI, Some(0));
+    let announced = |client: &str| have(&format!("AT Bona +0.1 {client} +1+1 1"));
+    for client in ["a", "b", "c", "d"] {
+        bench.line(&announced(client), Some(1));
+    }
+    bench.drain(1);
+    bench.after(50).input(Input::Deadline);
+    assert_eq!(bench.drain(1), ["HERD 1 want a b"]);
+}
+
+#[test]
+fn origins_that_are_no_servers_of_the_herd_flood() {
+    let mut bench = in_a_tree();
+    let line = "AT Nobody +0.1 kiwi +1+1 1";
+    bench.line(line, Some(0));
+    assert_eq!(bench.drain(1), [line]);
+    assert_eq!(bench.line(line, Some(1)), []);
+    assert_eq!(bench.line(&have(&line.replace("kiwi", "mango")), Some(1)), []);
+}
+
+#[test]
+fn control_lines_are_refused_by_other_strategies_and_from_strangers_and_over_per_message_links() {
+    let lines = [have(KIWI), "HERD 1 want kiwi".to_owned(), "HERD 1 prune Bona".to_owned()];
+    for line in lines {
+        assert_eq!(Bench::linked(Strategy::FloodSync, 1).line(&line, Some(0)), [Output::Refuse]);
+        assert_eq!(in_a_tree().line(&line, None), [Output::Refuse]);
+    }
+    let mut bench = in_a_tree();
+    for line in ["HERD 1 want", "HERD 2 want kiwi", "HERD 1 have kiwi 1 Bona 0"] {
+        assert_eq!(bench.line(line, Some(0)), [Output::Refuse]);
+    }
+    let rules = bench.node.rules.clone();
+    let config = NodeConfig { name: "Clark".into(), rules, links: vec![LinkMode::PerMessage; 2], clock_offset: 0 };
+    let mut bench = Bench { node: Node::new(config), now: START };
+    bench.input(Input::Started);
+    assert_eq!(bench.line("HERD 1 prune Bona", Some(1)), [Output::Refuse]);
+    bench.line(KIWI, Some(0));
+    assert_eq!((bench.drain(1), bench.line(KIWI, Some(1)), bench.drain(1)), (vec![KIWI.to_owned()], vec![], vec![]));
+}
+
 proptest! {
     #[test]
     fn any_order_and_duplication_of_the_same_lines_ends_in_the_same_records(
@@ -276,26 +457,36 @@ proptest! {
     }
 
     #[test]
-    fn a_node_survives_any_inputs_and_never_goes_back(inputs in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..200)) {
-        let mut bench = Bench::new(Strategy::FloodSync, 3);
+    fn a_node_survives_any_inputs_and_never_goes_back(
+        inputs in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..200),
+        strategy in prop::sample::select(Strategy::ALL.to_vec()),
+    ) {
+        let mut bench = Bench::new(strategy, 3);
         let mut newest: Option<Arc<Report>> = None;
         for (kind, link, time) in inputs {
             let link = LinkId(u32::from(link) % 3);
-            let line = format!("AT S +0.{time} a +1+1 {time}");
-            let input = match kind % 8 {
+            let line = format!("AT Bona +0.{time} a +1+1 {time}");
+            let control = match time % 3 {
+                0 => have(&line),
+                1 => "HERD 1 want a".to_owned(),
+                _ => "HERD 1 prune Bona".to_owned(),
+            };
+            let input = match kind % 10 {
                 0 => Input::LinkOpened(link),
                 1 => Input::LinkLost(link),
                 2 => Input::DialFailed(link),
                 3 => Input::NeighbourSeen(link),
                 4 => Input::Deadline,
                 5 => Input::NeighbourGone(link),
+                6 | 7 => Input::Command { command: parse(control.as_bytes()), from: Some(link) },
                 _ => Input::Command { command: parse(line.as_bytes()), from: Some(link) },
             };
             bench.after(u64::from(time) % 7).input(input);
             if kind % 3 == 0 {
                 bench.drain(link.0);
             }
-            prop_assert!(bench.node.owed(link) <= 2 * bench.node.records().len());
+            // Records, and control lines of three kinds.
+            prop_assert!(bench.node.owed(link) <= 2 * bench.node.records().len() + 3);
             let now = bench.node.find("a").map(|record| record.report.clone());
             if let (Some(newest), Some(now)) = (&newest, &now) {
                 prop_assert!(now.at().version_cmp(newest.at()).is_ge());

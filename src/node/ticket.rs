@@ -106,8 +106,8 @@ impl Tickets {
         }
     }
 
-    /// A replayed line goes out over a link.
-    pub(super) fn on_replayed(&mut self, link: LinkId) {
+    /// A line that is not a fresh record goes out over a link: a replayed one, or a control line.
+    pub(super) fn on_other(&mut self, link: LinkId) {
         self.links[link.index()].lines += 1;
     }
 

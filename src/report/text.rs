@@ -178,6 +178,9 @@ impl Block {
             .value(Metric::Redundant)
             .map_or(String::new(), |part| format!(", {} of them redundant", Metric::Redundant.show(part)));
         row(self, "lines", format!("{} in {}{redundant}", numbers.lines, bytes(numbers.bytes)));
+        if numbers.control_lines > 0 {
+            row(self, "control lines", numbers.control_lines.to_string());
+        }
         if numbers.writes > 0 {
             let set = numbers.set;
             row(self, "stale area", format!("{} s per write", digits(numbers.stale_area)));

@@ -2,13 +2,17 @@
 //!
 //! Not here: reading and writing sockets (the drivers), and what a server does about a line ([`crate::node`]).
 
+mod control;
 mod cut;
+mod line;
 mod parse;
 mod reply;
 mod report;
 mod search;
 
+pub use control::{Control, ControlLine, Names, Version, Versions};
 pub use cut::{Lines, last_line, lines, next_line};
+pub use line::Line;
 pub use parse::{Command, FieldError, Invalid, parse};
 pub use reply::{Reply, Shape, reply_shape, write_line};
 pub(crate) use report::client_hash;

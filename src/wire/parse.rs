@@ -2,6 +2,7 @@
 
 use std::str;
 
+use super::control::{Control, control};
 use super::{AtLine, MAX_BOUND, MAX_RADIUS_KM, PosixTime};
 
 /// A line, understood. Borrows from the line.
@@ -29,6 +30,8 @@ pub enum Command<'a> {
     },
     /// `AT server skew client location time`: a server passes a location on.
     At(AtLine<'a>),
+    /// `HERD 1 ..`: a server of the herd says something besides updates.
+    Control(Control<'a>),
     /// Nothing but white space: no reply.
     Blank,
     /// Begins with `?`: another server's refusal. No reply, or two servers would answer each other for ever.
@@ -43,7 +46,7 @@ pub enum Invalid {
     /// The line is not UTF-8.
     #[error("not UTF-8")]
     Encoding,
-    /// The first field is none of the three commands.
+    /// The first field is not a command, or the line is not a control line of a version that is known.
     #[error("unknown command")]
     Unknown,
     /// Too few or too many operands.
@@ -87,6 +90,7 @@ pub fn parse(line: &[u8]) -> Command<'_> {
         "IAMAT" => operands(&mut fields).and_then(iamat),
         "WHATSAT" => operands(&mut fields).and_then(whatsat),
         "AT" => operands(&mut fields).and_then(|operands| at(line, operands)),
+        "HERD" => control(&mut fields).map(Command::Control),
         _ => Err(Invalid::Unknown),
     };
     command.unwrap_or_else(Command::Invalid)
@@ -114,7 +118,7 @@ fn at<'a>(line: &'a str, [_origin, skew, client, location, stated]: [&'a str; 5]
 }
 
 /// Exactly `N` more fields.
-fn operands<'a, const N: usize>(fields: &mut Fields<'a>) -> Result<[&'a str; N], Invalid> {
+pub(super) fn operands<'a, const N: usize>(fields: &mut Fields<'a>) -> Result<[&'a str; N], Invalid> {
     let mut operands = [""; N];
     for operand in &mut operands {
         *operand = fields.next().ok_or(Invalid::Operands)?;
@@ -188,6 +192,11 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn of(line: &'a str) -> Self {
         Self { rest: line }
+    }
+
+    /// Returns everything behind the last field that was taken.
+    pub(super) fn rest(&self) -> &'a str {
+        self.rest
     }
 }
 

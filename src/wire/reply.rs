@@ -55,7 +55,8 @@ impl Shape {
 /// Returns the form of the reply to a line, given without its line end. Returns `None` if the protocol gives no reply.
 pub fn reply_shape(line: &[u8]) -> Option<Shape> {
     match parse(line) {
-        Command::Iamat { .. } | Command::Invalid(_) => Some(Shape::Line),
+        // To a client, a control line is a command that no server knows.
+        Command::Iamat { .. } | Command::Control(_) | Command::Invalid(_) => Some(Shape::Line),
         Command::Whatsat { .. } => Some(Shape::Found),
         Command::At(_) | Command::Blank | Command::Refusal => None,
     }
@@ -87,6 +88,7 @@ mod tests {
             (b"IAMAT kiwi", Some(Shape::Line)),
             (b"WHATSAT kiwi 51 5", Some(Shape::Line)),
             (b"AT Clark", Some(Shape::Line)),
+            (b"HERD 1 want kiwi", Some(Shape::Line)),
         ] {
             assert_eq!(reply_shape(line), shape, "{:?}", String::from_utf8_lossy(line));
             assert_eq!(reply_shape(&[line, b"\r"].concat()), shape, "with a CR");

@@ -89,7 +89,9 @@ impl Epochs {
             Event::Resumed { server, life } => self.live(server, "resumed", life),
             Event::LinkUp { way, connection } => self.write(way, "up", connection),
             Event::LinkLost { way, connection, .. } => self.write(way, "lost", connection),
-            Event::Sent { way, connection, .. } => self.write(way, "sent", connection),
+            Event::Sent { way, connection, .. } | Event::Control { way, connection, .. } => {
+                self.write(way, "sent", connection)
+            }
             Event::Heard { server, from: Some(hop), .. } => {
                 self.heard.entry(way(hop.server, server)).or_default().push(hop.connection);
             }
@@ -168,6 +170,7 @@ fn assert_sound(topology: &Topology, events: &[Event]) {
                 let line = from.map(|hop| (way(hop.server, server), hop.connection, report.line().to_owned()));
                 assert!(line.is_none_or(|line| sent.contains(&line)), "{event:?}");
             }
+            Event::Control { way, connection, .. } => assert_eq!(opened.get(&way), Some(&connection), "{event:?}"),
             Event::ClockSet { .. } | Event::Replied { .. } | Event::SessionLost { .. } => {}
         }
     }

@@ -12,3 +12,4 @@ mod patience;
 mod protocol;
 mod readme;
 mod support;
+mod tree;

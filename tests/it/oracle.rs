@@ -60,6 +60,7 @@ fn projection(history: &History) -> String {
             Event::Answered { server, report, .. } => format!("answered {} {}", name(*server), report.line()),
             Event::Refused { server, command, .. } => format!("refused {} {command:?}", name(*server)),
             Event::Sent { way, report, .. } => format!("sent {} {}", both(*way), report.line()),
+            Event::Control { way, line, .. } => format!("control {} {}", both(*way), line.text()),
             Event::Heard { server, from, report, newer, .. } => {
                 let from = from.map_or("-", |hop| name(hop.server));
                 format!("heard {from}->{} {newer} {}", name(*server), report.line())

@@ -120,8 +120,8 @@ pub(super) struct Flow {
 struct FlowState {
     in_flight: u64,
     /// The lines in flight, in order, when it is lines that are counted: their reader need neither parse nor copy them, and
-    /// all servers of the process share one report.
-    reports: VecDeque<Arc<Report>>,
+    /// all servers of the process share one report. A control line has a place among them, and no report.
+    reports: VecDeque<Option<Arc<Report>>>,
     handled: u64,
     ended: bool,
 }
@@ -137,11 +137,11 @@ impl Flow {
     }
 
     /// Counts lines that are about to be written, in this order, and takes them out of `reports`.
-    pub(super) fn sent_lines(&self, reports: &mut Vec<Arc<Report>>) {
+    pub(super) fn sent_lines(&self, reports: &mut Vec<Option<Arc<Report>>>) {
         self.count(reports.len() as u64, reports.drain(..));
     }
 
-    fn count(&self, things: u64, reports: impl IntoIterator<Item = Arc<Report>>) {
+    fn count(&self, things: u64, reports: impl IntoIterator<Item = Option<Arc<Report>>>) {
         let mut state = lock(&self.state);
         if !state.ended {
             state.in_flight += things;
@@ -152,7 +152,7 @@ impl Flow {
 
     /// Lets `handle` do what follows from what was read, and counts as many things as it says as handled; `None`, and nothing
     /// is done, when the flow has ended. `handle` takes the lines it reads out of those in flight.
-    pub(super) fn handle<T>(&self, handle: impl FnOnce(&mut VecDeque<Arc<Report>>) -> (u64, T)) -> Option<T> {
+    pub(super) fn handle<T>(&self, handle: impl FnOnce(&mut VecDeque<Option<Arc<Report>>>) -> (u64, T)) -> Option<T> {
         let mut state = lock(&self.state);
         if state.ended {
             return None;

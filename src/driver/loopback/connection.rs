@@ -326,7 +326,7 @@ impl Connection {
     fn take_lines(
         &mut self,
         bytes: &[u8],
-        in_flight: &mut VecDeque<Arc<Report>>,
+        in_flight: &mut VecDeque<Option<Arc<Report>>>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> (usize, u64, Turn) {
@@ -351,7 +351,7 @@ impl Connection {
         &mut self,
         node: &mut Node,
         bytes: &[u8],
-        in_flight: &mut VecDeque<Arc<Report>>,
+        in_flight: &mut VecDeque<Option<Arc<Report>>>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> (usize, u64, Turn) {
@@ -366,11 +366,11 @@ impl Connection {
             }
             start += length;
             if lines % AHEAD == 0 {
-                node.look_ahead(in_flight.iter().take(AHEAD as usize));
+                node.look_ahead(in_flight.iter().take(AHEAD as usize).flatten());
             }
             lines += 1;
             // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
-            let known = in_flight.pop_front().filter(|report| report.line().as_bytes() == line);
+            let known = in_flight.pop_front().flatten().filter(|report| report.line().as_bytes() == line);
             if let Some((report, search)) = self.take_line(node, now, line, known, replies, outputs) {
                 return (start, lines, Turn::Search(report, search));
             }
@@ -395,7 +395,7 @@ impl Connection {
         let (input, heard) = match known {
             Some(report) => {
                 let heard = observed.then(|| report.clone());
-                (Input::Shared { report, from }, heard)
+                (Input::Shared { report, from, heeds_known: self.shared.heeds_known }, heard)
             }
             None => {
                 let command = parse(line);

@@ -26,7 +26,7 @@ use crate::driver::path::{Passage, Path};
 use crate::history::Event;
 use crate::node::{Input, Node};
 use crate::time::Timestamp;
-use crate::wire::{Report, write_line};
+use crate::wire::{Line, Report, write_line};
 
 /// Bytes of lines that are written at once, about.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -84,15 +84,15 @@ pub(super) struct Channel {
     swallowed: i64,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
-    /// Lines that leave and are not yet counted; empty between two turns.
-    leaving: Vec<Arc<Report>>,
+    /// Lines that leave and are not yet counted, with `None` for a control line; empty between two turns.
+    leaving: Vec<Option<Arc<Report>>>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
     resets: bool,
 }
 
 #[derive(Debug)]
 struct Staged {
-    report: Arc<Report>,
+    line: Line,
     /// The connection that it takes.
     connection: u32,
     /// When it arrives; `None` while the way is held.
@@ -314,20 +314,20 @@ impl Lane {
         let mut node = lock(&life.node);
         let mut empty = false;
         while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |(buffer, limit)| buffer.len() < *limit) {
-            let Some(report) = node.next_line(self.link) else {
+            let Some(line) = node.next_line(self.link) else {
                 empty = true;
                 break;
             };
             let connection = self.connection_of_next(shared, channel);
             if shared.sink.wants_traffic() {
-                shared.sink.push(&shared.clock, Event::Sent { way: self.way, connection, report: report.clone() });
+                shared.sink.push(&shared.clock, Event::written(self.way, connection, line.clone()));
             }
             match &mut direct {
                 Some((buffer, _)) => {
-                    write_line(buffer, report.line().as_bytes());
-                    channel.leaving.push(report.clone());
+                    write_line(buffer, line.text().as_bytes());
+                    channel.leaving.push(line.into_report());
                 }
-                None => channel.stage.push_back(Staged { report: report.clone(), connection, due: None }),
+                None => channel.stage.push_back(Staged { line, connection, due: None }),
             }
         }
         if empty || held {
@@ -380,7 +380,7 @@ impl Channel {
                 self.stage.push_back(staged);
                 continue;
             }
-            let (copies, due) = match path.send(now, || staged.report.written_len()) {
+            let (copies, due) = match path.send(now, || staged.line.written_len()) {
                 Passage::Arrives(at) => (1, at),
                 Passage::Twice(at) => (2, at),
                 Passage::Lost => (0, now),
@@ -397,8 +397,8 @@ impl Channel {
             }
             staged.due = Some(due);
             for _ in 0..copies {
-                self.leaving.push(staged.report.clone());
-                self.stage.push_back(Staged { report: staged.report.clone(), ..staged });
+                self.leaving.push(staged.line.clone().into_report());
+                self.stage.push_back(Staged { line: staged.line.clone(), ..staged });
             }
             self.count_leaving();
             self.resets |= path.resets_now();
@@ -412,7 +412,7 @@ impl Channel {
             if buffer.len() >= limit {
                 break;
             }
-            write_line(buffer, staged.report.line().as_bytes());
+            write_line(buffer, staged.line.text().as_bytes());
             connection = Some(staged.connection);
             self.stage.pop_front();
         }
@@ -421,8 +421,9 @@ impl Channel {
 }
 
 fn observe_vanished(shared: &Shared, way: Way, staged: &Staged) {
-    if shared.sink.wants_traffic() {
-        let (connection, report) = (staged.connection, staged.report.clone());
+    // A control line that vanishes is seen by what it fails to bring.
+    if let (true, Line::At(report)) = (shared.sink.wants_traffic(), &staged.line) {
+        let (connection, report) = (staged.connection, report.clone());
         shared.sink.push(&shared.clock, Event::Vanished { way, connection, report });
     }
 }

@@ -86,6 +86,8 @@ struct Shared {
     topology: Arc<Topology>,
     wiring: Wiring,
     rules: Arc<Rules>,
+    /// [`Rules::heeds_known`].
+    heeds_known: bool,
     clock: RealClock,
     places: Arc<Service>,
     sink: Sink,
@@ -157,8 +159,10 @@ impl LoopbackDriver {
         for server in topology.ids() {
             slots.push(Slot::new(&topology, &wiring, server).await?);
         }
+        let rules = Arc::new(Rules::of(&topology));
         let shared = Arc::new(Shared {
-            rules: Arc::new(Rules::of(&topology)),
+            heeds_known: rules.heeds_known(),
+            rules,
             clock: RealClock::start(),
             places: options.places,
             sink: Sink::new(options.feed),

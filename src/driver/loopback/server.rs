@@ -40,6 +40,8 @@ pub(super) struct Life {
     pub(super) lanes: Box<[Lane]>,
     pub(super) gate: Gate,
     connections: Arc<Semaphore>,
+    /// The node's wait for a timer is counted as due. Changed only under the lock of the node.
+    waits: AtomicBool,
     /// The system gave it no connection the last time.
     starved: AtomicBool,
     ending: Mutex<Option<Ending>>,
@@ -97,6 +99,7 @@ impl Life {
             lanes,
             gate: Gate::default(),
             connections: Arc::new(Semaphore::new(shared.topology.limits.connections)),
+            waits: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             ending: Mutex::new(None),
             waiting: Mutex::default(),
@@ -154,6 +157,7 @@ impl Life {
             match output {
                 Output::Dial(link) => self.lane(link).want_dial(),
                 Output::Ready(link) => self.lane(link).arm(shared, node),
+                Output::Timers => self.on_timers(shared, node),
                 Output::Missed(link) => self.on_missed(shared, node, link, stored),
                 Output::Stored(record) => stored = Some(record),
                 Output::Reply(report) => outcome = Outcome::Reply(report),
@@ -162,6 +166,21 @@ impl Life {
             }
         }
         (stored, outcome)
+    }
+
+    /// The timers of the node, which is locked, changed: while it waits for one, the herd is not at rest.
+    fn on_timers(&self, shared: &Shared, node: &Node) {
+        self.count_waiting(shared, node.is_waiting());
+        self.bell.notify_one();
+    }
+
+    /// Counts that the node waits for a timer, or that it does not. Called under the node's lock.
+    fn count_waiting(&self, shared: &Shared, waits: bool) {
+        match (self.waits.swap(waits, Ordering::Relaxed), waits) {
+            (false, true) => shared.activity.add(self.server.index(), 1),
+            (true, false) => shared.activity.done(self.server.index(), 1),
+            _ => {}
+        }
     }
 
     fn on_missed(&self, shared: &Shared, node: &Node, link: LinkId, stored: Option<RecordId>) {
@@ -308,6 +327,10 @@ impl Shared {
     /// Resets a server's own ways; connections reset, and lines lost with them.
     pub(super) fn unlink_own(&self, life: &Life) -> (u64, u64) {
         self.registry.forget_left(life.server);
+        {
+            let _node = lock(&life.node);
+            life.count_waiting(self, false);
+        }
         let lanes = life.lanes.iter().filter_map(|lane| {
             lane.disarm(self, &lock(&life.node));
             lane.sever(self)

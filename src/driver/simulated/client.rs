@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, reply_shape};
 
 /// All clients of a herd.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Clients {
     ledger: Ledger,
     /// Slots of the sessions that are not over.
@@ -31,7 +31,7 @@ pub(super) struct Clients {
 }
 
 /// One client's connection to one server. Its queues hold what the client itself wrote, and no more answers than that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) server: ServerId,
@@ -61,7 +61,7 @@ pub(super) enum Hold {
 }
 
 /// What a client wrote, piece by piece.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Written {
     Line(Bytes),
     /// The beginning of a line over the limit: the server refuses it and closes.
@@ -70,7 +70,7 @@ enum Written {
 }
 
 /// What a server has still to say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     at: Timestamp,
     /// `None`: nothing more; the connection closes.
@@ -78,7 +78,7 @@ pub(super) struct Answer {
 }
 
 /// One reply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Said {
     /// What is observed of the server when it is given.
     event: Option<Event>,

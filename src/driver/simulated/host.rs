@@ -2,14 +2,12 @@
 //!
 //! Not here: what happens between servers ([`super::network`]).
 
-use std::sync::Arc;
-
 use crate::node::Node;
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::Line;
 
 /// One server. What a line's arrival looks at stands first, and fits into the first cache line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Host {
     /// The pipe of its first link; those of the others follow.
@@ -20,6 +18,8 @@ pub(super) struct Host {
     pub(super) life: u32,
     pub(super) up: bool,
     pub(super) paused: bool,
+    /// It counts among those that wait for a timer of their node.
+    pub(super) waits: bool,
     pub(super) node: Node,
     /// Sessions whose replies wait.
     pub(super) held: u32,
@@ -31,10 +31,10 @@ pub(super) struct Host {
 }
 
 /// Something that happened to a frozen server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Deferred {
     /// A line arrived by this connection of this pipe.
-    Line { report: Arc<Report>, pipe: u32, connection: u32 },
+    Line { line: Line, pipe: u32, connection: u32 },
     /// Its dial of this pipe succeeded.
     Opened(u32),
     /// Its dial of this pipe failed.
@@ -60,6 +60,7 @@ impl Host {
             life: 0,
             up: false,
             paused: false,
+            waits: false,
             held: 0,
             wakes_at: Timestamp::MAX,
             inbox: Vec::new(),

@@ -9,6 +9,7 @@
 
 mod action;
 mod client;
+mod control;
 mod host;
 mod network;
 mod patience;
@@ -20,7 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::path::Path;
@@ -31,8 +32,9 @@ use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
 use crate::time::Timestamp;
-use crate::wire::{Answer, Search};
+use crate::wire::{Answer, Line, Search};
 use client::Clients;
+use control::Controls;
 use host::Host;
 use patience::Patience;
 use pipe::Pipe;
@@ -90,8 +92,10 @@ pub enum Interest {
 pub struct Counts {
     /// Entries taken from the queue of coming events.
     pub events: u64,
-    /// Lines that servers wrote to neighbours.
+    /// `AT` lines that servers wrote to neighbours.
     pub sent: u64,
+    /// Control lines that servers wrote to neighbours.
+    pub control: u64,
     /// `AT` lines that servers read.
     pub heard: u64,
     /// Of these, how many told the reader something newer.
@@ -104,20 +108,21 @@ pub struct Counts {
     pub dials: u64,
 }
 
-/// Who answers `WHATSAT`s.
-pub struct PlacesAnswer(Box<dyn FnMut(&Search) -> Answer + Send>);
+/// Who answers `WHATSAT`s. Clones share what they are made of.
+#[derive(Clone)]
+pub struct PlacesAnswer(Arc<dyn Fn(&Search) -> Answer + Send + Sync>);
 
 impl PlacesAnswer {
     /// Answers with what `answer` says, which must depend on the search alone if runs are to be the same.
-    pub fn new(answer: impl FnMut(&Search) -> Answer + Send + 'static) -> Self {
-        Self(Box::new(answer))
+    pub fn new(answer: impl Fn(&Search) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
     }
 
     /// Answers from the places built into the program, which are unpacked when the first search comes.
     pub fn offline() -> Self {
-        let mut places = None;
+        let places = OnceLock::new();
         Self::new(move |search| {
-            let places: &mut Service = places.get_or_insert_with(Service::offline);
+            let places: &Service = places.get_or_init(Service::offline);
             places.immediate(search).expect("the offline places answer at once")
         })
     }
@@ -129,8 +134,8 @@ impl fmt::Debug for PlacesAnswer {
     }
 }
 
-/// A herd on virtual time. Time passes in [`Self::observe_next`] only.
-#[derive(Debug)]
+/// A herd on virtual time. Time passes in [`Self::observe_next`] only. A clone goes on from the same moment, on its own.
+#[derive(Debug, Clone)]
 pub struct SimulatedDriver {
     topology: Arc<Topology>,
     settings: Settings,
@@ -142,6 +147,9 @@ pub struct SimulatedDriver {
     /// `None` where no reply waits.
     patience: Option<Box<Patience>>,
     queue: Queue,
+    controls: Controls,
+    /// [`Rules::heeds_known`].
+    heeds_known: bool,
     /// Observations not yet taken: at most what one action or one event made.
     seen: VecDeque<Observation>,
     counts: Counts,
@@ -151,6 +159,8 @@ pub struct SimulatedDriver {
     held: u64,
     /// Pipes that will dial.
     expected: u64,
+    /// Servers that wait for a timer of their node.
+    waiting: u64,
     /// Empty, but for the memory it keeps.
     outputs: Vec<Output>,
     /// How many of the next lines have been looked at.
@@ -170,11 +180,14 @@ impl SimulatedDriver {
             clients: Clients::default(),
             patience: None,
             queue,
+            controls: Controls::default(),
+            heeds_known: false,
             seen: VecDeque::new(),
             counts: Counts::default(),
             busy: 0,
             held: 0,
             expected: 0,
+            waiting: 0,
             outputs: Vec::new(),
             ahead: 0,
             topology,
@@ -235,13 +248,14 @@ impl SimulatedDriver {
 
     /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
     pub fn is_quiescent(&self) -> bool {
-        self.busy == 0 && self.expected == 0 && self.held == 0
+        self.busy == 0 && self.expected == 0 && self.waiting == 0 && self.held == 0
     }
 
     /// Servers and pipes of the topology, none of them started.
     fn build(&mut self) {
         let (wiring, rules) = (Wiring::of(&self.topology), Arc::new(Rules::of(&self.topology)));
         let ways = self.topology.ids().map(|server| wiring.neighbours(server).len()).sum();
+        self.heeds_known = rules.heeds_known();
         (self.hosts, self.pipes) = (Vec::with_capacity(self.topology.servers.len()), Vec::with_capacity(ways));
         let mut first = 0;
         for server in self.topology.ids() {
@@ -265,15 +279,16 @@ impl SimulatedDriver {
         self.clients.clear();
         self.patience = Patience::of(self.topology.reply, self.pipes.len());
         self.queue.clear();
+        self.controls.clear();
         self.seen.clear();
         self.counts = Counts::default();
-        (self.busy, self.expected, self.held) = (0, 0, 0);
+        (self.busy, self.expected, self.waiting, self.held) = (0, 0, 0, 0);
         self.pipes.iter_mut().for_each(|pipe| pipe.reset(seed));
         for server in self.topology.ids() {
             let offset = self.topology.servers[server.index()].clock_offset;
             let host = self.host_mut(server);
             host.reset();
-            host.life = 0;
+            (host.life, host.waits) = (0, false);
             self.tell(server, Input::ClockSet(offset));
         }
         for server in self.topology.ids() {
@@ -285,13 +300,14 @@ impl SimulatedDriver {
     fn happen(&mut self, due: Due) {
         self.counts.events += 1;
         match due {
-            Due::Line { report, pipe, connection } => self.on_line(report, pipe, connection),
+            Due::Line { report, pipe, connection } => self.on_line(Line::At(report), pipe, connection),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
             Due::Timer(Timer::End { pipe, losses }) => self.on_end(pipe, losses),
             Due::Timer(Timer::Message(pipe)) => self.on_message(pipe),
             Due::Timer(Timer::Wake(server)) => self.on_wake(ServerId(server)),
             Due::Timer(Timer::Answered(slot)) => self.on_answered(slot),
+            Due::Timer(Timer::Control(slot)) => self.on_control(slot),
             Due::Timer(Timer::Taken(pipe)) => self.on_taken(pipe),
             Due::Timer(Timer::Settled(server)) => self.on_settled(ServerId(server)),
         }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::SimulatedDriver;
+use super::control::InFlight;
 use super::host::Deferred;
 use super::pipe::{Connection, Staged};
 use super::queue::{Due, Timer};
@@ -17,12 +18,12 @@ use crate::driver::path::Passage;
 use crate::history::{Event, Hop};
 use crate::node::{Input, Output, RecordId};
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::{ControlLine, Line, Report, parse};
 
 impl SimulatedDriver {
     /// A line reaches the far end of its pipe.
     #[inline]
-    pub(super) fn on_line(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
+    pub(super) fn on_line(&mut self, line: Line, pipe: u32, connection: u32) {
         let state = &mut self.pipes[pipe as usize];
         if connection <= state.lost_through {
             return;
@@ -32,17 +33,38 @@ impl SimulatedDriver {
         let reader = &mut self.hosts[state.to as usize];
         if reader.paused {
             state.unread += 1;
-            return reader.inbox.push(Deferred::Line { report, pipe, connection });
+            return reader.inbox.push(Deferred::Line { line, pipe, connection });
         }
-        self.read(report, pipe, connection);
+        self.read(line, pipe, connection);
+    }
+
+    /// A control line reaches the far end of its pipe.
+    pub(super) fn on_control(&mut self, slot: u32) {
+        let InFlight { control, pipe, connection } = self.controls.take(slot);
+        self.on_line(Line::Control(control), pipe, connection);
     }
 
     /// A server reads a line from a neighbour, and room for another one is on the pipe.
-    fn read(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
-        self.hear(ServerId(self.pipes[pipe as usize].to), report, Some((pipe, connection)));
+    #[inline]
+    fn read(&mut self, line: Line, pipe: u32, connection: u32) {
+        let reader = ServerId(self.pipes[pipe as usize].to);
+        match line {
+            Line::At(report) => self.hear(reader, report, Some((pipe, connection))),
+            Line::Control(control) => self.heed(reader, &control, pipe, connection),
+        }
         if self.pipes[pipe as usize].owing {
             self.pull(pipe);
         }
+    }
+
+    /// A server reads a control line from a neighbour.
+    fn heed(&mut self, server: ServerId, control: &ControlLine, pipe: u32, connection: u32) {
+        let from = Some(LinkId(self.pipes[pipe as usize].back - self.host(server).first_pipe));
+        let command = parse(control.text().as_bytes());
+        let mut outputs = self.handle(server, Input::Command { command, from });
+        self.take_line(pipe, connection);
+        self.carry_out_all(server, &mut outputs);
+        self.give_back(outputs);
     }
 
     /// A server reads an `AT` line, by a connection of a pipe or from a client.
@@ -50,7 +72,7 @@ impl SimulatedDriver {
         let first = self.host(server).first_pipe;
         let from = by.map(|(pipe, _)| LinkId(self.pipes[pipe as usize].back - first));
         let seen = self.is_observed().then(|| report.clone());
-        let mut outputs = self.handle(server, Input::Shared { report, from });
+        let mut outputs = self.handle(server, Input::Shared { report, from, heeds_known: self.heeds_known });
         let newer = outputs.iter().any(|output| matches!(output, Output::Stored(_)));
         self.counts.heard += 1;
         self.counts.newer += u64::from(newer);
@@ -96,6 +118,10 @@ impl SimulatedDriver {
                 self.miss(pipe(link), report);
             }
             Output::Dial(link) => self.dial(pipe(link)),
+            Output::Timers => {
+                self.recount_waiting(server);
+                self.queue_wake(server);
+            }
             Output::Reply(_) | Output::Search(..) | Output::Refuse => unreachable!("no neighbour is answered"),
         }
     }
@@ -110,12 +136,12 @@ impl SimulatedDriver {
             if state.owing {
                 return;
             }
-            let Some(report) = writer.node.next_line(link).cloned() else {
+            let Some(line) = writer.node.next_line(link) else {
                 let writer = state.from;
                 return self.settle_soon(writer);
             };
             let owes_more = writer.node.owed(link) > 0;
-            self.write(pipe, report);
+            self.write(pipe, line);
             if !owes_more {
                 return;
             }
@@ -124,29 +150,33 @@ impl SimulatedDriver {
 
     /// A server writes a line.
     #[inline]
-    pub(super) fn write(&mut self, pipe: u32, report: Arc<Report>) {
+    pub(super) fn write(&mut self, pipe: u32, line: Line) {
         let state = &mut self.pipes[pipe as usize];
         if state.mode == LinkMode::PerMessage {
-            return self.dial_message(pipe, report);
+            return self.dial_message(pipe, line);
         }
         let (is_up, is_held) = (state.connection == Connection::Up, state.path.is_held());
-        self.observe_sent(pipe, &report);
+        self.observe_written(pipe, &line);
         let state = &mut self.pipes[pipe as usize];
         if !is_up {
             state.lost += 1;
             self.counts.lost += 1;
         } else if is_held {
-            state.stage().lines.push_back(Staged { report, until: self.now });
+            state.stage().lines.push_back(Staged { line, until: self.now });
         } else {
-            self.leave(pipe, report);
+            self.leave(pipe, line);
         }
     }
 
-    fn observe_sent(&mut self, pipe: u32, report: &Arc<Report>) {
-        self.counts.sent += 1;
+    #[inline]
+    fn observe_written(&mut self, pipe: u32, line: &Line) {
+        match line {
+            Line::At(_) => self.counts.sent += 1,
+            Line::Control(_) => self.counts.control += 1,
+        }
         let state = &self.pipes[pipe as usize];
         let (way, connection) = (state.way(), state.opened);
-        self.observe(|| Event::Sent { way, connection, report: report.clone() });
+        self.observe(|| Event::written(way, connection, line.clone()));
     }
 
     fn miss(&mut self, pipe: u32, report: Arc<Report>) {
@@ -158,16 +188,16 @@ impl SimulatedDriver {
 
     /// A line goes out on the network.
     #[inline]
-    pub(super) fn leave(&mut self, pipe: u32, report: Arc<Report>) {
+    pub(super) fn leave(&mut self, pipe: u32, line: Line) {
         let state = &mut self.pipes[pipe as usize];
-        let (arrivals, at) = match state.path.send(self.now, || report.written_len()) {
+        let (arrivals, at) = match state.path.send(self.now, || line.written_len()) {
             Passage::Arrives(at) => (1, at),
             Passage::Twice(at) => {
                 self.take_twice(pipe);
                 (2, at)
             }
             Passage::Lost => (0, self.now),
-            Passage::Vanishes => return self.vanish(pipe, report),
+            Passage::Vanishes => return self.vanish(pipe, line),
         };
         let state = &mut self.pipes[pipe as usize];
         let connection = state.opened;
@@ -175,11 +205,12 @@ impl SimulatedDriver {
         state.in_flight += arrivals;
         self.busy += u64::from(arrivals);
         if arrivals == 2 {
-            self.queue.push(at, Due::Line { report: report.clone(), pipe, connection });
+            self.queue_line(at, line.clone(), pipe, connection);
         }
         if arrivals > 0 {
-            self.queue.push(at, Due::Line { report, pipe, connection });
+            self.queue_line(at, line, pipe, connection);
         } else {
+            let state = &mut self.pipes[pipe as usize];
             state.lost += 1;
             let is_silent = state.path.is_silent();
             self.counts.lost += 1;
@@ -190,13 +221,27 @@ impl SimulatedDriver {
         self.reset_if_due(pipe);
     }
 
+    #[inline]
+    fn queue_line(&mut self, at: Timestamp, line: Line, pipe: u32, connection: u32) {
+        let due = match line {
+            Line::At(report) => Due::Line { report, pipe, connection },
+            Line::Control(control) => {
+                Due::Timer(Timer::Control(self.controls.insert(InFlight { control, pipe, connection })))
+            }
+        };
+        self.queue.push(at, due);
+    }
+
     /// A line that went out vanishes.
     #[cold]
-    fn vanish(&mut self, pipe: u32, report: Arc<Report>) {
+    fn vanish(&mut self, pipe: u32, line: Line) {
         let state = &self.pipes[pipe as usize];
         let (way, connection) = (state.way(), state.opened);
         self.counts.lost += 1;
-        self.observe(|| Event::Vanished { way, connection, report });
+        // A control line that vanishes is seen by what it fails to bring.
+        if let Line::At(report) = line {
+            self.observe(|| Event::Vanished { way, connection, report });
+        }
         self.take_lost(pipe);
         self.reset_if_due(pipe);
     }
@@ -328,11 +373,11 @@ impl SimulatedDriver {
 
     fn deal_with(&mut self, what: Deferred) {
         match what {
-            Deferred::Line { report, pipe, connection } => {
+            Deferred::Line { line, pipe, connection } => {
                 let state = &mut self.pipes[pipe as usize];
                 if connection > state.lost_through {
                     state.unread -= 1;
-                    self.read(report, pipe, connection);
+                    self.read(line, pipe, connection);
                 }
             }
             Deferred::Opened(pipe) => {
@@ -506,11 +551,11 @@ impl SimulatedDriver {
     }
 
     /// Begins the dial for one line.
-    fn dial_message(&mut self, pipe: u32, report: Arc<Report>) {
+    fn dial_message(&mut self, pipe: u32, line: Line) {
         let (until, _) = self.dial_end(pipe);
         let lines = &mut self.pipes[pipe as usize].stage().lines;
         let until = lines.back().map_or(until, |last| last.until.max(until));
-        lines.push_back(Staged { report, until });
+        lines.push_back(Staged { line, until });
         self.busy += 1;
         self.queue.push(until, Due::Timer(Timer::Message(pipe)));
     }
@@ -525,24 +570,24 @@ impl SimulatedDriver {
         self.busy -= 1;
         if is_held {
             stage.parked += 1;
-        } else if let Some(Staged { report, .. }) = stage.lines.pop_front() {
-            self.send_message(pipe, report);
+        } else if let Some(Staged { line, .. }) = stage.lines.pop_front() {
+            self.send_message(pipe, line);
             self.pull_if_owing(pipe);
         }
     }
 
-    fn send_message(&mut self, pipe: u32, report: Arc<Report>) {
+    fn send_message(&mut self, pipe: u32, line: Line) {
         if !self.answers(pipe) {
             self.begin_message(pipe, None);
-            return self.miss(pipe, report);
+            return line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
         }
         let state = &mut self.pipes[pipe as usize];
         state.path.connected();
         state.opened += 1;
         let opened = state.opened;
         self.begin_message(pipe, Some(opened));
-        self.observe_sent(pipe, &report);
-        self.leave(pipe, report);
+        self.observe_written(pipe, &line);
+        self.leave(pipe, line);
     }
 
     /// The lines that wait on a pipe go out; how many they were.
@@ -551,10 +596,10 @@ impl SimulatedDriver {
         let (mode, waiting) = (state.mode, state.waiting());
         for _ in 0..waiting {
             // None when the connection ended behind a line before, and took the others with it.
-            let Some(report) = self.pipes[pipe as usize].next_waiting() else { break };
+            let Some(line) = self.pipes[pipe as usize].next_waiting() else { break };
             match mode {
-                LinkMode::PerMessage => self.send_message(pipe, report),
-                LinkMode::Persistent => self.leave(pipe, report),
+                LinkMode::PerMessage => self.send_message(pipe, line),
+                LinkMode::Persistent => self.leave(pipe, line),
             }
         }
         self.pull_if_owing(pipe);
@@ -570,8 +615,8 @@ impl SimulatedDriver {
     /// Hands on everything a server owes, however full its pipes are.
     pub(super) fn flush(&mut self, server: ServerId) {
         for (link, pipe) in (0..).map(LinkId).zip(self.host(server).pipes()) {
-            while let Some(report) = self.host_mut(server).node.next_line(link).cloned() {
-                self.write(pipe, report);
+            while let Some(line) = self.host_mut(server).node.next_line(link) {
+                self.write(pipe, line);
             }
         }
     }
@@ -588,8 +633,18 @@ impl SimulatedDriver {
         }
     }
 
+    /// Counts whether a server waits for a timer of its node, and will do something then without any further action.
+    pub(super) fn recount_waiting(&mut self, server: ServerId) {
+        let host = self.host_mut(server);
+        let waits = host.up && !host.paused && host.node.is_waiting();
+        if std::mem::replace(&mut host.waits, waits) != waits {
+            self.waiting = if waits { self.waiting + 1 } else { self.waiting - 1 };
+        }
+    }
+
     /// Counts again after a change of a server.
     pub(super) fn recount_around(&mut self, server: ServerId) {
+        self.recount_waiting(server);
         for pipe in self.host(server).pipes() {
             self.recount(pipe);
             self.recount(self.pipes[pipe as usize].back);

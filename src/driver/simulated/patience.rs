@@ -15,7 +15,7 @@ use crate::node::{Input, Settled, Ticket};
 use crate::time::Timestamp;
 
 /// What a herd whose replies wait remembers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Patience {
     /// Sessions whose replies wait, by ticket.
     waiting: BTreeMap<Ticket, u32>,

@@ -3,16 +3,15 @@
 //! Not here: what a way does to single lines ([`Path`]), and the lines in flight, which lie in the queue.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::config::{LinkMode, ServerId, Way};
 use crate::driver::path::Path;
 use crate::time::Timestamp;
-use crate::wire::Report;
+use crate::wire::Line;
 
 /// One way of a link. Two cache lines: the first is what a line's arrival looks at, and in big herds fetching them is most of
 /// the work.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub(super) struct Pipe {
     /// Who writes, by place among the hosts.
@@ -71,7 +70,7 @@ pub(super) enum Connection {
 }
 
 /// Lines that have been taken from the writer's outbox and have not left.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Stage {
     pub(super) lines: VecDeque<Staged>,
     /// How many of them, from the front, wait for the pipe's release rather than for a dial.
@@ -79,9 +78,9 @@ pub(super) struct Stage {
 }
 
 /// A line that has not left.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Staged {
-    pub(super) report: Arc<Report>,
+    pub(super) line: Line,
     /// On a per-message pipe, when its dial ends.
     pub(super) until: Timestamp,
 }
@@ -147,10 +146,10 @@ impl Pipe {
     }
 
     /// Takes the first line that waits for the pipe's release.
-    pub(super) fn next_waiting(&mut self) -> Option<Arc<Report>> {
+    pub(super) fn next_waiting(&mut self) -> Option<Line> {
         let stage = self.stage.as_mut()?;
         stage.parked = stage.parked.saturating_sub(1);
-        stage.lines.pop_front().map(|staged| staged.report)
+        stage.lines.pop_front().map(|staged| staged.line)
     }
 
     pub(super) fn stage(&mut self) -> &mut Stage {

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use crate::wire::Report;
 
 /// Something that is due.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Due {
     /// A line reaches the far end of a pipe, unless the lines of its connection are lost by then.
     Line {
@@ -48,6 +48,8 @@ pub(super) enum Timer {
     Wake(u32),
     /// The next answer on this client's session.
     Answered(u32),
+    /// The control line in this slot reaches the far end of its pipe, like a [`Due::Line`].
+    Control(u32),
     /// The writer of this pipe learns how many of its lines were taken.
     Taken(u32),
     /// This server has replies that wait no longer.
@@ -70,14 +72,14 @@ pub enum QueueKind {
 const MANY_SERVERS: usize = 200;
 
 /// Everything that is due.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Queue {
     order: Order,
     /// Entries queued so far.
     sequence: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Order {
     Heap(Heap),
     Wheel(Box<Wheel>),
@@ -136,14 +138,14 @@ impl Queue {
 }
 
 /// Something that is due, and when.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     at: Timestamp,
     due: Due,
 }
 
 /// An entry that knows its place among those of its time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Ranked {
     entry: Entry,
     sequence: u64,
@@ -156,7 +158,7 @@ impl Ranked {
 }
 
 /// A heap in which every entry has four children: half as deep as a binary one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Heap {
     ranked: Vec<Ranked>,
 }
@@ -223,7 +225,7 @@ const MANY_TICKS: Ticks = Ticks { bits: 12, count: 4_096 };
 
 /// A timing wheel. What is due in one of the ticks of the coming turn lies in the list of that tick, in the order in which it
 /// was queued; sorting by time, stably, is then enough when the tick comes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wheel {
     ticks: Ticks,
     present: u64,
@@ -344,7 +346,7 @@ impl Wheel {
 }
 
 /// Which places of a wheel are used, in two levels: a bit a place, and a bit for 64 of those.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BitMap {
     words: Vec<u64>,
     summary: Vec<u64>,

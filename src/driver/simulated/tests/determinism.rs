@@ -50,6 +50,7 @@ fn projected(event: &Event) -> String {
         Event::Answered { server, report, .. } => format!("answered {} {}", server.0, report.line()),
         Event::Refused { server, command, .. } => format!("refused {} {command:?}", server.0),
         Event::Sent { way: by, report, .. } => format!("sent {} {}", way(by), report.line()),
+        Event::Control { way: by, line, .. } => format!("control {} {}", way(by), line.text()),
         Event::Heard { server, from, report, newer, .. } => {
             let from = from.map_or(-1, |hop| i64::from(hop.server.0));
             format!("heard {from}->{} {newer} {}", server.0, report.line())
@@ -86,6 +87,22 @@ fn both_queues_give_the_same_observations() {
     for seed in 0..20 {
         let runs = [QueueKind::Heap, QueueKind::Wheel].map(|queue| play(&mut driver(queue), &script(seed)));
         assert!(runs[0] == runs[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_clone_goes_on_as_the_original_does() {
+    for strategy in Strategy::ALL {
+        let mut topology = Topology::clone(&topology());
+        topology.strategy = strategy;
+        let mut original = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
+        let (begin, mut rest) = (script(5), script(5));
+        rest.steps.retain(|step| step.at > Duration::from_secs(1));
+        let begin =
+            Script { steps: begin.steps.into_iter().filter(|step| step.at <= Duration::from_secs(1)).collect() };
+        begin.play(&mut original, Duration::ZERO, |_, _| {}).expect("all ways are there");
+        let mut clone = original.clone();
+        assert!(play(&mut original, &rest) == play(&mut clone, &rest), "{strategy}");
     }
 }
 

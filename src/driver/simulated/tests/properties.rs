@@ -55,6 +55,22 @@ proptest! {
         }
     }
 
+    /// The first update of an origin floods, and prunes what it need not have gone over. From the second one on, there is a
+    /// tree, as long as announcements do not overtake lines by more than a server waits.
+    #[test]
+    fn a_tree_sends_n_minus_1_lines_for_each_update_of_an_origin_but_the_first((servers, links) in graphs(), origin in any::<u32>()) {
+        let links: Vec<_> = links.into_iter().map(|(a, b, latency)| (a, b, latency % 5)).collect();
+        let mut run = Run::of(herd(servers as usize, &links, Strategy::Tree));
+        for time in 1..5 {
+            run.iamat(origin % servers, "kiwi", time);
+            let events = run.settle();
+            let lines = events.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
+            let expected = if time == 1 { 2 * links.len() + 1 - servers as usize } else { servers as usize - 1 };
+            prop_assert_eq!(lines, expected, "update {}", time);
+            prop_assert!((0..servers).all(|server| run.knows(server, "kiwi") == Some(i64::from(time))));
+        }
+    }
+
     #[test]
     fn direct_sends_n_minus_1_lines((servers, links) in graphs(), origin in any::<u32>()) {
         prop_assert_eq!(Strategy::Direct.spread(), Spread::Direct);
@@ -164,6 +180,18 @@ fn flood_sync_never_ends_wrong_in_ten_thousand_scripts_of_random_faults() {
     let (judged, wrong) = try_scripts(Strategy::FloodSync, 10_000);
     assert_eq!(wrong, [0_u64; 0], "seeds of scripts that end wrong");
     assert!(judged > 5_000, "most scripts leave a connected core: {judged}");
+}
+
+#[test]
+fn tree_never_ends_wrong_under_random_faults() {
+    let (judged, wrong) = try_scripts(Strategy::Tree, scripts("HERDSIM_TREE_SCRIPTS", 400));
+    assert_eq!(wrong, [0_u64; 0], "seeds of scripts that end wrong");
+    assert!(judged > 200, "most scripts leave a connected core: {judged}");
+}
+
+/// Returns the number of scripts to try: that of an environment variable, for longer runs by hand.
+fn scripts(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
 #[test]
