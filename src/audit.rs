@@ -5,6 +5,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use petgraph::algo::articulation_points::articulation_points;
+use petgraph::algo::bridges::bridges;
+use petgraph::graph::{NodeIndex, UnGraph};
+use petgraph::visit::EdgeRef as _;
+
 use crate::config::{ServerId, Topology, Wiring};
 
 /// Up to this many servers the pairs of servers are looked at: one search through the herd for each.
@@ -197,50 +202,16 @@ impl Graph {
         Diameter::AtLeast(sweeps.take(4).map(|(distance, _)| distance).max().unwrap_or(0))
     }
 
-    /// Links and servers whose loss splits their part of the herd: Hopcroft and Tarjan, "Efficient algorithms for graph
-    /// manipulation" (1973), without recursion, because a line of 100,000 servers is a valid herd.
+    /// Links and servers whose loss splits their part of the herd.
     fn cuts(&self) -> (Vec<[ServerId; 2]>, Vec<ServerId>) {
-        const UNSEEN: usize = usize::MAX;
-        let mut order = vec![UNSEEN; self.len()];
-        let mut low = vec![0; self.len()];
-        let mut splits = vec![false; self.len()];
-        let mut bridges = Vec::new();
-        let mut count = 0;
-        for root in 0..self.len() {
-            if order[root] != UNSEEN {
-                continue;
-            }
-            let mut root_children = 0;
-            // A server, its parent, and which of its neighbours comes next.
-            let mut stack = vec![(root, UNSEEN, 0)];
-            (order[root], low[root]) = (count, count);
-            count += 1;
-            while let Some(&mut (server, parent, ref mut next)) = stack.last_mut() {
-                if let Some(&neighbour) = self.neighbours[server].get(*next) {
-                    *next += 1;
-                    if order[neighbour] == UNSEEN {
-                        (order[neighbour], low[neighbour]) = (count, count);
-                        count += 1;
-                        root_children += usize::from(server == root);
-                        stack.push((neighbour, server, 0));
-                    } else if neighbour != parent {
-                        low[server] = low[server].min(order[neighbour]);
-                    }
-                    continue;
-                }
-                stack.pop();
-                if parent != UNSEEN {
-                    low[parent] = low[parent].min(low[server]);
-                    splits[parent] |= parent != root && low[server] >= order[parent];
-                    if low[server] > order[parent] {
-                        bridges.push([parent.min(server), parent.max(server)].map(|end| ServerId(end as u32)));
-                    }
-                }
-            }
-            splits[root] = root_children > 1;
-        }
+        let links = (0..).zip(&self.neighbours).flat_map(|(from, ends)| ends.iter().map(move |&to| (from, to as u32)));
+        let graph = UnGraph::<(), ()>::from_edges(links.filter(|(from, to)| from < to));
+        let server = |node: NodeIndex| ServerId(node.index() as u32);
+        let mut bridges: Vec<_> = bridges(&graph).map(|link| [link.source(), link.target()].map(server)).collect();
         bridges.sort_unstable();
-        (bridges, (0..self.len()).filter(|&server| splits[server]).map(|server| ServerId(server as u32)).collect())
+        let mut articulations: Vec<_> = articulation_points(&graph).into_iter().map(server).collect();
+        articulations.sort_unstable();
+        (bridges, articulations)
     }
 
     fn pairs(&self) -> Vec<[ServerId; 2]> {

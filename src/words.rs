@@ -1,7 +1,14 @@
-//! How findings spell durations, names and lists.
+//! How findings spell durations, names and lists, and JSON durations and bytes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::ServerId;
 
@@ -60,6 +67,13 @@ pub(crate) fn clip(text: &str, most: usize) -> String {
     }
 }
 
+/// Returns a text as a part of a file's name or an address: all but letters, digits, `-` and `_` as `%2E`.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let part = |byte: u8| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(part).collect()
+}
+
 /// `1 line`, `2 lines`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -78,39 +92,49 @@ pub fn signed_seconds(nanoseconds: i64) -> String {
     format!("{sign}{}{point}{fraction}s", magnitude / 1_000_000_000)
 }
 
-/// A duration in JSON: whole nanoseconds, of which over five centuries saturate.
-pub(crate) mod nanoseconds {
-    use std::time::Duration;
+/// A duration in whole nanoseconds, of which over five centuries saturate.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+/// Whether a number needs not be written.
+pub(crate) fn is_default<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
+}
 
+// The form of a duration in JSON. What documentation says here, every schema would say.
+#[derive(JsonSchema)]
+#[schemars(with = "u64")]
+pub(crate) enum Nanoseconds {}
+
+impl Nanoseconds {
     pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).serialize(serializer)
+        nanoseconds(*duration).serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_nanos)
     }
+}
 
-    /// The same for a duration that may be missing.
-    pub(crate) mod option {
-        use std::time::Duration;
+// The same for a duration that may be missing.
+#[derive(JsonSchema)]
+#[schemars(with = "Option<u64>")]
+pub(crate) enum OptionalNanoseconds {}
 
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+impl OptionalNanoseconds {
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(nanoseconds).serialize(serializer)
+    }
 
-        pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-            let nanoseconds = duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-            nanoseconds.serialize(serializer)
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-            Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_nanos))
-        }
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_nanos))
     }
 }
 
+// The form of bytes in JSON: a text where they are one, otherwise a list of numbers. The next line stands in the schema.
 /// The schema of [`bytes`].
-#[derive(schemars::JsonSchema)]
+#[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "it is there for the schema")]
 pub(crate) enum BytesText {
@@ -120,14 +144,7 @@ pub(crate) enum BytesText {
     Bytes(Vec<u8>),
 }
 
-/// Bytes in JSON: a text where they are one, otherwise a list of numbers.
-pub(crate) mod bytes {
-    use std::fmt;
-
-    use bytes::Bytes;
-    use serde::de::{SeqAccess, Visitor};
-    use serde::{Deserializer, Serialize, Serializer};
-
+impl BytesText {
     pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(bytes) {
             Ok(text) => text.serialize(serializer),
@@ -136,29 +153,25 @@ pub(crate) mod bytes {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(ReadBytes)
+    }
+}
+
+struct ReadBytes;
+
+impl<'de> Visitor<'de> for ReadBytes {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list of bytes")
     }
 
-    struct Read;
+    fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
+        Ok(Bytes::copy_from_slice(text.as_bytes()))
+    }
 
-    impl<'de> Visitor<'de> for Read {
-        type Value = Bytes;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of bytes")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Bytes, E> {
-            Ok(Bytes::copy_from_slice(text.as_bytes()))
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Bytes, A::Error> {
-            let mut bytes = Vec::new();
-            while let Some(byte) = list.next_element::<u8>()? {
-                bytes.push(byte);
-            }
-            Ok(bytes.into())
-        }
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Bytes, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Bytes::from)
     }
 }
 

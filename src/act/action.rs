@@ -35,8 +35,7 @@ pub enum Action<S = ServerId> {
         /// The server of the connection, the same for all of a session.
         server: S,
         /// The bytes written, line ends included.
-        #[serde(with = "crate::words::bytes")]
-        #[schemars(with = "crate::words::BytesText")]
+        #[serde(with = "crate::words::BytesText")]
         bytes: Bytes,
         /// `true` if the client then closes its writing side.
         finish: bool,
@@ -52,21 +51,17 @@ pub enum Action<S = ServerId> {
 #[serde(default, deny_unknown_fields)]
 pub struct Hit {
     /// Connections that were reset or closed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::words::is_default")]
     pub connections: u64,
     /// Lines that were in flight and are lost.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::words::is_default")]
     pub lines_lost: u64,
     /// Lines that waited and were released.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::words::is_default")]
     pub lines_released: u64,
     /// Records that were forgotten.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::words::is_default")]
     pub records_lost: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl<S> Action<S> {

@@ -46,14 +46,13 @@ impl WayFaults {
 
     /// Returns `true` if nothing stands on the way.
     pub fn is_none(&self) -> bool {
-        !(self.cut || self.held || self.half_open) && self.slow.is_none() && self.lose.is_none()
+        *self == Self::default()
     }
 
     /// Returns `true` if `verb` takes `fault` back or puts another amount in its place.
     pub fn ends(verb: WayVerb, fault: WayVerb) -> bool {
         match verb {
-            WayVerb::Heal => fault.mended_by() == Some(WayVerb::Heal),
-            WayVerb::Release => fault.mended_by() == Some(WayVerb::Release),
+            WayVerb::Heal | WayVerb::Release => fault.mended_by() == Some(verb),
             WayVerb::Slow(_) => matches!(fault, WayVerb::Slow(_)),
             WayVerb::Lose(_) => matches!(fault, WayVerb::Lose(_)),
             _ => false,

@@ -10,8 +10,8 @@ use crate::config::Slowness;
 pub struct Spec {
     /// Its name in files, requests and histories.
     pub word: &'static str,
-    /// Its name on the command line.
-    pub command: &'static str,
+    /// Its name on the command line, where that is another one.
+    pub command: Option<&'static str>,
     /// What it is done to.
     pub takes: Takes,
     /// `true` if it lasts until something takes it back, so that a step may say for how long.
@@ -67,7 +67,7 @@ pub enum Counter {
 /// What most rows say.
 const PLAIN: Spec = Spec {
     word: "",
-    command: "",
+    command: None,
     takes: Takes::Ways,
     lasts: false,
     unrealistic: false,
@@ -100,7 +100,6 @@ impl ServerVerb {
         match self {
             Self::Kill => &Spec {
                 word: "kill",
-                command: "kill",
                 lasts: true,
                 did: "killed",
                 help: "End servers at once: connections reset, memory gone",
@@ -110,7 +109,6 @@ impl ServerVerb {
             },
             Self::Stop => &Spec {
                 word: "stop",
-                command: "stop",
                 lasts: true,
                 did: "stopped",
                 help: "End servers gracefully: they finish what they were asked, and close",
@@ -120,14 +118,12 @@ impl ServerVerb {
             },
             Self::Start => &Spec {
                 word: "start",
-                command: "start",
                 did: "started",
                 help: "Start servers that do not run, with an empty memory",
                 ..SERVERS
             },
             Self::Restart => &Spec {
                 word: "restart",
-                command: "restart",
                 did: "restarted",
                 help: "Kill servers and start them",
                 hits: DEATH,
@@ -136,7 +132,6 @@ impl ServerVerb {
             },
             Self::Pause => &Spec {
                 word: "pause",
-                command: "pause",
                 lasts: true,
                 did: "paused",
                 help: "Freeze servers: they handle nothing, their connections stay open",
@@ -144,12 +139,15 @@ impl ServerVerb {
                 state: Some("paused"),
                 ..SERVERS
             },
-            Self::Resume => {
-                &Spec { word: "resume", command: "unpause", did: "unpaused", help: "Resume frozen servers", ..SERVERS }
-            }
+            Self::Resume => &Spec {
+                word: "resume",
+                command: Some("unpause"),
+                did: "unpaused",
+                help: "Resume frozen servers",
+                ..SERVERS
+            },
             Self::Clock(_) => &Spec {
                 word: "clock",
-                command: "clock",
                 lasts: true,
                 did: "set the clock of",
                 help: "Set how far a server's clock is ahead",
@@ -181,7 +179,6 @@ impl WayVerb {
         match self {
             Self::Cut => &Spec {
                 word: "cut",
-                command: "cut",
                 lasts: true,
                 did: "cut",
                 help: "Reset connections, lose what is in flight, refuse new ones",
@@ -191,7 +188,6 @@ impl WayVerb {
             },
             Self::Heal => &Spec {
                 word: "heal",
-                command: "heal",
                 did: "healed",
                 help: "Heal what was cut, slowed, lossy or half-open; everywhere also release what is held",
                 examples: &["heal Clark Bona", "heal --all"],
@@ -199,7 +195,6 @@ impl WayVerb {
             },
             Self::Hold => &Spec {
                 word: "hold",
-                command: "hold",
                 lasts: true,
                 did: "held",
                 help: "Let lines wait; none is lost",
@@ -207,16 +202,11 @@ impl WayVerb {
                 state: Some("held"),
                 ..PLAIN
             },
-            Self::Release => &Spec {
-                word: "release",
-                command: "release",
-                did: "released",
-                help: "Release the lines that wait, in order",
-                ..PLAIN
-            },
+            Self::Release => {
+                &Spec { word: "release", did: "released", help: "Release the lines that wait, in order", ..PLAIN }
+            }
             Self::Slow(_) => &Spec {
                 word: "slow",
-                command: "slow",
                 lasts: true,
                 did: "slowed",
                 help: "Delay every line",
@@ -232,7 +222,6 @@ impl WayVerb {
             },
             Self::Lose(_) => &Spec {
                 word: "lose",
-                command: "lose",
                 lasts: true,
                 unrealistic: true,
                 did: "lossy:",
@@ -245,7 +234,6 @@ impl WayVerb {
             },
             Self::Reset { .. } => &Spec {
                 word: "reset",
-                command: "reset",
                 did: "reset",
                 help: "Reset connections, at once or after some lines",
                 hits: &[(Counter::Connections, "connection", "reset"), (Counter::LinesLost, "line", "lost")],
@@ -254,7 +242,6 @@ impl WayVerb {
             },
             Self::HalfOpen => &Spec {
                 word: "half-open",
-                command: "half-open",
                 lasts: true,
                 did: "half-open:",
                 help: "Lose everything sent without resetting a connection",
@@ -265,7 +252,6 @@ impl WayVerb {
             },
             Self::Drop { .. } => &Spec {
                 word: "drop",
-                command: "drop",
                 unrealistic: true,
                 did: "will drop a line of",
                 help: "Lose a single line; TCP does not do that",
@@ -277,7 +263,6 @@ impl WayVerb {
             },
             Self::Duplicate { .. } => &Spec {
                 word: "duplicate",
-                command: "duplicate",
                 unrealistic: true,
                 did: "will double a line of",
                 help: "Send a single line twice; TCP does not do that",
@@ -291,7 +276,6 @@ impl WayVerb {
 /// The row of [`Verb::Partition`](super::Verb::Partition).
 pub(super) const PARTITION: Spec = Spec {
     word: "partition",
-    command: "partition",
     takes: Takes::Groups,
     lasts: true,
     did: "separated",
@@ -308,7 +292,6 @@ pub(super) const PARTITION: Spec = Spec {
 /// The row of [`Verb::RollingRestart`](super::Verb::RollingRestart).
 pub(super) const ROLLING_RESTART: Spec = Spec {
     word: "rolling-restart",
-    command: "rolling-restart",
     did: "restarted one after the other:",
     help: "Restart servers one after the other, each once the links of the one before are back",
     examples: &["rolling-restart Bailey Bona Campbell"],
@@ -321,6 +304,21 @@ impl Spec {
         let servers = ServerVerb::ALL.map(ServerVerb::spec);
         let ways = WayVerb::ALL.map(WayVerb::spec);
         servers.into_iter().chain([&ROLLING_RESTART]).chain(ways).chain([&PARTITION])
+    }
+
+    /// Returns its name on the command line.
+    pub fn command(&self) -> &'static str {
+        self.command.unwrap_or(self.word)
+    }
+
+    /// Returns the verb of servers whose row it is. Amounts are examples.
+    pub fn server_verb(&self) -> Option<ServerVerb> {
+        ServerVerb::ALL.into_iter().find(|verb| verb.spec() == self)
+    }
+
+    /// Returns the verb of ways whose row it is. Amounts are examples.
+    pub fn way_verb(&self) -> Option<WayVerb> {
+        WayVerb::ALL.into_iter().find(|verb| verb.spec() == self)
     }
 
     /// Returns `true` if it can hit something, so that a run in which it hits nothing proves nothing.
@@ -350,7 +348,7 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_one_name() {
-        for name in [|spec: &Spec| spec.word, |spec: &Spec| spec.command] {
+        for name in [|spec: &Spec| spec.word, Spec::command] {
             let mut names: Vec<_> = Spec::all().map(name).collect();
             assert!(names.iter().all(|name| !name.is_empty()));
             names.sort_unstable();

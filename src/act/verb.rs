@@ -127,11 +127,7 @@ pub enum PartitionMode {
     /// Holds them: nothing is lost.
     Hold,
     /// Holds them, and cuts them after this time, as a connection's time-out would.
-    HoldThenCut(
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
-        Duration,
-    ),
+    HoldThenCut(#[serde(with = "crate::words::Nanoseconds")] Duration),
 }
 
 impl<S> Verb<S> {
@@ -182,8 +178,7 @@ impl<S: AsRef<str>> Verb<S> {
         match self {
             Self::Servers { verb: ServerVerb::Clock(offset), .. } => format!(" to {}", signed_seconds(*offset)),
             Self::Ways { verb: WayVerb::Lose(share), .. } => format!(", {share} of the lines"),
-            Self::Ways { verb: WayVerb::Reset { after: 1.. }, .. } => {
-                let Self::Ways { verb: WayVerb::Reset { after }, .. } = self else { return String::new() };
+            Self::Ways { verb: WayVerb::Reset { after: after @ 1.. }, .. } => {
                 format!(" after {}", count(*after, "more line"))
             }
             _ => String::new(),

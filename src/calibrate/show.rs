@@ -106,20 +106,15 @@ fn row(bar: usize, mark: usize) -> String {
 
 fn candidate(f: &mut fmt::Formatter<'_>, fit: &Fit, chosen: bool) -> fmt::Result {
     let Delay { latency, jitter, distribution, .. } = fit.delay;
-    let told = match distribution {
-        Distribution::Uniform if jitter.is_zero() => format!("always {}", short(latency)),
-        Distribution::Uniform => format!("{} and up to {} more", short(latency), short(jitter)),
-        Distribution::Exponential => format!("{} and on average {} more", short(latency), short(jitter)),
+    let (latency, scale) = (short(latency), short(jitter));
+    let (name, told) = match distribution {
+        Distribution::Uniform if jitter.is_zero() => ("constant", format!("always {latency}")),
+        Distribution::Uniform => ("uniform", format!("{latency} and up to {scale} more")),
+        Distribution::Exponential => ("exponential", format!("{latency} and on average {scale} more")),
         Distribution::LogNormal { sigma_percent } => {
             let sigma = f64::from(sigma_percent) / 100.0;
-            format!("{} and a median of {} more, sigma {sigma}", short(latency), short(jitter))
+            ("log-normal", format!("{latency} and a median of {scale} more, sigma {sigma}"))
         }
-    };
-    let name = match distribution {
-        Distribution::Uniform if jitter.is_zero() => "constant",
-        Distribution::Uniform => "uniform",
-        Distribution::Exponential => "exponential",
-        Distribution::LogNormal { .. } => "log-normal",
     };
     let chosen = if chosen { "  <- chosen" } else { "" };
     writeln!(f, "  {:.3}  {name:<12}{told}{chosen}", fit.distance)

@@ -8,8 +8,7 @@ use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;
 use crate::config::ServerId;
 use crate::diagnostic::quoted;
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, on: &Scope, within: Option<Duration>) -> Outcome {
@@ -31,11 +30,7 @@ fn refused(run: &Run<'_>, asked: &Asked, span: Span, within: Option<Duration>) -
     }
     let (server, command) = (run.name(asked.server), quoted(&line));
     let state = State::at(run, asked.entry).life[asked.server.index()];
-    let why = match state {
-        Life::Down => " because it was down",
-        Life::Paused => " because it was paused",
-        Life::Running => "",
-    };
+    let why = trouble(state).map_or(String::new(), |trouble| format!(" because it was {trouble}"));
     let within = within.map_or(String::new(), |within| format!(" within {}", short(within)));
     Some(Outcome::Violated(Box::new(Explanation {
         headline: match took {
@@ -51,14 +46,10 @@ fn refused(run: &Run<'_>, asked: &Asked, span: Span, within: Option<Duration>) -
 
 /// Returns what kept the server from answering.
 fn cause(run: &Run<'_>, asked: &Asked, state: Life, span: Span) -> Option<Cause> {
-    let text = match state {
-        Life::Down => "was down",
-        Life::Paused => "was paused",
-        Life::Running => return None,
-    };
-    let label = text.trim_start_matches("was ");
+    let trouble = trouble(state)?;
     let server = run.name(asked.server);
-    let cause = Cause::new(&format!("{server} {label}"), format!("{server} {text}")).about(run, [asked.server]);
+    let cause = Cause::new(&format!("{server} {trouble}"), format!("{server} was {trouble}"));
+    let cause = cause.about(run, [asked.server]);
     let turns = |from: usize, until: usize| {
         run.turns.iter().copied().skip_while(move |&turn| turn < from).take_while(move |&turn| turn < until)
     };
@@ -70,13 +61,20 @@ fn cause(run: &Run<'_>, asked: &Asked, state: Life, span: Span) -> Option<Cause>
     })
 }
 
+/// Returns what keeps a server of this state from answering.
+fn trouble(state: Life) -> Option<&'static str> {
+    match state {
+        Life::Down => Some("down"),
+        Life::Paused => Some("paused"),
+        Life::Running => None,
+    }
+}
+
 /// Returns `true` if a server goes down or pauses, as `state` says.
 fn leaves(fact: &Fact, of: ServerId, state: Life) -> bool {
     match fact {
         Fact::Saw(Event::Paused { server, .. }) => *server == of && state == Life::Paused,
-        Fact::Saw(Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. }) => {
-            *server == of && state == Life::Down
-        }
+        Fact::Saw(event) => event.ended() == Some(&of) && state == Life::Down,
         _ => false,
     }
 }

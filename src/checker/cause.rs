@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::run::{Change, Run, Version, Write};
 use crate::config::{ServerId, Way};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::clip;
 
 /// Most characters of a cause's title.

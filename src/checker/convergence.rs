@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::Ledger;
-use super::run::{Change, ClientId, Run};
+use super::run::{Change, ClientId, Run, Version, Write};
 use super::state::{Held, State};
 use crate::claim::{ConvergedMode, Scope};
 use crate::config::ServerId;
@@ -84,8 +84,8 @@ impl Progress {
         if progress.open == 0 && start > from {
             progress.first = Some(from);
         }
-        for entry in Steps::new(run, start, until) {
-            progress.follow(run, entry);
+        for step in Steps::new(run, start, until) {
+            progress.follow(run, step);
         }
         progress
     }
@@ -101,28 +101,26 @@ impl Progress {
         let size = scope.len();
         let mut progress = Self { held, wanted, holders, open: 0, mode, members, size, first: None };
         for write in run.acknowledged().iter().filter(|write| write.entry < start) {
-            progress.acknowledge(run, write.version);
+            progress.acknowledge(run.version(write.version));
         }
         for client in run.clients() {
-            let newest = scope.iter().map(|&server| progress.held.rank(server, client)).max().unwrap_or(0);
-            progress.wanted[client.index()] = progress.wanted[client.index()].max(newest);
-            progress.count(client, scope.iter().copied());
+            progress.wanted[client.index()] = progress.wanted[client.index()].max(progress.newest(client));
+            progress.count(client);
         }
         progress.open = run.clients().filter(|&client| progress.is_open(client)).count();
         progress
     }
 
-    fn acknowledge(&mut self, run: &Run<'_>, version: super::run::VersionId) {
+    fn acknowledge(&mut self, version: Version<'_>) {
         if self.mode == ConvergedMode::Acknowledged {
-            let version = run.version(version);
             let wanted = &mut self.wanted[version.client.index()];
             *wanted = version.rank.max(*wanted);
         }
     }
 
-    fn count(&mut self, client: ClientId, scope: impl Iterator<Item = ServerId>) {
+    fn count(&mut self, client: ClientId) {
         let wanted = self.wanted[client.index()];
-        self.holders[client.index()] = scope.filter(|&server| self.held.rank(server, client) == wanted).count();
+        self.holders[client.index()] = self.scope().filter(|&server| self.held.rank(server, client) == wanted).count();
     }
 
     fn is_open(&self, client: ClientId) -> bool {
@@ -130,17 +128,17 @@ impl Progress {
     }
 
     fn follow(&mut self, run: &Run<'_>, step: StepOf<'_>) {
-        let client = match step {
-            StepOf::Write(_, version) => run.version(version).client,
-            StepOf::Change(change) => change.client,
+        let (entry, client) = match step {
+            StepOf::Write(write) => (write.entry, run.version(write.version).client),
+            StepOf::Change(change) => (change.entry, change.client),
         };
         let was_open = self.is_open(client);
         match step {
-            StepOf::Write(_, version) => {
+            StepOf::Write(write) => {
                 let before = self.wanted[client.index()];
-                self.acknowledge(run, version);
+                self.acknowledge(run.version(write.version));
                 if self.wanted[client.index()] != before {
-                    self.recount(client);
+                    self.count(client);
                 }
             }
             StepOf::Change(change) => self.change(change),
@@ -151,7 +149,7 @@ impl Progress {
             _ => {}
         }
         if self.open == 0 && self.first.is_none() {
-            self.first = Some(step.entry());
+            self.first = Some(entry);
         }
     }
 
@@ -171,18 +169,13 @@ impl Progress {
             self.holders[client.index()] -= 1;
             if self.mode == ConvergedMode::Agree {
                 self.wanted[client.index()] = self.newest(client);
-                self.recount(client);
+                self.count(client);
             }
         }
     }
 
     fn newest(&self, client: ClientId) -> u32 {
         self.scope().map(|server| self.held.rank(server, client)).max().unwrap_or(0)
-    }
-
-    fn recount(&mut self, client: ClientId) {
-        let scope: Vec<ServerId> = self.scope().collect();
-        self.count(client, scope.into_iter());
     }
 
     fn scope(&self) -> impl Iterator<Item = ServerId> {
@@ -210,17 +203,8 @@ struct Steps<'r, 'h> {
 
 #[derive(Clone, Copy)]
 enum StepOf<'r> {
-    Write(usize, super::run::VersionId),
+    Write(&'r Write),
     Change(&'r Change),
-}
-
-impl StepOf<'_> {
-    fn entry(&self) -> usize {
-        match self {
-            Self::Write(entry, _) => *entry,
-            Self::Change(change) => change.entry,
-        }
-    }
 }
 
 impl<'r, 'h> Steps<'r, 'h> {
@@ -240,7 +224,7 @@ impl<'r> Iterator for Steps<'r, '_> {
         match (write, change) {
             (Some(write), change) if change.is_none_or(|change| write.entry <= change.entry) => {
                 self.write += 1;
-                Some(StepOf::Write(write.entry, write.version))
+                Some(StepOf::Write(write))
             }
             (_, Some(change)) => {
                 self.change += 1;

@@ -3,8 +3,7 @@
 use super::run::Run;
 use super::{Cause, Explanation, Outcome, Span};
 use crate::config::Spread;
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::{count, digits};
 
 pub(super) fn judge(run: &Run<'_>, span: Span, per_update: f64) -> Outcome {

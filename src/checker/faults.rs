@@ -22,8 +22,7 @@ use super::state::{Life, State};
 use crate::act::{Action, Counter, Hit, ServerVerb, WayFaults, WayVerb};
 use crate::claim::StepId;
 use crate::config::{ServerId, Way};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::words::{count, list};
 
 /// One fault on one server or way. A fault of the script is one or more of them.
@@ -229,7 +228,7 @@ impl<'r, 'h> Walk<'r, 'h> {
 
     fn did(&mut self, index: usize, step: Option<StepId>, action: &'h Action, hit: Hit) {
         if let Action::Send { server, .. } = *action {
-            return self.on_command(server);
+            return self.while_on_server(server, |fault| fault.hits.commands += 1);
         }
         let mends = self.mend(index, action, hit);
         match target(action) {
@@ -246,9 +245,9 @@ impl<'r, 'h> Walk<'r, 'h> {
     fn mend(&mut self, index: usize, action: &Action, hit: Hit) -> bool {
         match *action {
             Action::Way(way, verb) => {
-                self.on_way(way, |fault| {
+                self.while_on_way(way, |fault| {
                     let Action::Way(_, begun) = *fault.action else { return };
-                    if fault.until.is_none() && WayFaults::ends(verb, begun) {
+                    if WayFaults::ends(verb, begun) {
                         fault.hits.lines = fault.hits.lines.max(hit.lines_released);
                         fault.until = Some(index);
                     }
@@ -312,12 +311,8 @@ impl<'r, 'h> Walk<'r, 'h> {
 
     fn saw(&mut self, index: usize, event: &Event) {
         match *event {
-            Event::Started { server, .. } => {
-                self.end_on_server(index, server, is_death);
-            }
-            Event::Resumed { server, .. } => {
-                self.end_on_server(index, server, is_pause);
-            }
+            Event::Started { server, .. } => self.end_on_server(index, server, is_death),
+            Event::Resumed { server, .. } => self.end_on_server(index, server, is_pause),
             Event::Killed { server, records, .. } | Event::Stopped { server, records, .. } => {
                 self.on_death(index, server, records)
             }
@@ -328,17 +323,15 @@ impl<'r, 'h> Walk<'r, 'h> {
             // A fault that counts lines counts these too.
             Event::Sent { way, .. } | Event::Control { way, .. } => self.on_sent(index, way),
             Event::Vanished { way, .. } => self.on_vanished(way),
-            Event::Accepted { server, .. } => self.on_server(server, |fault| {
-                fault.hits.writes += u64::from(fault.until.is_none());
-            }),
+            Event::Accepted { server, .. } => self.while_on_server(server, |fault| fault.hits.writes += 1),
             _ => {}
         }
     }
 
     /// A server that dies is not paused any more.
     fn on_death(&mut self, index: usize, server: ServerId, records: u64) {
-        self.on_server(server, |fault| {
-            if is_death(fault.action) && fault.until.is_none() {
+        self.while_on_server(server, |fault| {
+            if is_death(fault.action) {
                 fault.hits.records_lost = fault.hits.records_lost.max(records);
             }
         });
@@ -354,17 +347,14 @@ impl<'r, 'h> Walk<'r, 'h> {
     }
 
     fn on_link_lost(&mut self, index: usize, way: Way, lines_lost: u64) {
-        let lost = |fault: &mut Fault<'_>| {
-            fault.hits.lines_lost = fault.hits.lines_lost.max(lines_lost);
-        };
-        self.on_way(way, |fault| match fault.action {
-            Action::Way(_, WayVerb::Reset { .. }) if fault.until.is_none() => {
+        self.while_on_way(way, |fault| {
+            if let Action::Way(_, WayVerb::Reset { .. }) = fault.action {
                 fault.hits.connections += 1;
                 fault.until = Some(index);
-                lost(fault);
             }
-            Action::Way(_, WayVerb::Cut) if fault.until.is_none() => lost(fault),
-            _ => {}
+            if let Action::Way(_, WayVerb::Reset { .. } | WayVerb::Cut) = fault.action {
+                fault.hits.lines_lost = fault.hits.lines_lost.max(lines_lost);
+            }
         });
         let up_since = self.up_since(way);
         for server in [way.from, way.to] {
@@ -377,8 +367,8 @@ impl<'r, 'h> Walk<'r, 'h> {
     }
 
     fn on_vanished(&mut self, way: Way) {
-        self.on_way(way, |fault| {
-            if matches!(fault.action, Action::Way(_, WayVerb::Lose(_))) && fault.until.is_none() {
+        self.while_on_way(way, |fault| {
+            if matches!(fault.action, Action::Way(_, WayVerb::Lose(_))) {
                 fault.hits.lines_lost += 1;
             }
         });
@@ -397,56 +387,52 @@ impl<'r, 'h> Walk<'r, 'h> {
     }
 
     fn on_sent(&mut self, index: usize, way: Way) {
-        self.on_way(way, |fault| match *fault.action {
-            Action::Way(_, WayVerb::Drop { nth } | WayVerb::Duplicate { nth }) if fault.until.is_none() => {
+        self.while_on_way(way, |fault| match *fault.action {
+            Action::Way(_, WayVerb::Drop { nth } | WayVerb::Duplicate { nth }) => {
                 fault.hits.connections += 1;
                 if fault.hits.connections == nth {
                     fault.hits.lines = 1;
                     fault.until = Some(index);
                 }
             }
-            _ if fault.until.is_none() => fault.hits.lines += 1,
-            _ => {}
+            _ => fault.hits.lines += 1,
         });
-        self.on_server(way.to, |fault| {
+        self.while_on_server(way.to, |fault| fault.hits.lines += 1);
+    }
+
+    fn on_way(&mut self, way: Way, mut what: impl FnMut(&mut Fault<'h>)) {
+        let places = self.run.way(way).map_or(&[][..], |way| &self.on_way[way]);
+        places.iter().for_each(|&place| what(&mut self.ledger.faults[place]));
+    }
+
+    fn on_server(&mut self, server: ServerId, mut what: impl FnMut(&mut Fault<'h>)) {
+        self.on_server[server.index()].iter().for_each(|&place| what(&mut self.ledger.faults[place]));
+    }
+
+    /// As [`Self::on_way`], for faults that have not ended.
+    fn while_on_way(&mut self, way: Way, mut what: impl FnMut(&mut Fault<'h>)) {
+        self.on_way(way, |fault| {
             if fault.until.is_none() {
-                fault.hits.lines += 1;
+                what(fault)
             }
         });
     }
 
-    fn on_command(&mut self, server: ServerId) {
+    /// As [`Self::on_server`], for faults that have not ended.
+    fn while_on_server(&mut self, server: ServerId, mut what: impl FnMut(&mut Fault<'h>)) {
         self.on_server(server, |fault| {
             if fault.until.is_none() {
-                fault.hits.commands += 1;
+                what(fault)
             }
         });
-    }
-
-    fn on_way(&mut self, way: Way, what: impl FnMut(&mut Fault<'h>)) {
-        if let Some(place) = self.run.way(way) {
-            each(&mut self.ledger.faults, &self.on_way[place], what);
-        }
-    }
-
-    fn on_server(&mut self, server: ServerId, what: impl FnMut(&mut Fault<'h>)) {
-        each(&mut self.ledger.faults, &self.on_server[server.index()], what);
     }
 
     fn end_on_server(&mut self, index: usize, server: ServerId, which: impl Fn(&Action) -> bool) {
-        self.on_server(server, |fault| end(fault, index, &which));
-    }
-}
-
-fn each<'h>(faults: &mut [Fault<'h>], places: &[usize], mut what: impl FnMut(&mut Fault<'h>)) {
-    for &place in places {
-        what(&mut faults[place]);
-    }
-}
-
-fn end(fault: &mut Fault<'_>, index: usize, which: impl Fn(&Action) -> bool) {
-    if fault.until.is_none() && which(fault.action) {
-        fault.until = Some(index);
+        self.while_on_server(server, |fault| {
+            if which(fault.action) {
+                fault.until = Some(index);
+            }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::convergence::Lacking;
 use super::faults::Ledger;
-use super::run::{ClientId, Run};
+use super::run::{ClientId, Run, Version};
 use super::state::State;
 use super::{Cause, Explanation, Outcome, Span, cause, why};
 use crate::claim::VersionBound;
@@ -60,22 +60,19 @@ fn is(run: &Run<'_>, client: ClientId, rank: u32, bound: &VersionBound) -> bool 
 
 /// What a server holds about a client, in words.
 pub(super) fn holds(run: &Run<'_>, state: &State, server: ServerId, client: &str) -> String {
-    let name = run.name(server);
-    if state.is_down(server) {
-        return format!("{name} is down");
-    }
-    match run.client(client).map(|client| (client, state.held(server, client))) {
-        Some((client, rank)) if rank > 0 => format!("{name} holds `{}`", run.ranked(client, rank).report.line()),
-        _ => format!("{name} knows nothing about {client}"),
-    }
+    told(run, state, server, client, |version| format!("`{}`", version.report.line()))
 }
 
 /// Returns in a few words what a server holds about a client.
 pub(super) fn holds_briefly(run: &Run<'_>, state: &State, server: ServerId, client: &str) -> String {
+    told(run, state, server, client, |version| run.tell(version))
+}
+
+fn told(run: &Run<'_>, state: &State, server: ServerId, client: &str, tell: impl Fn(Version<'_>) -> String) -> String {
     let name = run.name(server);
     match run.client(client).map(|client| (client, state.held(server, client))) {
         _ if state.is_down(server) => format!("{name} is down"),
-        Some((client, rank)) if rank > 0 => format!("{name} holds {}", run.tell(run.ranked(client, rank))),
+        Some((client, rank)) if rank > 0 => format!("{name} holds {}", tell(run.ranked(client, rank))),
         _ => format!("{name} knows nothing about {client}"),
     }
 }

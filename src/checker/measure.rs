@@ -11,8 +11,7 @@ use super::state::{Held, State};
 use super::{Numbers, Propagation, SetFull};
 use crate::claim::{ConvergedMode, Scope};
 use crate::config::{Link, ServerId};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 
 /// Measures everything that reports show.
 pub(crate) fn numbers(run: &Run<'_>, ledger: &Ledger<'_>) -> Numbers {

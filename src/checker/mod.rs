@@ -45,7 +45,7 @@ pub use numbers::{Numbers, Propagation, SetFull};
 
 use crate::claim::{Assertion, Check, StepId, Threshold, Verdict, When};
 use crate::history::{Entry, Fact, History};
-use crate::words::clip;
+use crate::words::{clip, nanoseconds};
 use faults::Ledger;
 use run::Run;
 
@@ -292,7 +292,7 @@ fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
         },
         expected: comparison.expected.clone(),
         actual: comparison.actual.clone(),
-        at: Some(u64::try_from(entry.at.since(history.started).as_nanos()).unwrap_or(u64::MAX)),
+        at: Some(nanoseconds(entry.at.since(history.started))),
         because: Vec::new(),
     };
     Some(Finding {

@@ -8,8 +8,7 @@ use hashbrown::HashMap;
 use super::run::{Run, VersionId};
 use super::{Cause, Explanation, Outcome, Span};
 use crate::config::{ServerId, Way};
-use crate::history::Fact;
-use crate::history::{Event, Hop};
+use crate::history::{Event, Fact, Hop};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     // Looked up, never walked.

@@ -2,8 +2,7 @@
 
 use super::run::Run;
 use super::{Explanation, Outcome, Span};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut made = vec![false; run.versions.len()];

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::seconds;
+use super::seconds::{OptionalSeconds, Seconds};
 use crate::claim::Metric;
 
 /// What was measured in a run.
@@ -12,16 +12,13 @@ use crate::claim::Metric;
 #[serde(default)]
 pub struct Numbers {
     /// How long the run took, by the driver's time.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub duration: Duration,
     /// How much of it the script waited for time to pass and for nothing else.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub waited: Duration,
     /// From the last fault's end, or the last write, to convergence; `None` when there was neither or it did not converge.
-    #[serde(with = "seconds::option")]
-    #[schemars(with = "Option<f64>")]
+    #[serde(with = "OptionalSeconds")]
     pub convergence: Option<Duration>,
     /// From an acknowledgement to another server's knowing it.
     pub propagation: Option<Propagation>,
@@ -61,24 +58,19 @@ pub struct Propagation {
     /// How many servers never got to know a write that counts.
     pub never: u64,
     /// Half are no longer.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub p50: Duration,
     /// 95 of 100 are no longer.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub p95: Duration,
     /// 99 of 100 are no longer.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub p99: Duration,
     /// None is longer.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub max: Duration,
     /// The least the links' latencies allow for the farthest server: no `max` can be below it.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub floor: Duration,
 }
 

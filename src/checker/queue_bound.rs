@@ -3,8 +3,7 @@
 use super::run::Run;
 use super::{Explanation, Outcome, Span};
 use crate::config::Way;
-use crate::history::Fact;
-use crate::history::{Event, Hop};
+use crate::history::{Event, Fact, Hop};
 use crate::words::count;
 
 pub(super) fn judge(run: &Run<'_>, span: Span, bound: u64) -> Outcome {

@@ -7,8 +7,7 @@ use super::state::State;
 use super::{Explanation, Outcome, Span};
 use crate::act::{Action, SessionId};
 use crate::diagnostic::quoted;
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::wire::{Command, parse};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
@@ -47,27 +46,17 @@ fn owed(run: &Run<'_>, asked: &Asked, span: Span) -> bool {
     let runs = State::at(run, span.until).runs(asked.server);
     let later = asked.entry..span.until;
     let over = later.clone().any(|index| ends(&run.entry(index).fact, asked.session));
-    let died = later.clone().any(|index| dies(&run.entry(index).fact, asked));
+    let dies = |fact: &Fact| matches!(fact, Fact::Saw(event) if event.ended() == Some(&asked.server));
+    let died = later.clone().any(|index| dies(&run.entry(index).fact));
     let quiescent = later.rev().any(|index| matches!(run.entry(index).fact, Fact::Quiescent(true)));
     runs && quiescent && !over && !died
 }
 
 fn ends(fact: &Fact, of: SessionId) -> bool {
-    match fact {
-        Fact::Saw(Event::SessionLost { session, .. }) | Fact::Did { action: Action::Close(session), .. } => {
-            *session == of
-        }
-        _ => false,
-    }
-}
-
-fn dies(fact: &Fact, asked: &Asked) -> bool {
-    match fact {
-        Fact::Saw(Event::Killed { server, .. } | Event::Stopped { server, .. } | Event::Crashed { server, .. }) => {
-            *server == asked.server
-        }
-        _ => false,
-    }
+    matches!(
+        fact,
+        Fact::Saw(Event::SessionLost { session, .. }) | Fact::Did { action: Action::Close(session), .. } if *session == of
+    )
 }
 
 /// What the reply should be, when it is not.

@@ -12,11 +12,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::state::{Held, State};
 use crate::act::{Action, SessionId};
 use crate::config::{ReplyMode, ServerId, Way};
-use crate::history::Event;
-use crate::history::{Entry, Fact, History};
+use crate::history::{Entry, Event, Fact, History};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Report, Shape, lines, parse, reply_shape};
-use crate::words::short;
+use crate::words::{nanoseconds, short};
 
 /// A version of a client's record that occurs in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,7 +245,7 @@ impl<'h> Run<'h> {
 
     /// Nanoseconds from the run's beginning to a time.
     pub(crate) fn since_start(&self, at: Timestamp) -> u64 {
-        u64::try_from((at - self.history.started).as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(at - self.history.started)
     }
 
     /// The place of a way in [`Self::ways`].

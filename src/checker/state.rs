@@ -6,8 +6,7 @@ use super::run::{ClientId, Run};
 use crate::act::{Action, WayFaults};
 use crate::claim::Scope;
 use crate::config::{ServerId, Way};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 
 /// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,8 +12,7 @@ use super::run::{Change, Run, Version};
 use super::state::{Life, State};
 use crate::act::{Action, ServerVerb};
 use crate::config::{Repair, ServerId, Way};
-use crate::history::Event;
-use crate::history::Fact;
+use crate::history::{Event, Fact};
 use crate::wire::{Command, Control, ControlLine, parse};
 use crate::words::{list, names};
 

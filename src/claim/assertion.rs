@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::ServerId;
 use crate::wire::PosixTime;
-use crate::words::{names, percent, short};
+use crate::words::{Nanoseconds, OptionalNanoseconds, names, percent, short};
 
 /// Something that holds of a run or does not. `S` tells servers apart: by number in memory, by name in files.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -39,26 +39,22 @@ pub enum Assertion<S = ServerId> {
         /// Whose records.
         scope: Scope<S>,
         /// No later than this after the last fault's end, or the last write when that is later.
-        #[serde(with = "crate::words::nanoseconds::option", default)]
-        #[schemars(with = "Option<u64>")]
+        #[serde(with = "OptionalNanoseconds", default)]
         within: Option<Duration>,
         /// No later than this after the run began.
-        #[serde(with = "crate::words::nanoseconds::option", default)]
-        #[schemars(with = "Option<u64>")]
+        #[serde(with = "OptionalNanoseconds", default)]
         by: Option<Duration>,
     },
     /// Converged no later than this after the last mending: unproven when nothing was mended.
     HealedWithin {
         /// At most.
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
+        #[serde(with = "Nanoseconds")]
         within: Duration,
     },
     /// Writes reach the other servers of the core this fast.
     Propagated {
         /// At most.
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
+        #[serde(with = "Nanoseconds")]
         within: Duration,
         /// For this part of all pairs of write and server, above 0 to 1.
         quantile: f64,
@@ -75,8 +71,7 @@ pub enum Assertion<S = ServerId> {
     /// No read misses a write that had been acknowledged for longer than this.
     Staleness {
         /// At most.
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
+        #[serde(with = "Nanoseconds")]
         within: Duration,
     },
     /// The stale area per write stays below.
@@ -94,8 +89,7 @@ pub enum Assertion<S = ServerId> {
         /// Which servers.
         on: Scope<S>,
         /// No later than this after it was sent.
-        #[serde(with = "crate::words::nanoseconds::option", default)]
-        #[schemars(with = "Option<u64>")]
+        #[serde(with = "OptionalNanoseconds", default)]
         within: Option<Duration>,
     },
     /// Nothing is in flight and nothing is due.
@@ -179,57 +173,54 @@ impl<S> Default for VersionBound<S> {
 }
 
 impl Assertion {
-    /// Names of all assertions, in the order of the documentation.
-    pub const NAMES: [&'static str; 23] = [
-        "no_invention",
-        "monotone",
-        "ack_local",
-        "reply_exact",
-        "no_echo",
-        "queue_bound",
-        "monotonic_reads",
-        "read_your_writes",
-        "converged",
-        "healed_within",
-        "propagated",
-        "no_lost",
-        "lost",
-        "no_masked",
-        "staleness",
-        "stale_area",
-        "cost",
-        "available",
-        "quiescent",
-        "agree_line",
-        "stale",
-        "knows",
-        "lacks",
+    /// In the order of the documentation: the name of every assertion, whether it is about a stretch of time, and the assertion
+    /// itself if it needs no parameters.
+    const TABLE: [(&str, bool, Option<Self>); 23] = [
+        ("no_invention", true, Some(Self::NoInvention)),
+        ("monotone", true, Some(Self::Monotone)),
+        ("ack_local", true, Some(Self::AckLocal)),
+        ("reply_exact", true, Some(Self::ReplyExact)),
+        ("no_echo", true, Some(Self::NoEcho)),
+        ("queue_bound", true, None),
+        ("monotonic_reads", true, Some(Self::MonotonicReads)),
+        ("read_your_writes", true, Some(Self::ReadYourWrites)),
+        (
+            "converged",
+            false,
+            Some(Self::Converged { mode: ConvergedMode::Survivors, scope: Scope::Core, within: None, by: None }),
+        ),
+        ("healed_within", false, None),
+        ("propagated", true, None),
+        ("no_lost", false, Some(Self::NoLost)),
+        ("lost", false, Some(Self::Lost { at_least: 1 })),
+        ("no_masked", true, Some(Self::NoMasked)),
+        ("staleness", true, None),
+        ("stale_area", false, None),
+        ("cost", false, None),
+        ("available", true, Some(Self::Available { on: Scope::Running, within: None })),
+        ("quiescent", false, Some(Self::Quiescent)),
+        ("agree_line", false, Some(Self::AgreeLine { client: None, scope: Scope::Core })),
+        ("stale", false, None),
+        ("knows", false, None),
+        ("lacks", false, None),
     ];
 
     /// What holds of every herd of ours, whatever is done to it, and costs nothing to ask for.
     pub const ALWAYS: [Self; 5] = [Self::NoInvention, Self::Monotone, Self::AckLocal, Self::ReplyExact, Self::NoEcho];
 
+    /// Names of all assertions, in the order of the documentation.
+    pub fn names() -> [&'static str; 23] {
+        Self::TABLE.map(|(name, ..)| name)
+    }
+
     /// The assertion of this name, if it needs no parameters.
     pub fn plain(name: &str) -> Option<Self> {
-        Some(match name {
-            "no_invention" => Self::NoInvention,
-            "monotone" => Self::Monotone,
-            "ack_local" => Self::AckLocal,
-            "reply_exact" => Self::ReplyExact,
-            "no_echo" => Self::NoEcho,
-            "monotonic_reads" => Self::MonotonicReads,
-            "read_your_writes" => Self::ReadYourWrites,
-            "converged" => {
-                Self::Converged { mode: ConvergedMode::default(), scope: Scope::default(), within: None, by: None }
-            }
-            "no_lost" => Self::NoLost,
-            "lost" => Self::Lost { at_least: 1 },
-            "no_masked" => Self::NoMasked,
-            "available" => Self::Available { on: Scope::Running, within: None },
-            "quiescent" => Self::Quiescent,
-            "agree_line" => Self::AgreeLine { client: None, scope: Scope::default() },
-            _ => return None,
-        })
+        Self::TABLE.into_iter().find(|(other, ..)| *other == name)?.2
+    }
+
+    /// Whether it is about a stretch of time, so that "from here on" means something.
+    pub fn is_continuous(&self) -> bool {
+        Self::TABLE.iter().any(|(name, is_continuous, _)| *name == self.name() && *is_continuous)
     }
 }
 
@@ -261,25 +252,6 @@ impl<S> Assertion<S> {
             Self::Knows { .. } => "knows",
             Self::Lacks { .. } => "lacks",
         }
-    }
-
-    /// Whether it is about a stretch of time, so that "from here on" means something.
-    pub fn is_continuous(&self) -> bool {
-        matches!(
-            self,
-            Self::NoInvention
-                | Self::Monotone
-                | Self::AckLocal
-                | Self::ReplyExact
-                | Self::NoEcho
-                | Self::QueueBound { .. }
-                | Self::MonotonicReads
-                | Self::ReadYourWrites
-                | Self::Propagated { .. }
-                | Self::NoMasked
-                | Self::Staleness { .. }
-                | Self::Available { .. }
-        )
     }
 
     /// The same assertion with its servers told apart another way.
@@ -370,16 +342,14 @@ impl Assertion {
             Self::Staleness { within } => format!("no read is stale by more than {}", short(*within)),
             Self::StaleArea { at_most } => format!("the stale area is at most {at_most} s a write"),
             Self::Cost { per_update } => format!("at most {per_update} lines an update"),
-            Self::Available { on, within: None } => format!("{} every command", on.answers(servers)),
-            Self::Available { on, within: Some(within) } => {
-                format!("{} every command within {}", on.answers(servers), short(*within))
+            Self::Available { on, within } => {
+                let within = within.map_or(String::new(), |within| format!(" within {}", short(within)));
+                format!("{} every command{within}", on.does(servers, "answers", "answer"))
             }
             Self::Quiescent => "nothing is in flight and nothing is due".into(),
-            Self::AgreeLine { client: Some(client), scope } => {
-                format!("{} the same line about {client}", scope.holds(servers))
-            }
-            Self::AgreeLine { client: None, scope } => {
-                format!("{} the same line about every client", scope.holds(servers))
+            Self::AgreeLine { client, scope } => {
+                let client = client.as_deref().unwrap_or("every client");
+                format!("{} the same line about {client}", scope.does(servers, "holds", "hold"))
             }
             Self::Stale { client, on: these } => {
                 format!("{} {} stale about {client}", on(these), verb(these, "is", "are"))
@@ -413,14 +383,10 @@ impl Scope {
         }
     }
 
-    fn holds(&self, servers: &[Arc<str>]) -> String {
-        let one = matches!(self, Self::Servers(these) if these.len() == 1);
-        format!("{} {}", self.subject(servers), if one { "holds" } else { "hold" })
-    }
-
-    fn answers(&self, servers: &[Arc<str>]) -> String {
-        let one = matches!(self, Self::Servers(these) if these.len() == 1);
-        format!("{} {}", self.subject(servers), if one { "answers" } else { "answer" })
+    /// The subject with its verb, which is another one for a lone server.
+    fn does(&self, servers: &[Arc<str>], one: &str, more: &str) -> String {
+        let is_one = matches!(self, Self::Servers(these) if these.len() == 1);
+        format!("{} {}", self.subject(servers), if is_one { one } else { more })
     }
 }
 

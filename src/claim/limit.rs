@@ -4,9 +4,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::words::{digits, short};
-use std::time::Duration;
 
 /// A number of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,7 +118,7 @@ pub enum MetricError {
 fn did_you_mean(suggestion: Option<&str>) -> String {
     match suggestion {
         Some(name) => format!(", did you mean `{name}`?"),
-        None => format!("; there are {}", Metric::ALL.map(|metric| metric.name()).join(", ")),
+        None => format!("; there are {}", Metric::TABLE.map(|(_, name, _)| name).join(", ")),
     }
 }
 
@@ -135,74 +135,45 @@ fn comparison(bound: &str) -> Option<(Comparison, &str)> {
 }
 
 impl Metric {
-    /// Every metric, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
-        Self::Convergence,
-        Self::PropagationP50,
-        Self::PropagationP95,
-        Self::PropagationP99,
-        Self::PropagationMax,
-        Self::LinesPerUpdate,
-        Self::Lines,
-        Self::Bytes,
-        Self::Redundant,
-        Self::ControlLines,
-        Self::StaleArea,
-        Self::Writes,
-        Self::Reads,
-        Self::Stable,
-        Self::Stale,
-        Self::Lost,
-        Self::NeverRead,
-        Self::Duration,
+    /// Every metric with its name and its unit, in the order of the documentation.
+    const TABLE: [(Self, &str, Unit); 18] = [
+        (Self::Convergence, "convergence", Unit::Time),
+        (Self::PropagationP50, "propagation p(50)", Unit::Time),
+        (Self::PropagationP95, "propagation p(95)", Unit::Time),
+        (Self::PropagationP99, "propagation p(99)", Unit::Time),
+        (Self::PropagationMax, "propagation max", Unit::Time),
+        (Self::LinesPerUpdate, "lines per update", Unit::Count),
+        (Self::Lines, "lines", Unit::Count),
+        (Self::Bytes, "bytes", Unit::Count),
+        (Self::Redundant, "redundant lines", Unit::Part),
+        (Self::ControlLines, "control lines", Unit::Count),
+        (Self::StaleArea, "stale area", Unit::PairSeconds),
+        (Self::Writes, "writes", Unit::Count),
+        (Self::Reads, "reads", Unit::Count),
+        (Self::Stable, "stable writes", Unit::Count),
+        (Self::Stale, "stale writes", Unit::Count),
+        (Self::Lost, "lost writes", Unit::Count),
+        (Self::NeverRead, "never-read writes", Unit::Count),
+        (Self::Duration, "duration", Unit::Time),
     ];
+
+    /// Every metric, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::TABLE.into_iter().map(|(metric, ..)| metric)
+    }
+
+    fn row(self) -> (Self, &'static str, Unit) {
+        *Self::TABLE.iter().find(|(metric, ..)| *metric == self).expect("every metric has a row")
+    }
 
     /// Its name in files and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Convergence => "convergence",
-            Self::PropagationP50 => "propagation p(50)",
-            Self::PropagationP95 => "propagation p(95)",
-            Self::PropagationP99 => "propagation p(99)",
-            Self::PropagationMax => "propagation max",
-            Self::LinesPerUpdate => "lines per update",
-            Self::Lines => "lines",
-            Self::Bytes => "bytes",
-            Self::Redundant => "redundant lines",
-            Self::ControlLines => "control lines",
-            Self::StaleArea => "stale area",
-            Self::Writes => "writes",
-            Self::Reads => "reads",
-            Self::Stable => "stable writes",
-            Self::Stale => "stale writes",
-            Self::Lost => "lost writes",
-            Self::NeverRead => "never-read writes",
-            Self::Duration => "duration",
-        }
+        self.row().1
     }
 
     /// What it counts.
     pub fn unit(self) -> Unit {
-        match self {
-            Self::Convergence
-            | Self::PropagationP50
-            | Self::PropagationP95
-            | Self::PropagationP99
-            | Self::PropagationMax
-            | Self::Duration => Unit::Time,
-            Self::Redundant => Unit::Part,
-            Self::StaleArea => Unit::PairSeconds,
-            Self::LinesPerUpdate
-            | Self::Lines
-            | Self::Bytes
-            | Self::ControlLines
-            | Self::Writes
-            | Self::Reads
-            | Self::Stable
-            | Self::Stale
-            | Self::Lost
-            | Self::NeverRead => Unit::Count,
-        }
+        self.row().2
     }
 
     /// A value of it, with its unit.
@@ -215,16 +186,14 @@ impl FromStr for Metric {
     type Err = MetricError;
 
     fn from_str(name: &str) -> Result<Self, MetricError> {
-        Self::ALL
-            .into_iter()
-            .find(|metric| metric.name() == name)
-            .ok_or_else(|| MetricError::Unknown { name: name.into(), suggestion: most_like(name) })
+        let metric = Self::all().find(|metric| metric.name() == name);
+        metric.ok_or_else(|| MetricError::Unknown { name: name.into(), suggestion: most_like(name) })
     }
 }
 
 fn most_like(name: &str) -> Option<&'static str> {
     let likeness = |metric: &Metric| strsim::jaro_winkler(name, metric.name());
-    let best = Metric::ALL.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = Metric::all().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(&best) > 0.8).then(|| best.name())
 }
 
@@ -329,6 +298,13 @@ impl fmt::Display for Threshold {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_metric_has_a_row_of_its_own() {
+        for metric in Metric::all() {
+            assert_eq!(metric.name().parse(), Ok(metric));
+        }
+    }
 
     #[test]
     fn a_limit_is_a_comparison_and_a_value_in_the_metrics_unit() {

@@ -503,11 +503,6 @@ pub(super) struct Man {
     pub(super) dir: Option<PathBuf>,
 }
 
-/// A duration in nanoseconds; over five centuries saturate.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| "a duration is like 250ms, 2s or 1m30s".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())

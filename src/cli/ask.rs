@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use super::args::{Down, Global, nanoseconds};
+use super::args::{Down, Global};
 use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
 use crate::act::Verb;
 use crate::control::api::{DownRequest, VerbAnswer};
 use crate::control::client::Client;
 use crate::exit::Exit;
-use crate::words::count;
+use crate::words::{count, nanoseconds};
 
 /// Does something to a herd that is up.
 pub(super) fn verb(global: &Global, verb: &Verb<String>) -> Outcome {

@@ -23,6 +23,7 @@ use crate::control::owner::Watch;
 use crate::exit::Exit;
 use crate::history::{Entry, Fact, History, json};
 use crate::time::{RealClock, Timestamp};
+use crate::words::percent_encoded;
 
 /// How often files are looked at for more.
 const LOOK: Duration = Duration::from_millis(100);
@@ -132,15 +133,9 @@ fn rfc3339(at: Timestamp) -> String {
     time.map_or_else(|_| "-".into(), |time| format!("{time:.6}"))
 }
 
+/// Two servers never share a file.
 fn path(dir: &Path, server: &str) -> PathBuf {
-    dir.join(format!("{}.log", file_name(server)))
-}
-
-/// A server's name as part of a file's: two names never share one.
-pub(super) fn file_name(server: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let part = |byte: u8| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") };
-    server.bytes().map(part).collect()
+    dir.join(format!("{}.log", percent_encoded(server)))
 }
 
 /// `logs`.

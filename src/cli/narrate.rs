@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
 use crate::act::Verb;
 use crate::config::ServerId;
+use crate::diagnostic::escaped;
 use crate::history::{Entry, Event, Fact, Origin};
 use crate::time::Timestamp;
 use crate::wire::Report;
@@ -102,7 +103,7 @@ impl Narrator {
         let mut name =
             |server: ServerId| Ok::<_, std::convert::Infallible>(self.origin.servers[server.index()].clone());
         let Ok(named) = verb.clone().map(&mut name);
-        format!("{} {}{}", verb.spec().command, named.targets(), named.manner())
+        format!("{} {}{}", verb.spec().command(), named.targets(), named.manner())
     }
 
     fn event(&mut self, at: Timestamp, event: &Event) -> Option<(Option<ServerId>, String)> {
@@ -237,38 +238,7 @@ fn client(report: &Report) -> String {
 
 /// What came from outside cannot drive a terminal, and does not fill it.
 pub(super) fn printable(text: &str) -> String {
-    const LONGEST: usize = 160;
-    let mut shown: String = text.chars().take(LONGEST).flat_map(Printable::of).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
-enum Printable {
-    Plain(std::iter::Once<char>),
-    Escaped(std::char::EscapeDefault),
-}
-
-impl Printable {
-    fn of(character: char) -> Self {
-        if character.is_control() {
-            Self::Escaped(character.escape_default())
-        } else {
-            Self::Plain(std::iter::once(character))
-        }
-    }
-}
-
-impl Iterator for Printable {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
-        match self {
-            Self::Plain(one) => one.next(),
-            Self::Escaped(several) => several.next(),
-        }
-    }
+    escaped(text, 160)
 }
 
 fn and_lost(lines: u64) -> String {

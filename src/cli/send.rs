@@ -47,10 +47,8 @@ fn lines(words: &[String]) -> Result<Vec<u8>, Failure> {
 
 fn find<'a>(status: &'a HerdStatus, name: &str) -> Result<&'a ServerStatus, Failure> {
     let known = status.servers.iter().map(|server| server.server.as_str());
-    let place = known.clone().position(|known| known == name);
-    place
-        .map(|place| &status.servers[place])
-        .ok_or_else(|| Failure::usage(names::unknown_server(&status.name, name, known).error))
+    let found = status.servers.iter().find(|server| server.server == name);
+    found.ok_or_else(|| Failure::usage(names::unknown_server(&status.name, name, known).error))
 }
 
 /// Writes everything, closes its side, and prints what comes until the server closes too.

@@ -15,17 +15,13 @@ use crate::control::api::{HerdStatus, RecordState, RecordStatus, RecordsQuery, S
 use crate::control::client::Client;
 use crate::control::socket;
 use crate::exit::Exit;
-use crate::words::signed_seconds;
+use crate::words::{count, signed_seconds};
 
 /// `ps`.
 pub(super) fn ps(global: &Global, formatted: &Formatted) -> Outcome {
     block_on(async {
         let status = connect(global).await?.status().await?;
-        match formatted.format {
-            Format::Json => json(&status)?,
-            Format::Table => write_status(&status)?,
-        }
-        Ok(Exit::Passed)
+        show(formatted, &status, write_status)
     })
 }
 
@@ -46,6 +42,15 @@ fn write_status(status: &HerdStatus) -> Result<(), Failure> {
     table.write_to(&mut out)?;
     for fault in &status.faults {
         writeln!(out, "{}->{}: {}", fault.from, fault.to, styled(YELLOW, fault.faults.join(", ")))?;
+    }
+    for server in status.servers.iter().filter(|server| server.replies_waiting > 0) {
+        let replies = count(server.replies_waiting as u64, "client");
+        writeln!(
+            out,
+            "{}: {} for the neighbours to take updates",
+            server.server,
+            styled(YELLOW, replies + " waiting")
+        )?;
     }
     for server in &status.servers {
         if let Some(reason) = &server.reason {
@@ -81,10 +86,7 @@ pub(super) fn records(global: &Global, records: &Records) -> Outcome {
     block_on(async {
         let query = RecordsQuery { server: records.node.clone(), client: records.client.clone() };
         let answer = connect(global).await?.records(&query).await?;
-        match records.formatted.format {
-            Format::Json => json(&answer)?,
-            Format::Table => write_records(&answer.records)?,
-        }
+        show(&records.formatted, &answer, |answer| write_records(&answer.records))?;
         if answer.left_out > 0 {
             terminal::warn(&format!("{} further records are left out; ask for one NODE or --client", answer.left_out))?;
         }
@@ -147,11 +149,7 @@ pub(super) fn ls(global: &Global, formatted: &Formatted) -> Outcome {
                 Err(error) => terminal::warn(&error.to_string())?,
             }
         }
-        match formatted.format {
-            Format::Json => json(&herds)?,
-            Format::Table => write_herds(&herds)?,
-        }
-        Ok(Exit::Passed)
+        show(formatted, &herds, |herds| write_herds(herds))
     })
 }
 
@@ -200,6 +198,15 @@ pub(super) fn events(global: &Global, events: &Events) -> Outcome {
         }
         Ok(Exit::Passed)
     })
+}
+
+/// Prints a value as it is asked for.
+fn show<T: Serialize>(formatted: &Formatted, value: &T, table: impl Fn(&T) -> Result<(), Failure>) -> Outcome {
+    match formatted.format {
+        Format::Json => json(value)?,
+        Format::Table => table(value)?,
+    }
+    Ok(Exit::Passed)
 }
 
 /// Prints a value for people and programs.

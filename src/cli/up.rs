@@ -25,6 +25,7 @@ use crate::control::{names, server};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options};
 use crate::places::Service;
 use crate::time::RealClock;
+use crate::words::percent_encoded;
 
 /// Observations that wait for the control plane at most; further ones are counted and forgotten.
 const FEED: usize = 1 << 16;
@@ -53,7 +54,7 @@ pub(super) fn node(global: &Global, node: &Node) -> Outcome {
     })?;
     let herd = node.running.name.as_ref().unwrap_or(&topology.name);
     // A point, which no herd's own name has.
-    let name = format!("{herd}.{}", logs::file_name(&node.server));
+    let name = format!("{herd}.{}", percent_encoded(&node.server));
     live(global, &node.running, topology, &node.file, name, Some(server))
 }
 

@@ -26,14 +26,14 @@ impl Subcommand for HerdVerb {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        Spec::all().any(|spec| spec.command == name)
+        Spec::all().any(|spec| spec.command() == name)
     }
 }
 
 impl FromArgMatches for HerdVerb {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let (name, matches) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
-        let spec = Spec::all().find(|spec| spec.command == name);
+        let spec = Spec::all().find(|spec| spec.command() == name);
         let spec = spec.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
         let usage = |text: String| clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(&subcommand(spec));
         verb(spec, matches).map(Self).map_err(usage)
@@ -45,23 +45,15 @@ impl FromArgMatches for HerdVerb {
     }
 }
 
-fn server_verb(spec: &Spec) -> Option<ServerVerb> {
-    ServerVerb::ALL.into_iter().find(|verb| verb.spec() == spec)
-}
-
-fn way_verb(spec: &Spec) -> Option<WayVerb> {
-    WayVerb::ALL.into_iter().find(|verb| verb.spec() == spec)
-}
-
 /// Returns the command of a row.
 fn subcommand(spec: &'static Spec) -> Command {
-    let command = Command::new(spec.command).about(spec.help);
+    let command = Command::new(spec.command()).about(spec.help);
     let command = match spec.takes {
-        Takes::Servers => server_args(command, server_verb(spec)),
-        Takes::Ways => command.args(way_args()).args(amounts(way_verb(spec))),
+        Takes::Servers => server_args(command, spec.server_verb()),
+        Takes::Ways => command.args(way_args()).args(amounts(spec.way_verb())),
         Takes::Groups => command.args(partition_args()),
     };
-    let command = if spec.word == spec.command { command } else { command.visible_alias(spec.word) };
+    let command = if spec.command.is_some() { command.visible_alias(spec.word) } else { command };
     let command =
         if spec.more.is_empty() { command } else { command.long_about(format!("{}\n\n{}", spec.help, spec.more)) };
     if spec.examples.is_empty() {
@@ -154,7 +146,7 @@ fn verb(spec: &Spec, matches: &ArgMatches) -> Result<Verb<String>, String> {
     match spec.takes {
         Takes::Servers => {
             let on = texts(matches, "nodes");
-            let verb = match server_verb(spec) {
+            let verb = match spec.server_verb() {
                 Some(ServerVerb::Clock(_)) => ServerVerb::Clock(value(matches, "offset").unwrap_or(0)),
                 Some(verb) => verb,
                 None => return Ok(Verb::RollingRestart { on }),
@@ -164,7 +156,7 @@ fn verb(spec: &Spec, matches: &ArgMatches) -> Result<Verb<String>, String> {
         Takes::Ways => {
             let on =
                 if matches.get_flag("all") { Ways::All } else { Ways::These(vec![ends(&texts(matches, "ends"))?]) };
-            Ok(Verb::Ways { verb: with_amounts(way_verb(spec), matches), on })
+            Ok(Verb::Ways { verb: with_amounts(spec.way_verb(), matches), on })
         }
         Takes::Groups => {
             let groups = texts(matches, "groups");
@@ -234,13 +226,13 @@ mod tests {
     fn every_row_of_the_table_is_a_command_that_reads_its_verb() {
         for spec in Spec::all() {
             let words = match spec.takes {
-                Takes::Servers => format!("herdsim {} Clark", spec.command),
-                Takes::Ways => format!("herdsim {} Clark Bona", spec.command),
-                Takes::Groups => format!("herdsim {} Clark,Bona", spec.command),
+                Takes::Servers => format!("herdsim {} Clark", spec.command()),
+                Takes::Ways => format!("herdsim {} Clark Bona", spec.command()),
+                Takes::Groups => format!("herdsim {} Clark,Bona", spec.command()),
             };
-            let amount = match server_verb(spec) {
+            let amount = match spec.server_verb() {
                 Some(ServerVerb::Clock(_)) => " +2s",
-                _ if matches!(way_verb(spec), Some(WayVerb::Lose(_))) => " --share 5%",
+                _ if matches!(spec.way_verb(), Some(WayVerb::Lose(_))) => " --share 5%",
                 _ => "",
             };
             let verb = read(&format!("{words}{amount}")).unwrap_or_else(|error| panic!("{words}: {error}"));

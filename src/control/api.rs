@@ -87,6 +87,8 @@ pub struct ServerStatus {
     pub records: usize,
     /// How far its clock is ahead, in nanoseconds.
     pub clock_offset: i64,
+    /// Connections whose replies wait for neighbours.
+    pub replies_waiting: usize,
 }
 
 /// Whether a server runs.

@@ -18,6 +18,7 @@ use super::socket;
 use crate::act::Verb;
 use crate::history::{Entry, History, json};
 use crate::wire::next_line;
+use crate::words::percent_encoded;
 
 /// Why a herd did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -202,14 +203,6 @@ async fn refused(herd: &str, response: Response<Incoming>) -> ClientError {
 
 fn lost(herd: &str, error: &dyn std::error::Error) -> ClientError {
     ClientError::Lost { herd: herd.to_owned(), reason: error.to_string() }
-}
-
-fn percent_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' => (byte as char).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 /// Entries as they come.

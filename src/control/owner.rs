@@ -15,8 +15,8 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal};
-use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayFaults, WayVerb, take_back};
-use crate::config::{ServerId, Topology, Wiring};
+use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayVerb, take_back};
+use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::{Driver, DriverError, Known, Performed, Wait, perform};
 use crate::exit::Exit;
@@ -365,7 +365,7 @@ impl Owner {
             self.record(at, Fact::Did { action, hit });
         }
         let Some(error) = error else { return Ok(answer) };
-        let mut refusal = refused(error);
+        let mut refusal = refused(&error);
         if !ended.is_empty() {
             refusal.error.push_str(&format!("; {} ended before that, and lost all records", self.names(&ended)));
         } else if was_partly_done {
@@ -493,8 +493,12 @@ impl Owner {
     /// How the herd stands.
     pub fn status(&self) -> HerdStatus {
         let name = |server| self.topology.name(server).to_string();
-        let faults = self.driver.wiring().ways().map(|way| (way, self.driver.faults(way)));
-        let faults = faults.filter(|(_, faults)| !faults.is_none());
+        let faults = self.driver.wiring().ways().map(|way| (way, self.driver.faults(way).states()));
+        let fault = |(way, states): (Way, Vec<&str>)| WayFault {
+            from: name(way.from),
+            to: name(way.to),
+            faults: states.into_iter().map(str::to_owned).collect(),
+        };
         HerdStatus {
             name: self.origin.name.clone(),
             pid: std::process::id(),
@@ -502,7 +506,7 @@ impl Owner {
             strategy: self.topology.strategy,
             log_dir: self.origin.log_dir.clone(),
             servers: self.servers().into_iter().map(|server| self.server_status(server)).collect(),
-            faults: faults.map(|(way, faults)| way_fault(name(way.from), name(way.to), faults)).collect(),
+            faults: faults.filter(|(_, states)| !states.is_empty()).map(fault).collect(),
         }
     }
 
@@ -522,6 +526,7 @@ impl Owner {
             links_up: self.driver.links_up(server),
             records: self.driver.records(server).len(),
             clock_offset: self.driver.clock_offset(server),
+            replies_waiting: self.driver.replies_waiting(server),
         }
     }
 
@@ -593,12 +598,7 @@ impl Owner {
     }
 }
 
-fn way_fault(from: String, to: String, faults: WayFaults) -> WayFault {
-    WayFault { from, to, faults: faults.states().into_iter().map(str::to_owned).collect() }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn refused(error: DriverError) -> Refusal {
+fn refused(error: &DriverError) -> Refusal {
     let code = match error {
         DriverError::NoLink { .. } => RefusalCode::NotLinked,
         DriverError::Listen { .. }

@@ -20,21 +20,23 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 
 /// `text` between backticks, fit for one line of a terminal: control characters are escaped, and long text is cut.
 pub fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut quoted = String::from("`");
+    format!("`{}`", escaped(text, 60))
+}
+
+/// `text` with its control characters escaped, cut after `longest` characters.
+pub fn escaped(text: &str, longest: usize) -> String {
+    let mut escaped = String::new();
     for (count, character) in text.chars().enumerate() {
-        if count == LONGEST {
-            quoted.push_str("...");
-            break;
+        if count == longest {
+            return escaped + "...";
         }
         if character.is_control() {
-            quoted.extend(character.escape_default());
+            escaped.extend(character.escape_default());
         } else {
-            quoted.push(character);
+            escaped.push(character);
         }
     }
-    quoted.push('`');
-    quoted
+    escaped
 }
 
 #[cfg(test)]

@@ -56,11 +56,7 @@ pub enum Fact<S = ServerId> {
     /// The script compared what it got with what it wanted.
     Compared(Comparison),
     /// The script waited for time to pass, and for nothing else, this long. Nanoseconds in JSON.
-    Waited(
-        #[serde(with = "crate::words::nanoseconds")]
-        #[schemars(with = "u64")]
-        Duration,
-    ),
+    Waited(#[serde(with = "crate::words::Nanoseconds")] Duration),
     /// Entries are missing here. A claim about such a history cannot be proven.
     LeftOut {
         /// Number of missing entries.

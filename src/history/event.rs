@@ -161,8 +161,7 @@ pub enum Event<S = ServerId> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
         /// The command.
-        #[serde(with = "crate::words::bytes")]
-        #[schemars(with = "crate::words::BytesText")]
+        #[serde(with = "crate::words::BytesText")]
         command: Bytes,
     },
     /// A server wrote a line to a neighbour.
@@ -229,8 +228,7 @@ pub enum Event<S = ServerId> {
         /// The connection.
         session: SessionId,
         /// The bytes of the reply.
-        #[serde(with = "crate::words::bytes")]
-        #[schemars(with = "crate::words::BytesText")]
+        #[serde(with = "crate::words::BytesText")]
         reply: Bytes,
     },
     /// A client's connection ended. Observed again for every command sent on the session that is over.
@@ -307,6 +305,14 @@ impl<S> Event<S> {
             Self::Replied { session, reply } => Event::Replied { session, reply },
             Self::SessionLost { session, unanswered } => Event::SessionLost { session, unanswered },
         })
+    }
+
+    /// Returns the server whose life it ends, if it ends one.
+    pub fn ended(&self) -> Option<&S> {
+        match self {
+            Self::Killed { server, .. } | Self::Stopped { server, .. } | Self::Crashed { server, .. } => Some(server),
+            _ => None,
+        }
     }
 
     /// Returns the report it is about, if it is about one.

@@ -10,6 +10,7 @@ use super::{DriverKind, History, Origin, Step};
 use crate::claim::{Assertion, Check, StepId, When, limit};
 use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy};
 use crate::time::Timestamp;
+use crate::words::{Nanoseconds, nanoseconds};
 
 /// The version of the JSON that this herdsim writes and reads.
 pub const VERSION: u32 = 2;
@@ -18,10 +19,6 @@ pub const VERSION: u32 = 2;
 #[derive(Deserialize)]
 pub(super) struct Format {
     pub(super) herdsim_history: u32,
-}
-
-fn is_at_once(reply: &ReplyMode) -> bool {
-    *reply == ReplyMode::AtOnce
 }
 
 /// The first line.
@@ -40,7 +37,7 @@ pub(super) struct Header {
     /// How updates travel.
     strategy: Strategy,
     /// When a server answers a client's IAMAT. Not `at-once`: a write counts from the entry `acknowledged`.
-    #[serde(default, skip_serializing_if = "is_at_once")]
+    #[serde(default, skip_serializing_if = "crate::words::is_default")]
     reply: ReplyMode,
     /// Seed of all random draws, as text: it may be larger than numbers of JavaScript.
     seed: String,
@@ -57,7 +54,8 @@ pub(super) struct Header {
     /// The links that the strategy uses.
     links: Vec<LinkHeader>,
     /// How long a server waits before it dials a neighbour again.
-    redial: RedialHeader,
+    #[serde(with = "RedialHeader")]
+    redial: Redial,
     /// Most clients that a server remembers.
     max_records: usize,
     /// The script, in the numbering that entries use.
@@ -78,7 +76,7 @@ struct ServerHeader {
     /// Its name.
     name: String,
     /// Nanoseconds that its clock is ahead at the start.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::words::is_default")]
     clock_offset: i64,
 }
 
@@ -97,15 +95,19 @@ struct LinkHeader {
 }
 
 /// Exponential backoff between two dials, in nanoseconds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Redial", deny_unknown_fields)]
+#[schemars(rename = "RedialHeader")]
 struct RedialHeader {
     /// Wait after the first failure.
-    first: u64,
+    #[serde(with = "Nanoseconds")]
+    first: Duration,
     /// Longest wait.
-    cap: u64,
+    #[serde(with = "Nanoseconds")]
+    cap: Duration,
     /// Longest time of one dial.
-    timeout: u64,
+    #[serde(with = "Nanoseconds")]
+    timeout: Duration,
 }
 
 /// A claim.
@@ -125,14 +127,6 @@ struct CheckHeader {
     /// `true` if it is asserted of every run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     implied: bool,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes a time in RFC 3339, exact to the nanosecond.
@@ -167,7 +161,7 @@ impl Header {
                 .map(|(name, &offset)| ServerHeader { name: name.to_string(), clock_offset: offset })
                 .collect(),
             links: origin.links.iter().map(|link| LinkHeader::of(link, name)).collect(),
-            redial: RedialHeader::of(origin.redial),
+            redial: origin.redial,
             max_records: origin.max_records,
             steps: origin.steps.clone(),
             checks: origin.checks.iter().map(|check| CheckHeader::of(check, name)).collect(),
@@ -186,7 +180,7 @@ impl Header {
             servers: self.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
             clocks: self.servers.iter().map(|server| server.clock_offset).collect(),
             links: Vec::new(),
-            redial: self.redial.redial(),
+            redial: self.redial,
             max_records: self.max_records,
             steps: self.steps,
             checks: Vec::new(),
@@ -217,18 +211,6 @@ impl LinkHeader {
     }
 }
 
-impl RedialHeader {
-    fn of(redial: Redial) -> Self {
-        let Redial { first, cap, timeout } = redial;
-        Self { first: nanoseconds(first), cap: nanoseconds(cap), timeout: nanoseconds(timeout) }
-    }
-
-    fn redial(self) -> Redial {
-        let [first, cap, timeout] = [self.first, self.cap, self.timeout].map(Duration::from_nanos);
-        Redial { first, cap, timeout }
-    }
-}
-
 impl CheckHeader {
     fn of(check: &Check, name: impl Fn(ServerId) -> String) -> Self {
         let mut name = |server| Ok::<_, std::convert::Infallible>(name(server));
@@ -238,8 +220,7 @@ impl CheckHeader {
 
     fn check(self, origin: &Origin) -> Result<Check, String> {
         let assertion = self.assert.map(&mut |name: String| origin.named(&name))?;
-        let mut check = Check::new(assertion, self.when, self.step, &origin.servers);
-        check.implied = self.implied;
-        Ok(if self.inverted { check.inverted() } else { check })
+        let check = Check::new(assertion, self.when, self.step, &origin.servers);
+        Ok(Check { inverted: self.inverted, implied: self.implied, ..check })
     }
 }

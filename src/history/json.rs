@@ -3,7 +3,7 @@
 //! Files, `events --json`, logs and the control socket all carry this one form. Servers go by name, times count from
 //! the header's `started`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::claim::StepId;
 use crate::config::ServerId;
 use crate::time::Timestamp;
 use crate::wire::Report;
+use crate::words::nanoseconds;
 
 pub use super::header::VERSION;
 
@@ -110,7 +111,7 @@ fn line(history: &History, entry: &Entry) -> Line {
     let servers = &history.origin.servers;
     let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(servers[server.index()].clone());
     let Ok(fact) = entry.fact.clone().map(&mut name);
-    let at = u64::try_from((entry.at - history.started).as_nanos()).unwrap_or(u64::MAX);
+    let at = nanoseconds(entry.at - history.started);
     Line { at, step: entry.step, fact }
 }
 
@@ -150,31 +151,7 @@ pub struct Reader {
     /// Lines read so far.
     lines: usize,
     /// Equal lines become one report, as they were in the run.
-    reports: BTreeSet<Shared>,
-}
-
-/// A report, known by its line.
-#[derive(Debug)]
-struct Shared(Arc<Report>);
-
-impl PartialEq for Shared {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.line() == other.0.line()
-    }
-}
-
-impl Eq for Shared {}
-
-impl PartialOrd for Shared {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Shared {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.line().cmp(other.0.line())
-    }
+    reports: BTreeMap<Box<str>, Arc<Report>>,
 }
 
 impl Reader {
@@ -195,7 +172,7 @@ impl Reader {
         let log_of = header.log_of.clone();
         let history = header.history().map_err(wrong)?;
         let servers = history.origin.servers.iter().cloned().zip((0..).map(ServerId)).collect();
-        Ok(Self { history, log_of, servers, lines: 1, reports: BTreeSet::new() })
+        Ok(Self { history, log_of, servers, lines: 1, reports: BTreeMap::new() })
     }
 
     /// Reads another line. Returns `None` if it is blank.
@@ -227,10 +204,9 @@ impl Reader {
 
     /// Puts the report of an equal line in the place of `report`.
     fn share(&mut self, report: &mut Arc<Report>) {
-        let own = Shared(report.clone());
-        match self.reports.get(&own) {
-            Some(Shared(known)) => *report = known.clone(),
-            None => drop(self.reports.insert(own)),
+        match self.reports.get(report.line()) {
+            Some(known) => *report = known.clone(),
+            None => drop(self.reports.insert(report.line().into(), report.clone())),
         }
     }
 

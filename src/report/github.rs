@@ -4,15 +4,16 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::{CaseResult, Counts, Status, sweeps};
-use crate::claim::Metric;
 
 /// A step shows ten annotations of a kind: nine, and how many more there are.
 const SHOWN: usize = 9;
 
 /// Writes the annotations, one on a line: errors for what failed, warnings for what is unproven or flaky.
 pub fn annotations(cases: &[CaseResult], out: &mut impl Write) -> io::Result<()> {
-    for (kind, of_kind) in [("error", is_error as fn(&&CaseResult) -> bool), ("warning", is_warning)] {
-        let of_kind: Vec<&CaseResult> = cases.iter().filter(of_kind).collect();
+    let errors = ("error", [Status::Failed, Status::Error]);
+    let warnings = ("warning", [Status::Unproven, Status::Flaky]);
+    for (kind, statuses) in [errors, warnings] {
+        let of_kind: Vec<&CaseResult> = cases.iter().filter(|case| statuses.contains(&case.status)).collect();
         for case in of_kind.iter().take(SHOWN) {
             let place = case.line.map_or(String::new(), |line| format!(",line={line}"));
             let title = format!("{}: {}", case.status.name(), case.id());
@@ -25,14 +26,6 @@ pub fn annotations(cases: &[CaseResult], out: &mut impl Write) -> io::Result<()>
         }
     }
     Ok(())
-}
-
-fn is_error(case: &&CaseResult) -> bool {
-    matches!(case.status, Status::Failed | Status::Error)
-}
-
-fn is_warning(case: &&CaseResult) -> bool {
-    matches!(case.status, Status::Unproven | Status::Flaky)
 }
 
 fn data(text: &str) -> String {
@@ -59,10 +52,7 @@ pub fn summary(cases: &[CaseResult]) -> String {
         line(&mut text, format_args!("\n**{}**: {}\n", sweep.name, sweep.counts.words()));
         text.push_str("| number | p5 | p50 | p95 |\n|---|---|---|---|\n");
         for spread in sweep.numbers.iter().filter(|spread| !spread.is_zero()) {
-            let metric: Option<Metric> = spread.metric.parse().ok();
-            let told = |value: Option<f64>| metric.map_or(String::new(), |m| m.show(value.unwrap_or(f64::INFINITY)));
-            let values = [spread.p5, spread.p50, spread.p95].map(told);
-            line(&mut text, format_args!("| {} | {} |", spread.metric, values.join(" | ")));
+            line(&mut text, format_args!("| {} | {} |", spread.metric, spread.shown().join(" | ")));
         }
     }
     text

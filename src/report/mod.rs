@@ -14,7 +14,8 @@ use std::time::Duration;
 
 pub use sweep::{Replay, Spread, Sweep, sweeps};
 
-use crate::checker::{FaultEntry, Finding, Judgement, seconds};
+use crate::checker::seconds::Seconds;
+use crate::checker::{FaultEntry, Finding, Judgement};
 use crate::claim::Verdict;
 use crate::history::DriverKind;
 
@@ -43,8 +44,7 @@ pub struct CaseResult {
     /// How often it was tried; the judgement is the last try's.
     pub attempts: u32,
     /// How long all tries took, by the clock on the wall, in seconds.
-    #[serde(with = "seconds")]
-    #[schemars(with = "f64")]
+    #[serde(with = "Seconds")]
     pub wall: Duration,
     /// The judgement; `None` when it could not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

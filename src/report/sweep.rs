@@ -32,6 +32,13 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// The three values with their unit.
+    pub(super) fn shown(&self) -> [String; 3] {
+        let metric = self.metric.parse::<Metric>().ok();
+        let told = |value: Option<f64>| metric.map_or(String::new(), |m| m.show(value.unwrap_or(f64::INFINITY)));
+        [self.p5, self.p50, self.p95].map(told)
+    }
+
     /// Whether it is zero in nearly all runs, which needs no row.
     pub(super) fn is_zero(&self) -> bool {
         self.p95 == Some(0.0)
@@ -61,7 +68,7 @@ fn sweep(name: &str, cases: &[&CaseResult]) -> Sweep {
     Sweep {
         name: name.into(),
         counts: Counts::of(cases.iter().copied()),
-        numbers: Metric::ALL.into_iter().filter_map(|metric| spread(metric, cases)).collect(),
+        numbers: Metric::all().filter_map(|metric| spread(metric, cases)).collect(),
         replays,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! With colours when asked for; without, the same words. Not here: whether the terminal wants colours.
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -17,7 +17,7 @@ const REPLAYS: usize = 10;
 
 /// The line of one case: how it ended, its name, how long it took.
 pub fn line(case: &CaseResult, colour: bool) -> String {
-    let status = Painted { text: &format!("{:<8}", label(case.status)), style: style(case.status), colour };
+    let status = painted(format!("{:<8}", label(case.status)), case.status, colour);
     let attempts = if case.attempts > 1 { format!(", {} attempts", case.attempts) } else { String::new() };
     format!("{status}  {}  ({}{attempts})", case.id(), short(case.wall))
 }
@@ -68,8 +68,7 @@ pub fn summary(cases: &[CaseResult], colour: bool) -> String {
     let counts = Counts::of(cases);
     let worst = cases.iter().map(|case| case.status).max().unwrap_or(Status::Passed);
     let wall: Duration = cases.iter().map(|case| case.wall).sum();
-    let words = counts.words();
-    let words = Painted { text: &words, style: style(worst), colour };
+    let words = painted(counts.words(), worst, colour);
     let of = if counts.total() == 1 { "1 case".into() } else { format!("{} cases", counts.total()) };
     block.line(0, format_args!("{of}: {words}  ({} in all)", short(wall)));
     block.text
@@ -91,20 +90,10 @@ fn style(status: Status) -> Style {
     Style::new().fg_color(Some(colour.into())).bold()
 }
 
-/// Text in a style, when there are colours.
-struct Painted<'a> {
-    text: &'a str,
-    style: Style,
-    colour: bool,
-}
-
-impl Display for Painted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.colour {
-            true => write!(f, "{}{}{:#}", self.style, self.text, self.style),
-            false => f.write_str(self.text),
-        }
-    }
+/// Text in the style of a status, when there are colours.
+fn painted(text: String, status: Status, colour: bool) -> String {
+    let style = style(status);
+    if colour { format!("{style}{text}{style:#}") } else { text }
 }
 
 /// Lines being written, indented by two spaces a level.
@@ -126,11 +115,7 @@ impl Block {
     }
 
     fn finding(&mut self, finding: &Finding) {
-        let verdict = match finding.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Unproven => "unproven",
-            Verdict::Failed => "failed",
-        };
+        let verdict = Status::from(finding.verdict).name();
         let line = at_line(finding.line);
         self.line(1, format_args!("{verdict}: {} [{}{line}]", finding.statement, finding.name));
         let Some(why) = &finding.explanation else { return };
@@ -215,9 +200,7 @@ impl Block {
         self.line(0, format_args!("{} over {} seeds: {}", sweep.name, sweep.counts.total(), sweep.counts.words()));
         self.line(1, format_args!("{:<18} {:>9} {:>9} {:>9}", "", "p5", "p50", "p95"));
         for spread in sweep.numbers.iter().filter(|spread| !spread.is_zero()) {
-            let metric = spread.metric.parse::<Metric>().ok();
-            let told = |value: Option<f64>| metric.map_or(String::new(), |m| m.show(value.unwrap_or(f64::INFINITY)));
-            let [p5, p50, p95] = [spread.p5, spread.p50, spread.p95].map(told);
+            let [p5, p50, p95] = spread.shown();
             self.line(1, format_args!("{:<18} {p5:>9} {p50:>9} {p95:>9}", spread.metric));
         }
         for replay in sweep.replays.iter().take(REPLAYS) {

@@ -14,7 +14,7 @@ impl Choice for ConvergedMode {
 /// `check = { stale = "kiwi", on = [..] }`, or `assert = { .. }` from here on.
 pub(super) fn at_step(value: Value<'_>, when: When, step: StepId, names: &Names<'_>) -> Option<Check> {
     value.table(|table| {
-        let (name, asserted) = table.one_of(&Assertion::NAMES)?;
+        let (name, asserted) = table.one_of(&Assertion::names())?;
         let inverted = table.optional("violated", Value::boolean).unwrap_or(false);
         let assertion = match name {
             "stale" | "knows" | "lacks" => about_client(name, asserted, table, names)?,
@@ -25,7 +25,7 @@ pub(super) fn at_step(value: Value<'_>, when: When, step: StepId, names: &Names<
             return asserted.reject(problem.help("use `check` for this moment, or `[expect]` for the end"));
         }
         let check = Check::new(assertion, when, Some(step), &server_names(names));
-        Some(if inverted { check.inverted() } else { check })
+        Some(Check { inverted, ..check })
     })
 }
 
@@ -58,9 +58,11 @@ fn posix_time(value: Value<'_>) -> Option<PosixTime> {
 
 /// An assertion that is not about single clients: `true`, a bare value, or a table of parameters.
 fn assertion(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Assertion> {
-    if value.is_table() {
-        return value.table(|table| parameters(name, table, names));
-    }
+    if value.is_table() { value.table(|table| parameters(name, table, names)) } else { lone(name, value) }
+}
+
+/// An assertion whose one parameter is the value, or one without parameters.
+fn lone(name: &str, value: Value<'_>) -> Option<Assertion> {
     match name {
         "healed_within" => Some(Assertion::HealedWithin { within: value.positive_duration()? }),
         "staleness" => Some(Assertion::Staleness { within: value.duration()? }),
@@ -97,10 +99,7 @@ fn parameters(name: &str, table: &mut Table<'_>, names: &Names<'_>) -> Option<As
             let quantile = table.optional("quantile", |value| value.number(0.001..=1.0)).unwrap_or(1.0);
             Some(Assertion::Propagated { within: within?, quantile })
         }
-        "healed_within" => {
-            Some(Assertion::HealedWithin { within: table.required("within", Value::positive_duration)? })
-        }
-        "staleness" => Some(Assertion::Staleness { within: table.required("within", Value::duration)? }),
+        "healed_within" | "staleness" => table.required("within", |value| lone(name, value)),
         "lost" => {
             let at_least = table.optional("at_least", |value| value.integer(1..=u64::MAX >> 1)).unwrap_or(1);
             Some(Assertion::Lost { at_least })
@@ -206,7 +205,7 @@ pub(super) fn expected(table: &mut Table<'_>, doings: &Doings, names: &Names<'_>
                 Problem::error(key.span.clone(), format!("{} could never be seen to hold", quoted(key.value)));
             table.problems().push(problem.label(why));
         }
-        if Assertion::NAMES.contains(&key.value) {
+        if Assertion::names().contains(&key.value) {
             expected.checks.extend(at_end(key.value, value, names));
         } else {
             expected.thresholds.extend(threshold(key.value, key.span, value));
@@ -222,7 +221,7 @@ pub(super) fn counterexample(value: Value<'_>, names: &Names<'_>) -> Option<Expe
     };
     let Some(assertion) = Assertion::plain(name) else {
         let problem = value.error(format!("there is no assertion {} without parameters", quoted(name)));
-        return value.reject(problem.suggest(name, Assertion::NAMES, "write it as a table with `violated = true`"));
+        return value.reject(problem.suggest(name, Assertion::names(), "write it as a table with `violated = true`"));
     };
     let check = Check::new(assertion, When::End, None, &server_names(names)).inverted();
     Some(Expected { checks: vec![check], thresholds: Vec::new() })
@@ -238,7 +237,7 @@ fn at_end(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Check> {
             about_client(name, client, table, names).map(|assertion| (assertion, inverted))
         };
         let (assertion, inverted) = value.table(about)?;
-        return Some(if inverted { check(assertion).inverted() } else { check(assertion) });
+        return Some(Check { inverted, ..check(assertion) });
     }
     if value.peek_text() == Some("violated") {
         let Some(plain) = Assertion::plain(name) else {
@@ -247,8 +246,7 @@ fn at_end(name: &str, value: Value<'_>, names: &Names<'_>) -> Option<Check> {
         return Some(check(plain).inverted());
     }
     let inverted = value.is_table() && value.table(|table| Some(is_violated(table))).unwrap_or(false);
-    let check = check(assertion(name, value, names)?);
-    Some(if inverted { check.inverted() } else { check })
+    Some(Check { inverted, ..check(assertion(name, value, names)?) })
 }
 
 /// Whether `violated = true` stands in a table that somebody else reads.
@@ -262,7 +260,7 @@ fn threshold(name: &str, key: std::ops::Range<usize>, value: Value<'_>) -> Optio
     match limit::parse(name, value.peek_text().unwrap_or_default()) {
         Ok(threshold) => Some(threshold),
         Err(error @ limit::MetricError::Unknown { .. }) => {
-            let both = Assertion::NAMES.iter().copied().chain(Metric::ALL.iter().map(|metric| metric.name()));
+            let both = Assertion::names().into_iter().chain(Metric::all().map(Metric::name));
             let problem = Problem::error(key, format!("{} is neither an assertion nor a number", quoted(name)));
             value.reject(problem.suggest(name, both, error.to_string()))
         }

@@ -1,6 +1,7 @@
 //! Steps in which something is done to the herd: the values behind the words of the table of verbs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::names::Names;
 use crate::act::{PartitionMode, ServerVerb, Share, Spec, Takes, Verb, WayVerb, Ways};
@@ -14,17 +15,13 @@ pub(super) fn spec(key: &str) -> Option<&'static Spec> {
 
 /// Reads what a step does to the herd. `key` is the word of a verb.
 pub(super) fn verb(key: &str, value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
-    let verb = if let Some(verb) = ServerVerb::ALL.into_iter().find(|verb| verb.spec().word == key) {
-        server_verb(verb, value, names)
-    } else if let Some(verb) = WayVerb::ALL.into_iter().find(|verb| verb.spec().word == key) {
-        way_verb(verb, value, names)
-    } else {
-        match spec(key)?.takes {
-            Takes::Servers => names.servers(value).map(|on| Verb::RollingRestart { on }),
-            Takes::Ways | Takes::Groups => partition(value, names),
-        }
-    };
-    let verb = verb?;
+    let spec = spec(key)?;
+    let verb = match (spec.server_verb(), spec.way_verb()) {
+        (Some(verb), _) => server_verb(verb, value, names),
+        (None, Some(verb)) => way_verb(verb, value, names),
+        (None, None) if spec.takes == Takes::Servers => names.servers(value).map(|on| Verb::RollingRestart { on }),
+        (None, None) => partition(value, names),
+    }?;
     match verb.plan(names.topology, &names.wiring) {
         Ok(_) => Some(verb),
         Err(refused) => value.reject(value.error(refused.told(names.topology, &names.wiring))),
@@ -98,21 +95,10 @@ fn single_line(table: &mut Table<'_>, names: &Names<'_>, verb: impl Fn(u64) -> W
     Some(Verb::Ways { verb: verb(nth), on: Ways::These(vec![way?]) })
 }
 
-/// The modes of a partition, as a file spells them.
-#[derive(Debug, Clone, Copy, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Mode {
-    /// Lines in flight are lost.
-    Cut,
-    /// Nothing is lost.
-    Hold,
-    /// Held, and cut after a while.
-    HoldThenCut,
-}
-
-impl Choice for Mode {
+/// How long a hold lasts is told beside the word.
+impl Choice for PartitionMode {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("cut", Self::Cut), ("hold", Self::Hold), ("hold-then-cut", Self::HoldThenCut)];
+        &[("cut", Self::Cut), ("hold", Self::Hold), ("hold-then-cut", Self::HoldThenCut(Duration::ZERO))];
 }
 
 /// Reads `[[..], [..]]` or `{ groups, mode, after }`.
@@ -122,15 +108,11 @@ fn partition(value: Value<'_>, names: &Names<'_>) -> Option<Verb> {
     }
     value.table(|table| {
         let groups = table.required("groups", |value| groups(value, names));
-        let mode = table.optional("mode", Value::choice).unwrap_or(Mode::Cut);
-        let after = match mode {
-            Mode::HoldThenCut => table.required("after", Value::positive_duration),
-            Mode::Cut | Mode::Hold => None,
-        };
-        let mode = match mode {
-            Mode::Cut => PartitionMode::Cut,
-            Mode::Hold => PartitionMode::Hold,
-            Mode::HoldThenCut => PartitionMode::HoldThenCut(after?),
+        let mode = match table.optional("mode", Value::choice).unwrap_or_default() {
+            PartitionMode::HoldThenCut(_) => {
+                PartitionMode::HoldThenCut(table.required("after", Value::positive_duration)?)
+            }
+            mode => mode,
         };
         Some(Verb::Partition { groups: groups?, mode })
     })

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::fault::Mode;
 use super::{Keys, LineKind};
 use crate::act::{ServerVerb, Spec, Takes, WayVerb};
 use crate::claim::ConvergedMode;
@@ -129,7 +128,7 @@ impl JsonSchema for Verbs {
 }
 
 fn way_verb_schema(spec: &Spec, generator: &mut SchemaGenerator) -> Schema {
-    match WayVerb::ALL.into_iter().find(|verb| verb.spec() == spec) {
+    match spec.way_verb() {
         Some(WayVerb::Slow(_)) => generator.subschema_for::<Option<Slow>>(),
         Some(WayVerb::Lose(_)) => generator.subschema_for::<Option<Lose>>(),
         Some(WayVerb::Reset { .. }) => generator.subschema_for::<Option<OneOf<Links, Reset>>>(),
@@ -282,6 +281,18 @@ struct Partition {
     mode: Option<Mode>,
     /// When the hold of `hold-then-cut` turns into a cut.
     after: Option<Time>,
+}
+
+/// The modes of a partition, as a file spells them.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    /// Lines in flight are lost.
+    Cut,
+    /// Nothing is lost.
+    Hold,
+    /// Held, and cut after a while.
+    HoldThenCut,
 }
 
 /// Either `record` or `lines`.

@@ -29,11 +29,10 @@ struct Common {
 
 impl Common {
     fn read(table: &mut Table<'_>, names: &Names<'_>) -> Option<Self> {
-        let via = table.required("via", |value| names.server(value));
-        let name = table.optional("session", Value::text).map(Arc::from);
+        let session = session(table, names);
         let expect = table.optional("expect", |value| expectation(value, names));
         let finish = table.optional("finish", Value::boolean).unwrap_or(false);
-        Some(Self { session: SessionKey { name, via: via? }, expect, finish })
+        Some(Self { session: session?, expect, finish })
     }
 
     fn talk(self, said: Said, replies: u64) -> Talk {
@@ -151,11 +150,13 @@ fn pattern(value: Value<'_>) -> Option<glob::Pattern> {
 
 /// `close = { via, session }`.
 pub(super) fn close(value: Value<'_>, names: &Names<'_>) -> Option<SessionKey> {
-    value.table(|table| {
-        let via = table.required("via", |value| names.server(value));
-        let name = table.optional("session", Value::text).map(Arc::from);
-        Some(SessionKey { name, via: via? })
-    })
+    value.table(|table| session(table, names))
+}
+
+fn session(table: &mut Table<'_>, names: &Names<'_>) -> Option<SessionKey> {
+    let via = table.required("via", |value| names.server(value));
+    let name = table.optional("session", Value::text).map(Arc::from);
+    Some(SessionKey { name, via: via? })
 }
 
 /// `workload = { rate, count | duration, clients, .. }`.

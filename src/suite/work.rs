@@ -148,26 +148,19 @@ impl<'a, W: Watcher> Worker<'a, W> {
     }
 
     fn on_virtual_time(&mut self, number: usize, case: &Case) -> Attempt {
-        let topology = case.script.topology.clone();
-        match &mut self.simulator {
-            Some(simulator) => simulator.reset(&topology, case.seed),
-            None => {
-                let mut simulator =
-                    SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::offline());
-                simulator.reset(&topology, case.seed);
-                self.simulator = Some(simulator);
-            }
-        }
+        let topology = &case.script.topology;
         let steps = self.watched(number, case);
         let prepared = self.prepared.as_ref().expect("the case is prepared");
-        let simulator = self.simulator.as_mut().expect("it was just made");
         let (origin, wiring) = (prepared.origins[1].clone(), prepared.wiring.clone());
+        let new = || SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::offline());
+        let simulator = self.simulator.get_or_insert_with(new);
+        simulator.reset(topology, case.seed);
         let mut history = History::new(origin, case.seed, simulator.now());
         history.entries = std::mem::take(&mut self.spare);
         let mut runner = Runner::new(&case.script, history, wiring, simulator);
         let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
         let history = runner.into_history();
-        let records = all_records(simulator, &topology);
+        let records = all_records(simulator, topology);
         Attempt {
             history: Some(history),
             records,

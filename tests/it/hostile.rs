@@ -228,3 +228,21 @@ async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_al
         clients.insert(line);
     }
 }
+
+#[tokio::test]
+async fn a_foreign_neighbour_that_writes_while_it_does_not_read_blocks_nothing() {
+    let foreign = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+    let port = foreign.local_addr().expect("it has one").port();
+    let topology = with(five_servers(), |topology| topology.servers[BONA.index()].port = port);
+    let mut herd = Herd::start_only(topology, CLARK).await;
+    let (mut link, _) = foreign.accept().await.expect("Clark dials");
+    // More than the sockets take while nobody reads.
+    for n in 0..20_000 {
+        let line = format!("IAMAT {n}{} +1+1 1\n", "x".repeat(500));
+        herd.apply(Action::Send { session: SessionId(0), server: CLARK, bytes: line.into(), finish: false }).await;
+    }
+    is_served(&herd).await;
+    for _ in 0..64 {
+        link.write_all(&b"babble\n".repeat(64 << 10)).await.expect("Clark reads it and forgets it");
+    }
+}

@@ -80,7 +80,7 @@ pub(super) struct Channel {
     pub(super) astray: i64,
     /// Lines went astray of which the node has not been told.
     pub(super) strays: bool,
-    /// Lines that a half-open way swallowed. The writer does not know of them before the way is reset.
+    /// Lines that the way swallowed in silence. The writer does not know of them before the way is reset.
     swallowed: i64,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
@@ -581,15 +581,26 @@ impl Pace {
     }
 }
 
-/// Writes everything; `false` when the way was severed or the connection is gone.
-async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
+/// Writes everything. Returns `false` if the way was severed or the connection is gone.
+///
+/// Reads what the neighbour sends meanwhile: one that writes without reading would otherwise wait for this side, and this side
+/// for it.
+async fn write(lane: &Lane, socket: &Socket, mut bytes: &[u8]) -> bool {
     let mut rang = false;
     while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return false,
+            Ok(count) => {
+                bytes = &bytes[count..];
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
         tokio::select! {
             biased;
-            written = socket.write(bytes) => match written {
-                Ok(0) | Err(_) => return false,
-                Ok(count) => bytes = &bytes[count..],
+            writable = socket.writable() => if writable.is_err() {
+                return false;
             },
             // Only the loss of the way cannot wait until everything is written.
             () = lane.wake.notified() => {
@@ -598,6 +609,7 @@ async fn write(lane: &Lane, socket: &mut Socket, mut bytes: &[u8]) -> bool {
                 }
                 rang = true;
             }
+            () = gone(socket) => return false,
         }
     }
     if rang {

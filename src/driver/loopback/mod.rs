@@ -226,6 +226,11 @@ impl LoopbackDriver {
         life.lanes.iter().filter(|lane| lane.is_open()).count()
     }
 
+    /// Returns how many connections of a server have replies that wait for its neighbours.
+    pub fn replies_waiting(&self, server: ServerId) -> usize {
+        self.shared.life(server).map_or(0, |life| lock(&life.node).held())
+    }
+
     /// Who is linked with whom.
     pub fn wiring(&self) -> &Wiring {
         &self.shared.wiring

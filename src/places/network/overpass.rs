@@ -46,15 +46,9 @@ struct Element<'a> {
     lat: Option<f64>,
     lon: Option<f64>,
     /// Of a way or relation.
-    center: Option<Center>,
+    center: Option<Location>,
     #[serde(default, borrow)]
     tags: Tags<'a>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-struct Center {
-    lat: f64,
-    lon: f64,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,8 +96,7 @@ impl<'a> Element<'a> {
     }
 
     fn location(&self) -> Option<Location> {
-        let node = self.lat.zip(self.lon).map(|(lat, lng)| Location { lat, lng });
-        node.or(self.center.map(|Center { lat, lon }| Location { lat, lng: lon }))
+        self.lat.zip(self.lon).map(|(lat, lng)| Location { lat, lng }).or(self.center)
     }
 }
 
