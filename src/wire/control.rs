@@ -9,7 +9,7 @@
 //! | `HERD 1 want CLIENT ..` | the sender asks for what the receiver holds of these clients |
 //! | `HERD 1 prune ORIGIN ..` | the sender hears updates of these servers sooner from others |
 //! | `HERD 1 hello NAME SECRET` | the sender claims to be this server |
-//! | `HERD 1 proof SECRET OWN` | the sender repeats the secret of a hello, and tells the secret of its own hello on this connection |
+//! | `HERD 1 proof SECRET OWN` | the sender repeats the secret of a hello, and tells that of its own on this connection |
 //! | `HERD 1 welcome SECRET` | the sender heeds control lines on the connection whose hello had this secret |
 //!
 //! The second field is the version of the format.

@@ -144,6 +144,13 @@ impl Spreading {
 }
 
 impl Around<'_> {
+    /// A link that is up owes something other than a fresh record.
+    pub(super) fn ready(&mut self, link: LinkId) {
+        if self.links[link.index()].is_up() {
+            self.outputs.push(Output::Ready(link));
+        }
+    }
+
     /// Owes a record on every link but one. Where a link is down, its neighbour misses the record.
     #[inline]
     pub(super) fn owe(&mut self, record: RecordId, except: Option<LinkId>) {

@@ -14,10 +14,12 @@
 //!
 //! A version that comes once more because it is replayed prunes nothing: that says nothing about who was faster.
 //!
-//! Bounds: for each link, a bit for each server of the herd, for only those are origins that are pruned, and one for each record.
-//! What says that it is from another origin floods. A server remembers announcements of no more clients than it has room for, known and unknown, with one
-//! for each link, and further ones are ignored as it ignores further clients' updates. A link's announcements, requests and
-//! prunings that wait are sets, each thing once, and are written as lines only when they leave.
+//! Bounds:
+//! * For each link, a bit for each server of the herd, and one for each record. Only servers of the herd are origins that are
+//!   pruned. An update that names another origin floods.
+//! * Announcements of no more clients than the server has room for, known and unknown ones, with one for each link. Others are
+//!   ignored, as updates of clients are for which there is no room.
+//! * Announcements, requests and prunings of a link that wait are sets. Lines are made of them when they leave.
 //!
 //! Where replies wait for the neighbours, a server sends what its own clients say whole to all of them.
 //!
@@ -181,7 +183,7 @@ impl Tree {
         {
             branch.lazy.insert(origin);
             branch.prune.insert(origin);
-            around.outputs.push(Output::Ready(link));
+            around.ready(link);
         }
         self.settle(around.rules, line, |announced| announced.link == link);
         self.finish(before, around);
@@ -247,7 +249,7 @@ impl Tree {
         if state.is_up() {
             branch.asked_for.insert(record);
             state.outbox.push(record);
-            around.outputs.push(Output::Ready(link));
+            around.ready(link);
         }
     }
 
@@ -258,7 +260,7 @@ impl Tree {
         branch.lazy.clear();
         if let Some(greeting) = &mut branch.greeting {
             greeting.open();
-            around.outputs.push(Output::Ready(link));
+            around.ready(link);
         }
         self.ask_anew(around, link);
     }
@@ -284,7 +286,7 @@ impl Tree {
         let mut greetings = greetings.filter_map(|(link, greeting)| Some((link, greeting.as_mut()?)));
         let Some((link, greeting)) = greetings.find(|(_, greeting)| *greeting.name == *name) else { return false };
         greeting.claim(secret);
-        around.outputs.push(Output::Ready(link));
+        around.ready(link);
         true
     }
 
@@ -292,7 +294,7 @@ impl Tree {
     pub(super) fn on_proof(&mut self, around: &mut Around<'_>, secret: u64, own: u64) -> Option<LinkId> {
         let link = self.peer_of(secret)?;
         self.branches[link.index()].greeting.as_mut()?.welcome(own);
-        around.outputs.push(Output::Ready(link));
+        around.ready(link);
         Some(link)
     }
 
@@ -360,7 +362,7 @@ impl Tree {
             let branch = &mut self.branches[link.index()];
             if branch.batch == Some(due) {
                 branch.batch = None;
-                around.outputs.push(Output::Ready(link));
+                around.ready(link);
             }
         }
         while let Some((due, client)) = self.grafts.pop_due(around.now) {
