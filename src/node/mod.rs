@@ -217,6 +217,8 @@ pub enum Output {
 pub struct Node {
     records: Records,
     links: Box<[Link]>,
+    /// No reply waits, and the strategy has neither control lines nor timers: every line that a link owes is a record's.
+    is_plain: bool,
     rules: Arc<Rules>,
     spreading: Spreading,
     /// `None` if replies never wait.
@@ -236,7 +238,18 @@ impl Node {
         let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
         let tickets =
             (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
-        Self { records: Records::default(), links, rules, spreading, tickets, redial: None, name, clock_offset }
+        let is_plain = tickets.is_none() && spreading.is_plain();
+        Self {
+            records: Records::default(),
+            links,
+            is_plain,
+            rules,
+            spreading,
+            tickets,
+            redial: None,
+            name,
+            clock_offset,
+        }
     }
 
     /// Applies one input that arrived at `now`; appends what must be done, in the order in which it must be done.
@@ -268,6 +281,9 @@ impl Node {
 
     /// The earliest time at which [`Input::Deadline`] would do something; changes only through [`Self::handle`].
     pub fn deadline(&self) -> Option<Timestamp> {
+        if self.is_plain {
+            return self.redial;
+        }
         let limit = self.tickets.as_ref().and_then(|tickets| tickets.deadline());
         self.redial.into_iter().chain(limit).chain(self.spreading.deadline()).min()
     }
@@ -307,8 +323,24 @@ impl Node {
     /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
     ///
     /// Never a version that came by this very link since it opened: the neighbour has it. A lost link owes nothing.
+    #[inline]
     pub fn next_line(&mut self, link: LinkId) -> Option<Line> {
         let LinkState::Up { since } = self.links[link.index()].state else { return None };
+        if !self.is_plain {
+            return self.next_line_of_any(link, since);
+        }
+        while let Some(owed) = self.links[link.index()].outbox.pop() {
+            let record = self.records.get(owed.record());
+            if is_wanted(owed, record, link, since) {
+                return Some(Line::At(record.report.clone()));
+            }
+        }
+        None
+    }
+
+    /// Takes the next line of any strategy, and tells the replies that wait.
+    #[inline(never)]
+    fn next_line_of_any(&mut self, link: LinkId, since: Timestamp) -> Option<Line> {
         loop {
             if let Some(control) = self.spreading.next_control(link, &self.records, &self.rules) {
                 self.update_tickets(|tickets| tickets.on_other(link));
@@ -318,31 +350,29 @@ impl Node {
                 self.update_tickets(|tickets| tickets.on_drained(link));
                 return None;
             };
-            let (id, wanted) = match owed {
-                Owed::Fresh(id) => {
-                    let record = self.records.get(id);
-                    let is_news = record.source != Source::Link(link);
-                    (id, is_news && !self.spreading.announces(id, record, link, &self.rules))
-                }
-                // What got newer since the link opened went, or goes, as fresh.
-                Owed::Replayed(id) => (id, self.records.get(id).learned_at <= since),
-            };
+            let (id, record) = (owed.record(), self.records.get(owed.record()));
+            let mut goes = is_wanted(owed, record, link, since);
+            if let Owed::Fresh(_) = owed {
+                goes = goes && !self.spreading.announces(id, record, link, &self.rules);
+            }
             if let Some(tickets) = &mut self.tickets {
                 match owed {
-                    Owed::Fresh(_) => tickets.on_fresh(link, wanted),
-                    Owed::Replayed(_) if wanted => tickets.on_other(link),
+                    Owed::Fresh(_) => tickets.on_fresh(link, goes),
+                    Owed::Replayed(_) if goes => tickets.on_other(link),
                     Owed::Replayed(_) => {}
                 }
             }
-            if wanted {
-                return Some(Line::At(self.records.get(id).report.clone()));
+            if goes {
+                return Some(Line::At(record.report.clone()));
             }
         }
     }
 
     /// How many records `link` owes at most, and kinds of control lines.
+    #[inline]
     pub fn owed(&self, link: LinkId) -> usize {
-        self.links[link.index()].outbox.len() + self.spreading.owed(link)
+        let records = self.links[link.index()].outbox.len();
+        if self.is_plain { records } else { records + self.spreading.owed(link) }
     }
 
     /// How far the way to a neighbour is open.
@@ -618,6 +648,16 @@ impl Node {
 
     fn link_ids(&self) -> impl Iterator<Item = LinkId> + use<> {
         (0..self.links.len() as u32).map(LinkId)
+    }
+}
+
+/// Returns `true` unless the neighbour on `link`, which opened at `since`, has the record from elsewhere.
+#[inline]
+fn is_wanted(owed: Owed, record: &Record, link: LinkId, since: Timestamp) -> bool {
+    match owed {
+        Owed::Fresh(_) => record.source != Source::Link(link),
+        // What got newer since the link opened went, or goes, as fresh.
+        Owed::Replayed(_) => record.learned_at <= since,
     }
 }
 

@@ -38,6 +38,15 @@ pub(crate) enum Owed {
     Replayed(RecordId),
 }
 
+impl Owed {
+    /// Returns which record it is.
+    #[inline]
+    pub(crate) fn record(self) -> RecordId {
+        let (Self::Fresh(record) | Self::Replayed(record)) = self;
+        record
+    }
+}
+
 impl Outbox {
     /// Owes a record that got newer; keeps its place when it waits already.
     #[inline]

@@ -324,7 +324,9 @@ impl SimulatedDriver {
                 Written::End => self.close_session(slot),
             }
         }
-        self.end_turn(slot);
+        if self.patience.is_some() {
+            self.end_turn(slot);
+        }
     }
 
     fn read_line(&mut self, slot: u32, line: &Bytes) {

@@ -32,7 +32,7 @@ use crate::history::{Event, Observation};
 use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
 use crate::places::Service;
 use crate::time::Timestamp;
-use crate::wire::{Answer, Line, Search};
+use crate::wire::{Answer, Search};
 use client::Clients;
 use control::Controls;
 use host::Host;
@@ -300,7 +300,7 @@ impl SimulatedDriver {
     fn happen(&mut self, due: Due) {
         self.counts.events += 1;
         match due {
-            Due::Line { report, pipe, connection } => self.on_line(Line::At(report), pipe, connection),
+            Due::Line { report, pipe, connection } => self.on_line(report, pipe, connection),
             Due::Timer(Timer::Dial(pipe)) => self.on_dial(pipe),
             Due::Timer(Timer::Notice(pipe)) => self.on_notice(pipe),
             Due::Timer(Timer::End { pipe, losses }) => self.on_end(pipe, losses),

@@ -23,38 +23,63 @@ use crate::wire::{ControlLine, Line, Report, parse};
 impl SimulatedDriver {
     /// A line reaches the far end of its pipe.
     #[inline]
-    pub(super) fn on_line(&mut self, line: Line, pipe: u32, connection: u32) {
-        let state = &mut self.pipes[pipe as usize];
-        if connection <= state.lost_through {
-            return;
+    pub(super) fn on_line(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
+        if self.arrives(pipe, connection) {
+            self.read_report(report, pipe, connection);
+        } else {
+            self.defer(Line::At(report), pipe, connection);
         }
-        state.in_flight -= 1;
-        self.busy -= 1;
-        let reader = &mut self.hosts[state.to as usize];
-        if reader.paused {
-            state.unread += 1;
-            return reader.inbox.push(Deferred::Line { line, pipe, connection });
-        }
-        self.read(line, pipe, connection);
     }
 
     /// A control line reaches the far end of its pipe.
     pub(super) fn on_control(&mut self, slot: u32) {
         let InFlight { control, pipe, connection } = self.controls.take(slot);
-        self.on_line(Line::Control(control), pipe, connection);
+        if self.arrives(pipe, connection) {
+            self.read(Line::Control(control), pipe, connection);
+        } else {
+            self.defer(Line::Control(control), pipe, connection);
+        }
     }
 
-    /// A server reads a line from a neighbour, and room for another one is on the pipe.
+    /// A line has reached the far end of its pipe. Returns `true` if a server reads it now.
     #[inline]
+    fn arrives(&mut self, pipe: u32, connection: u32) -> bool {
+        let state = &mut self.pipes[pipe as usize];
+        if connection <= state.lost_through {
+            return false;
+        }
+        state.in_flight -= 1;
+        self.busy -= 1;
+        !self.hosts[state.to as usize].paused
+    }
+
+    /// Keeps a line for a frozen server, unless it is lost.
+    #[cold]
+    fn defer(&mut self, line: Line, pipe: u32, connection: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        if connection > state.lost_through {
+            state.unread += 1;
+            self.hosts[state.to as usize].inbox.push(Deferred::Line { line, pipe, connection });
+        }
+    }
+
+    /// A server reads a line from a neighbour.
     fn read(&mut self, line: Line, pipe: u32, connection: u32) {
-        let reader = ServerId(self.pipes[pipe as usize].to);
         match line {
-            Line::At(report) => self.hear(reader, report, Some((pipe, connection))),
-            Line::Control(control) => self.heed(reader, &control, pipe, connection),
+            Line::At(report) => self.read_report(report, pipe, connection),
+            Line::Control(control) => {
+                let reader = ServerId(self.pipes[pipe as usize].to);
+                self.heed(reader, &control, pipe, connection);
+                self.pull_if_owing(pipe);
+            }
         }
-        if self.pipes[pipe as usize].owing {
-            self.pull(pipe);
-        }
+    }
+
+    /// A server reads an `AT` line from a neighbour, and room for another line is on the pipe.
+    #[inline]
+    fn read_report(&mut self, report: Arc<Report>, pipe: u32, connection: u32) {
+        self.hear(ServerId(self.pipes[pipe as usize].to), report, Some((pipe, connection)));
+        self.pull_if_owing(pipe);
     }
 
     /// A server reads a control line from a neighbour.
@@ -175,6 +200,12 @@ impl SimulatedDriver {
             Line::At(_) => self.counts.sent += 1,
             Line::Control(_) => self.counts.control += 1,
         }
+        if self.is_observed() {
+            self.record_written(pipe, line);
+        }
+    }
+
+    fn record_written(&mut self, pipe: u32, line: &Line) {
         let state = &self.pipes[pipe as usize];
         let (way, connection) = (state.way(), state.opened);
         self.observe(|| Event::written(way, connection, line.clone()));
@@ -191,35 +222,40 @@ impl SimulatedDriver {
     #[inline]
     pub(super) fn leave(&mut self, pipe: u32, line: Line) {
         let state = &mut self.pipes[pipe as usize];
-        let (arrivals, at) = match state.path.send(self.now, || line.written_len()) {
-            Passage::Arrives(at) => (1, at),
+        match state.path.send(self.now, || line.written_len()) {
+            Passage::Arrives(at) => self.travel(at, line, pipe),
             Passage::Twice(at) => {
                 self.take_twice(pipe);
-                (2, at)
+                self.travel(at, line.clone(), pipe);
+                self.travel(at, line, pipe);
             }
-            Passage::Lost => (0, self.now),
-            Passage::Vanishes => return self.vanish(pipe, line),
-        };
-        let state = &mut self.pipes[pipe as usize];
-        let connection = state.opened;
-        debug_assert!(arrivals == 0 || connection > state.lost_through, "a line on a connection whose lines are lost");
-        state.in_flight += arrivals;
-        self.busy += u64::from(arrivals);
-        if arrivals == 2 {
-            self.queue_line(at, line.clone(), pipe, connection);
-        }
-        if arrivals > 0 {
-            self.queue_line(at, line, pipe, connection);
-        } else {
-            let state = &mut self.pipes[pipe as usize];
-            state.lost += 1;
-            let is_silent = state.path.is_silent();
-            self.counts.lost += 1;
-            if !is_silent {
-                self.take_lost(pipe);
-            }
+            Passage::Lost => self.swallow(pipe),
+            Passage::Vanishes => self.vanish(pipe, line),
         }
         self.reset_if_due(pipe);
+    }
+
+    /// A line is under way.
+    #[inline]
+    fn travel(&mut self, at: Timestamp, line: Line, pipe: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        let connection = state.opened;
+        debug_assert!(connection > state.lost_through, "a line on a connection whose lines are lost");
+        state.in_flight += 1;
+        self.busy += 1;
+        self.queue_line(at, line, pipe, connection);
+    }
+
+    /// A line that went out is lost, and nothing tells of it.
+    #[cold]
+    fn swallow(&mut self, pipe: u32) {
+        let state = &mut self.pipes[pipe as usize];
+        state.lost += 1;
+        let is_silent = state.path.is_silent();
+        self.counts.lost += 1;
+        if !is_silent {
+            self.take_lost(pipe);
+        }
     }
 
     #[inline]
@@ -244,7 +280,6 @@ impl SimulatedDriver {
             self.observe(|| Event::Vanished { way, connection, report });
         }
         self.take_lost(pipe);
-        self.reset_if_due(pipe);
     }
 
     /// Resets the connection if the line that went out was the last one before a reset.
@@ -607,6 +642,7 @@ impl SimulatedDriver {
         waiting as u64
     }
 
+    #[inline]
     fn pull_if_owing(&mut self, pipe: u32) {
         if self.pipes[pipe as usize].owing {
             self.pull(pipe);

@@ -108,6 +108,7 @@ impl SimulatedDriver {
     }
 
     /// A node may have replies that wait no longer.
+    #[inline]
     pub(super) fn settle_soon(&mut self, server: u32) {
         if self.patience.is_some() && self.hosts[server as usize].node.has_settled() {
             self.busy += 1;
@@ -133,7 +134,15 @@ impl SimulatedDriver {
     }
 
     /// A server has read a line of a connection.
+    #[inline]
     pub(super) fn take_line(&mut self, pipe: u32, connection: u32) {
+        if self.patience.is_some() {
+            self.count_line(pipe, connection);
+        }
+    }
+
+    #[inline(never)]
+    fn count_line(&mut self, pipe: u32, connection: u32) {
         self.take(pipe, false, |taken, mode| match mode {
             LinkMode::Persistent => {
                 taken.begin(connection);

@@ -42,6 +42,11 @@ impl Spreading {
         }
     }
 
+    /// Returns `true` if it has neither control lines nor timers.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Direct | Self::Flood)
+    }
+
     /// Forgets everything, for the node's next life.
     pub(super) fn forget(&mut self) {
         if let Self::Tree(tree) = self {

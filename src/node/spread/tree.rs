@@ -141,6 +141,7 @@ impl Tree {
     }
 
     /// Passes on a record that was updated: over a link of the origin's tree as a line, over another as an announcement.
+    #[inline(never)]
     pub(super) fn on_new(&mut self, around: &mut Around<'_>, record: RecordId, source: Source) {
         let before = self.deadline();
         let held = around.records.get(record);
