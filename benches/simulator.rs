@@ -3,7 +3,7 @@
 //! Floods over random 4-regular graphs whose links take 1 to 10 ms; medians of several repeats. Seconds are those that the
 //! processor worked, so that other programs lengthen them little; only the gain of a second core is by the clock on the wall.
 //! Run with `cargo bench --bench simulator`, or with the number of servers behind that for one row only, or
-//! with `memory` or `scenarios`.
+//! with `memory`, `scenarios` or `tree`. The last one shows what updates cost along a tree and by flooding.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -20,7 +20,7 @@ use herdsim::config::{
 use herdsim::draws::Draws;
 use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
 use herdsim::driver::{Driver as _, Wait};
-use herdsim::history::{self, DriverKind};
+use herdsim::history::{self, DriverKind, Event};
 use herdsim::report::Status;
 use herdsim::scenario::{self, ClientTime, STEP_DEADLINE, Said, Script, SessionKey, Step, Talk, Task, Until};
 use herdsim::suite::{self, Case, CaseDriver};
@@ -51,6 +51,14 @@ fn main() {
         ]
         .map(|(queue, interest)| deliveries(&topology, Settings { queue, interest, ..Settings::default() }, updates));
         println!("{servers:>8}  {:>20}  {:>20}  {:>20}", spread(heap), spread(wheel), spread(observed));
+    }
+    if wanted("tree") {
+        println!("\nan update among 1,000 servers, on average over {UPDATES} of 10 origins, after one of each");
+        println!(
+            "{:>11} {:>24} {:>8} {:>8} {:>9} {:>9} {:>10}",
+            "", "", "lines", "bytes", "control", "bytes", "last, ms"
+        );
+        [Strategy::FloodSync, Strategy::Tree].into_iter().for_each(compare);
     }
     if wanted("scenarios") {
         println!("\nfive-server partition-and-heal scenarios a second of one core (median of {REPEATS}; least, most)");
@@ -159,6 +167,95 @@ fn deliveries(topology: &Arc<Topology>, settings: Settings, updates: u64) -> Vec
     };
     repeat();
     (0..REPEATS).map(|_| repeat()).collect()
+}
+
+/// Updates that [`compare`] sends in each of its parts.
+const UPDATES: u64 = 100;
+
+/// What updates cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    lines: u64,
+    bytes: u64,
+    control: u64,
+    control_bytes: u64,
+    /// Until the last server knew an update, added up.
+    last: Duration,
+}
+
+/// Shows what updates of ten origins cost: alone, after a partition that cut the herd into halves and had an update on each
+/// side, and once a replay has gone round.
+fn compare(strategy: Strategy) {
+    let topology = Arc::new(Topology { strategy, ..herd(1_000) });
+    let mut driver = simulator(&topology, Settings::default());
+    settle(&mut driver);
+    let mut time = 1_700_000_000;
+    let show = |part: &str, cost: Cost, updates: u64| {
+        let each = |sum: u64| sum as f64 / updates as f64;
+        println!(
+            "{:>11} {part:>24} {:>8.0} {:>8.0} {:>9.0} {:>9.0} {:>10.1}",
+            strategy.name(),
+            each(cost.lines),
+            each(cost.bytes),
+            each(cost.control),
+            each(cost.control_bytes),
+            1e3 * cost.last.as_secs_f64() / updates as f64
+        );
+    };
+    let mut updates = |driver: &mut SimulatedDriver, count: u64| {
+        let mut sum = Cost::default();
+        for update in 0..count {
+            time += 1;
+            iamat(driver, 97 * (update % 10) as u32, update % 10, time);
+            sum = sum.and(cost(driver));
+        }
+        sum
+    };
+    show("the first of an origin", updates(&mut driver, 10), 10);
+    show("from the second on", updates(&mut driver, UPDATES), UPDATES);
+    let ways: Vec<_> = topology.links.iter().flat_map(Link::ways).map(|(way, _)| way).collect();
+    let between: Vec<_> = ways.into_iter().filter(|way| (way.from.0 < 500) != (way.to.0 < 500)).collect();
+    let all = |driver: &mut SimulatedDriver, verb: WayVerb| {
+        between.iter().for_each(|&way| black_box(driver.act(verb.on(way)).map(drop)).expect("linked"));
+    };
+    all(&mut driver, WayVerb::Cut);
+    updates(&mut driver, 10);
+    all(&mut driver, WayVerb::Heal);
+    show("a heal of 2 x 500", cost(&mut driver), 1);
+    show("the first after that", updates(&mut driver, 10), 10);
+    show("later", updates(&mut driver, UPDATES), UPDATES);
+}
+
+/// Lets the herd come to rest. Returns what that cost.
+fn cost(driver: &mut SimulatedDriver) -> Cost {
+    let (begun, mut cost) = (driver.now(), Cost::default());
+    let limit = begun + Duration::from_secs(3600);
+    while let Some(seen) = driver.observe_next(Wait::Quiescent(limit)) {
+        match seen.event {
+            Event::Sent { report, .. } => {
+                (cost.lines, cost.bytes) = (cost.lines + 1, cost.bytes + report.written_len() as u64);
+            }
+            Event::Control { line, .. } => {
+                (cost.control, cost.control_bytes) =
+                    (cost.control + 1, cost.control_bytes + line.text().len() as u64 + 1);
+            }
+            Event::Heard { newer: true, .. } => cost.last = seen.at.since(begun),
+            _ => {}
+        }
+    }
+    cost
+}
+
+impl Cost {
+    fn and(self, other: Self) -> Self {
+        Self {
+            lines: self.lines + other.lines,
+            bytes: self.bytes + other.bytes,
+            control: self.control + other.control,
+            control_bytes: self.control_bytes + other.control_bytes,
+            last: self.last + other.last,
+        }
+    }
 }
 
 /// Resident bytes a server: linked, and after a flood of one client.

@@ -44,7 +44,8 @@ fn is_read_back(control: Control<'_>) {
             line
         }
         Control::Hello { name, secret } => ControlLine::hello(name, secret),
-        Control::Proof { secret } => ControlLine::proof(secret),
+        Control::Proof { secret, own } => ControlLine::proof(secret, own),
+        Control::Welcome { secret } => ControlLine::welcome(secret),
     };
     let Command::Control(again) = parse(line.text().as_bytes()) else { panic!("{line:?}") };
     match (control, again) {
@@ -104,6 +105,7 @@ pub fn node(data: &[u8]) {
         }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
         clock_offset: 0,
+        handshake: None,
     });
     let mut now = Timestamp::EPOCH;
     let mut outputs = Vec::new();

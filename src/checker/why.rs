@@ -450,8 +450,8 @@ impl<'h> Walk<'_, 'h> {
         if !matches!(reason.on, On::Nothing) {
             return reason;
         }
-        let (from, to, at) = (self.run.name(way.from), self.run.name(way.to), self.run.when(announced));
-        let text = format!("{from} announced it at {at}, and {to} had not yet asked for it");
+        let (from, at) = (self.run.name(way.from), self.run.when(announced));
+        let text = format!("{from} announced it at {at} and was not yet asked for it");
         let said = Short::new(format!("{from} only announced it"), format!("{from} announced"), Weight::Idle);
         Reason::new(On::Nothing, text, said).lasting(Interval::between(self.run, announced, None))
     }
@@ -744,6 +744,21 @@ mod tests {
             because(herd),
             [
                 "Clark and Jaquez lack kiwi.cs.ucla.edu's 1621464827: links Bona-Clark and Campbell-Jaquez have been cut since 1.2 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_to_which_the_update_was_only_announced() {
+        let kiwi = kiwi("Bona");
+        let herd = herd().strategy(Strategy::Tree).at(2000, |herd| {
+            let herd = herd.accepted("Bona", KIWI, TIME).told("Bona", "Bailey", &kiwi).told("Bona", "Campbell", &kiwi);
+            herd.told("Campbell", "Jaquez", &kiwi).announced("Bona", "Clark", &kiwi).announced("Jaquez", "Clark", &kiwi)
+        });
+        assert_eq!(
+            because(herd),
+            [
+                "Clark lacks kiwi.cs.ucla.edu's 1621464827: Bona announced it at 2 s and was not yet asked for it, and Jaquez announced it at 2 s and was not yet asked for it"
             ]
         );
     }

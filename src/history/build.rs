@@ -13,7 +13,7 @@ use crate::claim::{Assertion, Check, StepId, Verdict, When};
 use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy, Way};
 use crate::history::{Event, Hop};
 use crate::time::Timestamp;
-use crate::wire::{Command, Report, parse};
+use crate::wire::{Command, ControlLine, Report, Version, parse};
 
 /// The servers of the assignment, in the order of their ports.
 const SERVERS: [&str; 5] = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
@@ -152,6 +152,15 @@ impl Builder {
         let way = self.way(from, to);
         let connection = self.connection(way);
         self.saw(Event::Sent { way, connection, report: Self::report(line) })
+    }
+
+    /// A line is announced instead of sent.
+    pub(crate) fn announced(self, from: &str, to: &str, line: &str) -> Self {
+        let way = self.way(from, to);
+        let connection = self.connection(way);
+        let mut have = ControlLine::have();
+        assert!(have.push_version(Version::of(Self::report(line).at()), usize::MAX));
+        self.saw(Event::Control { way, connection, line: Arc::new(have) })
     }
 
     pub(crate) fn heard(self, from: &str, to: &str, line: &str, newer: bool) -> Self {

@@ -265,7 +265,7 @@ mod tests {
             Event::Answered { server: a, life: 4, session: None, report: report.clone() },
             Event::Refused { server: a, life: 4, session: None, command: not_text.clone() },
             Event::Sent { way, connection: 6, report: report.clone() },
-            Event::Control { way, connection: 6, line: Arc::new(ControlLine::proof(255)) },
+            Event::Control { way, connection: 6, line: Arc::new(ControlLine::welcome(255)) },
             Event::Heard {
                 server: b,
                 life: 1,

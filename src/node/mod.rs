@@ -21,6 +21,7 @@ pub use records::{Record, RecordId};
 pub use ticket::{Settled, Ticket};
 
 use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Spread, Strategy, Topology, Wiring};
+use crate::draws::Draws;
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Command, Control, Line, Report, Search};
 use links::Link;
@@ -43,6 +44,26 @@ pub struct NodeConfig {
     pub links: Vec<LinkMode>,
     /// How far its wall clock is ahead of the driver's time, in nanoseconds; negative when behind.
     pub clock_offset: i64,
+    /// How it gets to know which neighbour a connection is from. `None`: its driver knows, and says so.
+    pub handshake: Option<Handshake>,
+}
+
+/// What a node needs to find out by itself which neighbours call, and to prove to them who it is.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// Its own name.
+    pub name: Arc<str>,
+    /// Its neighbours, by [`LinkId`].
+    pub peers: Vec<Peer>,
+}
+
+/// A neighbour that has to prove itself.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Secrets for the connections to it. Nobody else may be able to guess the seed.
+    pub secrets: Draws,
 }
 
 impl NodeConfig {
@@ -53,6 +74,7 @@ impl NodeConfig {
             rules: rules.clone(),
             links: wiring.neighbours(server).iter().map(|neighbour| neighbour.mode).collect(),
             clock_offset: topology.servers[server.index()].clock_offset,
+            handshake: None,
         }
     }
 }
@@ -182,6 +204,9 @@ pub enum Output {
     Search(Arc<Report>, Search),
     /// Answer the command with `? ` and a copy of it.
     Refuse,
+    /// The connection by which the last line came is from this neighbour: it has proved that, and is seen
+    /// ([`Input::NeighbourSeen`]) with that.
+    Proven(LinkId),
     /// The timers of its strategy changed: look at [`Node::deadline`] and [`Node::is_waiting`] once more.
     Timers,
 }
@@ -208,8 +233,8 @@ pub struct Node {
 impl Node {
     /// A node that has not started and knows nothing.
     pub fn new(config: NodeConfig) -> Self {
-        let NodeConfig { name, rules, links, clock_offset } = config;
-        let spreading = Spreading::of(&rules, &links);
+        let NodeConfig { name, rules, links, clock_offset, handshake } = config;
+        let spreading = Spreading::of(&rules, &links, handshake);
         let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
         let tickets =
             (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
@@ -475,7 +500,21 @@ impl Node {
     /// Lets the strategy heed a control line of a neighbour. From anybody else it is not a command.
     fn on_control(&mut self, now: Timestamp, control: Control<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
         let (spreading, mut around) = self.around(now, outputs);
-        if !from.is_some_and(|link| spreading.on_control(&mut around, control, link)) {
+        let is_heeded = match (control, from) {
+            (Control::Hello { name, secret }, _) => spreading.on_hello(&mut around, name, secret),
+            (Control::Welcome { secret }, _) => spreading.on_welcome(&mut around, secret),
+            (Control::Proof { secret, own }, _) => {
+                let proven = spreading.on_proof(&mut around, secret, own);
+                if let (Some(link), None) = (proven, from) {
+                    outputs.push(Output::Proven(link));
+                    self.on_seen(now, link, outputs);
+                }
+                proven.is_some()
+            }
+            (_, Some(link)) => spreading.on_control(&mut around, control, link),
+            (_, None) => false,
+        };
+        if !is_heeded {
             outputs.push(Output::Refuse);
         }
     }
@@ -554,9 +593,10 @@ impl Node {
     }
 
     fn on_seen(&mut self, now: Timestamp, id: LinkId, outputs: &mut Vec<Output>) {
-        self.spreading.on_seen(&self.records, id);
+        self.links[id.index()].incoming += 1;
+        let (spreading, mut around) = self.around(now, outputs);
+        spreading.on_seen(&mut around, id);
         let link = &mut self.links[id.index()];
-        link.incoming += 1;
         if let LinkState::Waiting(_) = link.state {
             link.state = LinkState::Dialing;
             outputs.push(Output::Dial(id));
@@ -573,7 +613,9 @@ impl Node {
             return self.owe_back(now, id, outputs);
         }
         let (spreading, mut around) = self.around(now, outputs);
-        spreading.on_gone(&mut around, id);
+        if spreading.on_gone(&mut around, id) {
+            self.repair(id, outputs);
+        }
     }
 
     fn on_deadline(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {

@@ -36,6 +36,7 @@ impl Bench {
             }),
             links: vec![LinkMode::Persistent; links],
             clock_offset: 0,
+            handshake: None,
         };
         Self { node: Node::new(config), now: START }
     }
@@ -50,7 +51,8 @@ impl Bench {
         let mut bench = Self::new(Strategy::FloodSync, links);
         let rules = Rules { reply: ReplyMode::Neighbours, ..(*bench.node.rules).clone() };
         let links = vec![LinkMode::Persistent; links];
-        let config = NodeConfig { name: "Clark".into(), rules: Arc::new(rules), links, clock_offset: 0 };
+        let config =
+            NodeConfig { name: "Clark".into(), rules: Arc::new(rules), links, clock_offset: 0, handshake: None };
         bench.node = Node::new(config);
         bench.up()
     }
@@ -437,12 +439,107 @@ fn control_lines_are_refused_by_other_strategies_and_from_strangers_and_over_per
         assert_eq!(bench.line(line, Some(0)), [Output::Refuse]);
     }
     let rules = bench.node.rules.clone();
-    let config = NodeConfig { name: "Clark".into(), rules, links: vec![LinkMode::PerMessage; 2], clock_offset: 0 };
+    let config = NodeConfig {
+        name: "Clark".into(),
+        rules,
+        links: vec![LinkMode::PerMessage; 2],
+        clock_offset: 0,
+        handshake: None,
+    };
     let mut bench = Bench { node: Node::new(config), now: START };
     bench.input(Input::Started);
     assert_eq!(bench.line("HERD 1 prune Bona", Some(1)), [Output::Refuse]);
     bench.line(KIWI, Some(0));
     assert_eq!((bench.drain(1), bench.line(KIWI, Some(1)), bench.drain(1)), (vec![KIWI.to_owned()], vec![], vec![]));
+}
+
+/// A node in a process of its own, in the tree of its neighbour.
+fn in_a_process(name: &str, neighbour: &str) -> Bench {
+    let peer = Peer { name: neighbour.into(), secrets: Draws::new(name.len() as u64, 0) };
+    let handshake = Handshake { name: name.into(), peers: vec![peer] };
+    let rules = Bench::new(Strategy::Tree, 0).node.rules.clone();
+    let links = vec![LinkMode::Persistent];
+    let config = NodeConfig { name: name.into(), rules, links, clock_offset: 0, handshake: Some(handshake) };
+    let mut bench = Bench { node: Node::new(config), now: START };
+    bench.input(Input::Started);
+    bench.input(Input::LinkOpened(LinkId(0)));
+    bench
+}
+
+/// Carries everything that two nodes owe each other. `proven` tells of each whether it knows that the connection which it reads
+/// is the other's.
+fn carry(nodes: &mut [Bench; 2], proven: &mut [bool; 2]) -> Vec<String> {
+    let mut carried = Vec::new();
+    loop {
+        let before = carried.len();
+        for (from, to) in [(0, 1), (1, 0)] {
+            for line in nodes[from].drain(0) {
+                let outputs = nodes[to].line(&line, proven[to].then_some(0));
+                proven[to] |= outputs.contains(&Output::Proven(LinkId(0)));
+                assert!(!outputs.contains(&Output::Refuse), "{line}");
+                carried.push(line);
+            }
+        }
+        if carried.len() == before {
+            return carried;
+        }
+    }
+}
+
+#[test]
+fn two_processes_prove_to_each_other_who_they_are_before_they_prune() {
+    let mut nodes = [in_a_process("Bona", "Clark"), in_a_process("Clark", "Bona")];
+    nodes[0].line("IAMAT kiwi +1+1 1", None);
+    let mut proven = [false; 2];
+    let carried = carry(&mut nodes, &mut proven);
+    assert!(carried[0].starts_with("HERD 1 hello Bona "), "{carried:?}");
+    let count = |word: &str| carried.iter().filter(|line| line.starts_with(&format!("HERD 1 {word} "))).count();
+    assert_eq!((proven, count("hello"), count("proof"), count("welcome")), ([true; 2], 2, 2, 2));
+    // From now on they prune, announce and ask.
+    nodes[0].line("HERD 1 prune Bona", Some(0));
+    nodes[0].line("IAMAT kiwi +1+1 2", None);
+    nodes[0].after(5).input(Input::Deadline);
+    let announced = carry(&mut nodes, &mut proven);
+    assert!(announced.len() == 1 && announced[0].starts_with("HERD 1 have kiwi 2 Bona "), "{announced:?}");
+    nodes[1].after(50).input(Input::Deadline);
+    let asked = carry(&mut nodes, &mut proven);
+    assert_eq!((asked.len(), &*asked[0]), (2, "HERD 1 want kiwi"));
+    assert_eq!(nodes[1].node.find("kiwi").expect("it came").report.line(), asked[1]);
+}
+
+#[test]
+fn a_neighbour_that_dials_anew_has_to_be_welcomed_anew() {
+    let mut nodes = [in_a_process("Bona", "Clark"), in_a_process("Clark", "Bona")];
+    let mut proven = [false; 2];
+    carry(&mut nodes, &mut proven);
+    nodes[0].input(Input::LinkLost(LinkId(0)));
+    nodes[1].input(Input::NeighbourGone(LinkId(0)));
+    proven[1] = false;
+    // Nothing but whole lines until then.
+    nodes[1].line("HERD 1 prune Clark", Some(0));
+    nodes[1].line("IAMAT kiwi +1+1 1", None);
+    assert!(nodes[1].drain(0)[0].starts_with("AT Clark "));
+    nodes[0].input(Input::LinkOpened(LinkId(0)));
+    let carried = carry(&mut nodes, &mut proven);
+    let secret = carried[0].rsplit(' ').next().expect("a hello has a secret");
+    assert!(proven[1] && carried.contains(&format!("HERD 1 welcome {secret}")), "{carried:?}");
+}
+
+#[test]
+fn who_claims_to_be_a_neighbour_and_cannot_prove_it_changes_nothing() {
+    let mut bench = in_a_process("Bona", "Clark");
+    bench.drain(0);
+    assert_eq!(bench.line("HERD 1 hello Nobody 0000000000000001", None), [Output::Refuse]);
+    assert_eq!(bench.line("HERD 1 proof 0000000000000001 0000000000000002", None), [Output::Refuse]);
+    assert_eq!(bench.line("HERD 1 welcome 0000000000000001", None), [Output::Refuse]);
+    assert_eq!(bench.line("HERD 1 prune Bona", None), [Output::Refuse]);
+    for secret in 0..100 {
+        assert_eq!(bench.line(ControlLine::hello("Clark", secret).text(), None), [ZERO]);
+    }
+    let proofs = bench.drain(0);
+    assert!(proofs.len() == 4 && proofs.iter().all(|line| line.starts_with("HERD 1 proof ")), "{proofs:?}");
+    bench.line("IAMAT kiwi +1+1 1", None);
+    assert_eq!(bench.drain(0).len(), 1);
 }
 
 proptest! {

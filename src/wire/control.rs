@@ -8,8 +8,9 @@
 //! | `HERD 1 have CLIENT TIME ORIGIN HASH ..` | the sender holds these versions |
 //! | `HERD 1 want CLIENT ..` | the sender asks for what the receiver holds of these clients |
 //! | `HERD 1 prune ORIGIN ..` | the sender hears updates of these servers sooner from others |
-//! | `HERD 1 hello NAME SECRET` | the sender claims to be this server, and asks for a proof that the receiver is who it dialled |
-//! | `HERD 1 proof SECRET` | the sender repeats the secret of a hello |
+//! | `HERD 1 hello NAME SECRET` | the sender claims to be this server |
+//! | `HERD 1 proof SECRET OWN` | the sender repeats the secret of a hello, and tells that of its own on this connection |
+//! | `HERD 1 welcome SECRET` | the sender heeds control lines on the connection whose hello had this secret |
 //!
 //! The second field is the version of the format.
 
@@ -43,9 +44,16 @@ pub enum Control<'a> {
         /// What the receiver is to repeat over a connection that it dials itself.
         secret: u64,
     },
-    /// The sender repeats the secret of a [`Self::Hello`].
+    /// The sender repeats the secret of a [`Self::Hello`], which only the server that was dialled can know.
     Proof {
         /// The secret.
+        secret: u64,
+        /// The secret of the sender's own hello, on the connection that brings the proof.
+        own: u64,
+    },
+    /// The sender heeds control lines on a connection, for that has proved whose it is.
+    Welcome {
+        /// The secret of the connection's hello.
         secret: u64,
     },
 }
@@ -148,8 +156,12 @@ pub(super) fn control<'a>(fields: &mut Fields<'a>) -> Result<Control<'a>, Invali
             Control::Hello { name, secret: number(secret)? }
         }
         "proof" => {
+            let [secret, own] = super::parse::operands(fields)?;
+            Control::Proof { secret: number(secret)?, own: number(own)? }
+        }
+        "welcome" => {
             let [secret] = super::parse::operands(fields)?;
-            Control::Proof { secret: number(secret)? }
+            Control::Welcome { secret: number(secret)? }
         }
         _ => return Err(Invalid::Unknown),
     };
@@ -193,9 +205,14 @@ impl ControlLine {
         Self { text: format!("{START}hello {name} {secret:016x}") }
     }
 
-    /// Returns the line that repeats a secret.
-    pub fn proof(secret: u64) -> Self {
-        Self { text: format!("{START}proof {secret:016x}") }
+    /// Returns the line that repeats a secret, on the connection whose hello had the secret `own`.
+    pub fn proof(secret: u64, own: u64) -> Self {
+        Self { text: format!("{START}proof {secret:016x} {own:016x}") }
+    }
+
+    /// Returns the line that welcomes the connection whose hello had this secret.
+    pub fn welcome(secret: u64) -> Self {
+        Self { text: format!("{START}welcome {secret:016x}") }
     }
 
     fn begin(word: &str) -> Self {
@@ -286,7 +303,7 @@ mod tests {
         let have = line_of(&[Version::of(at)]);
         assert_eq!(have.text(), "HERD 1 have kiwi 1.5 Clark 567fa7f37053ad38");
         assert_eq!(ControlLine::hello("Clark", 255).text(), "HERD 1 hello Clark 00000000000000ff");
-        assert_eq!(ControlLine::proof(255).text(), "HERD 1 proof 00000000000000ff");
+        assert_eq!(ControlLine::proof(255, 1).text(), "HERD 1 proof 00000000000000ff 0000000000000001");
         let mut want = ControlLine::want();
         assert!(want.is_bare() && want.push_name("kiwi", 4096) && want.push_name("mango", 4096) && !want.is_bare());
         assert_eq!(want.text(), "HERD 1 want kiwi mango");
@@ -309,6 +326,8 @@ mod tests {
             "HERD 1 hello Clark",
             "HERD 1 hello Clark 0 0",
             "HERD 1 proof 0",
+            "HERD 1 proof 00000000000000ff",
+            "HERD 1 welcome 0",
             "HERD 1 sing",
             "herd 1 want kiwi",
         ] {
@@ -376,14 +395,16 @@ mod tests {
 
         #[test]
         fn secrets_that_are_written_are_read(name in "[!-~]{1,12}", secret in any::<u64>()) {
-            let [hello, proof] = [ControlLine::hello(&name, secret), ControlLine::proof(secret)];
+            let [hello, proof] = [ControlLine::hello(&name, secret), ControlLine::proof(secret, !secret)];
             prop_assert_eq!(read(hello.text()), Some(Control::Hello { name: &name, secret }));
-            prop_assert_eq!(read(proof.text()), Some(Control::Proof { secret }));
+            prop_assert_eq!(read(proof.text()), Some(Control::Proof { secret, own: !secret }));
+            let welcome = ControlLine::welcome(secret);
+            prop_assert_eq!(read(welcome.text()), Some(Control::Welcome { secret }));
         }
 
         #[test]
         fn lines_that_begin_like_a_control_line_give_an_answer(
-            word in "have|want|prune|hello|proof|",
+            word in "have|want|prune|hello|proof|welcome|",
             rest in proptest::collection::vec("[ -~]{0,20}", 0..6),
         ) {
             parse(format!("HERD 1 {word} {}", rest.join(" ")).as_bytes());

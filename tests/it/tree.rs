@@ -9,6 +9,7 @@ use herdsim::draws::Draws;
 use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::Event;
 
+use crate::cli::free_ports;
 use crate::command::Place;
 use crate::support::{BONA, CLARK, Herd, ask, five_servers};
 
@@ -63,6 +64,44 @@ fn every_scenario_that_does_not_depend_on_another_strategy_passes_along_a_tree_o
     let words = ["run", "--driver", "both", "--strategy", "tree"].into_iter().chain(files.iter().map(String::as_str));
     let said = place.run_words(&words.collect::<Vec<_>>());
     assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
+}
+
+/// In processes of their own, servers find out by themselves which neighbour calls.
+#[test]
+fn five_processes_send_n_minus_1_lines_along_a_tree_and_catch_up_after_a_kill() {
+    let place = Place::new();
+    let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
+    let herd = free_ports(5).iter().fold(herd, |herd, port| herd.replacen("port = 0", &format!("port = {port}"), 1));
+    place.write("herd.toml", &format!("strategy = \"tree\"\n{herd}"));
+    let names = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
+    let mut nodes = names.map(|name| Some(place.start(&format!("node {name}"))));
+    // Every server is welcomed by each of its neighbours.
+    let welcomes = |place: &Place| names.map(|name| said(place, name, "HERD 1 welcome"));
+    place.until(welcomes, &[2, 3, 3, 2, 2]);
+    let update = |place: &Place, time: u32| {
+        place.out(&format!("--herd herd.Clark send Clark IAMAT kiwi +1+1 {time}"));
+        let holds = move |place: &Place| {
+            let holds = |name: &&str| place.out(&format!("--herd herd.{name} records")).contains(&format!(" {time}"));
+            names.iter().filter(|name| holds(name)).count()
+        };
+        place.until(holds, &5);
+    };
+    let sent = |place: &Place| names.map(|name| said(place, name, "\"sent\":")).iter().sum::<usize>();
+    update(&place, 1);
+    place.until(|place| names.iter().map(|name| said(place, name, "HERD 1 prune")).sum::<usize>() >= 2, &true);
+    for time in 2..6 {
+        let before = sent(&place);
+        update(&place, time);
+        assert_eq!(sent(&place) - before, 4, "update {time}");
+    }
+    drop(nodes[1].take());
+    nodes[1] = Some(place.start("node Bona"));
+    update(&place, 6);
+}
+
+/// How many entries of a server's events hold a text.
+fn said(place: &Place, name: &str, text: &str) -> usize {
+    place.run(&format!("--herd herd.{name} events --json -n 1000")).out.matches(text).count()
 }
 
 /// Updates and faults at random, one after the other or at once, and then everything is mended.

@@ -412,6 +412,10 @@ impl Connection {
         }
         match outcome {
             Outcome::Nothing => None,
+            Outcome::Proven(link) => {
+                (self.from, self.is_server) = (Some(link), true);
+                None
+            }
             Outcome::Reply(report) => {
                 Reply::At(report.line()).write_to(replies);
                 self.accepts = self.shared.is_patient() && self.from.is_none();
@@ -440,8 +444,10 @@ impl Connection {
             (Outcome::Reply(report), _) => Event::Accepted { server, life, session, report: report.clone(), newer },
             (Outcome::Search(report, _), _) => Event::Answered { server, life, session, report: report.clone() },
             (Outcome::Refuse, _) => Event::Refused { server, life, session, command: Bytes::copy_from_slice(line) },
-            (Outcome::Nothing, Some(report)) => Event::Heard { server, life, from: self.hop(), report, newer },
-            (Outcome::Nothing, None) => return,
+            (Outcome::Nothing | Outcome::Proven(_), Some(report)) => {
+                Event::Heard { server, life, from: self.hop(), report, newer }
+            }
+            (Outcome::Nothing | Outcome::Proven(_), None) => return,
         };
         self.shared.sink.push(&self.shared.clock, event);
     }

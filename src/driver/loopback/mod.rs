@@ -15,6 +15,7 @@ mod session;
 mod socket;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -33,8 +34,9 @@ use super::session::{Ledger, commands};
 use super::{Driver, DriverError, Known, Wait, neighbour_of};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
+use crate::draws::Draws;
 use crate::history::{Event, Observation};
-use crate::node::{Input, LinkState, Rules};
+use crate::node::{Handshake, Input, LinkState, Peer, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
 use activity::{Activity, Flow};
@@ -586,6 +588,17 @@ impl Shared {
     fn path(&self, way: Way) -> &Mutex<Path> {
         let link = self.wiring.link(way).expect("the way of a lane is a link");
         &self.slots[way.from.index()].paths[link.index()]
+    }
+
+    /// Returns what a server needs to find out who calls, when its neighbours are in other processes. Secrets are drawn from
+    /// numbers that the system makes up, another one for each neighbour: nobody can guess one from another.
+    fn handshake(&self, server: ServerId) -> Handshake {
+        let peer = |neighbour: &Neighbour| Peer {
+            name: self.topology.name(neighbour.server).clone(),
+            secrets: Draws::new(RandomState::new().hash_one(self.clock.now()), 0),
+        };
+        let peers = self.wiring.neighbours(server).iter().map(peer).collect();
+        Handshake { name: self.topology.name(server).clone(), peers }
     }
 
     /// Returns the number of connections that a server's outgoing way has had: the number of the last one.

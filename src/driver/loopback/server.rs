@@ -84,12 +84,15 @@ pub(super) enum Outcome {
     Reply(Arc<Report>),
     Search(Arc<Report>, crate::wire::Search),
     Refuse,
+    /// The connection is from this neighbour.
+    Proven(LinkId),
 }
 
 impl Life {
     pub(super) fn new(shared: &Shared, server: ServerId, number: u32) -> Self {
         let mut config = NodeConfig::of(&shared.topology, &shared.wiring, &shared.rules, server);
         config.clock_offset = shared.clock_offset(server);
+        config.handshake = shared.only.map(|_| shared.handshake(server));
         let lane = |(id, &mode)| Lane::new(LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
         let lanes = (0..).zip(&config.links).map(lane).collect();
         Self {
@@ -163,6 +166,7 @@ impl Life {
                 Output::Reply(report) => outcome = Outcome::Reply(report),
                 Output::Search(report, search) => outcome = Outcome::Search(report, search),
                 Output::Refuse => outcome = Outcome::Refuse,
+                Output::Proven(link) => outcome = Outcome::Proven(link),
             }
         }
         (stored, outcome)

@@ -147,6 +147,7 @@ impl SimulatedDriver {
                 self.recount_waiting(server);
                 self.queue_wake(server);
             }
+            Output::Proven(_) => unreachable!("no neighbour has to prove itself"),
             Output::Reply(_) | Output::Search(..) | Output::Refuse => unreachable!("no neighbour is answered"),
         }
     }

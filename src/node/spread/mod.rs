@@ -5,11 +5,12 @@
 
 mod direct;
 mod flood;
+mod greeting;
 mod tree;
 
 use super::links::Link;
 use super::records::Records;
-use super::{Output, Record, RecordId, Rules, Source};
+use super::{Handshake, Output, Record, RecordId, Rules, Source};
 use crate::config::{LinkId, LinkMode, Spread};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Control, ControlLine};
@@ -33,11 +34,11 @@ pub(super) struct Around<'a> {
 }
 
 impl Spreading {
-    pub(super) fn of(rules: &Rules, links: &[LinkMode]) -> Self {
+    pub(super) fn of(rules: &Rules, links: &[LinkMode], handshake: Option<Handshake>) -> Self {
         match rules.strategy.spread() {
             Spread::Direct => Self::Direct,
             Spread::Flood => Self::Flood,
-            Spread::Tree => Self::Tree(Box::new(Tree::new(links))),
+            Spread::Tree => Self::Tree(Box::new(Tree::new(links, handshake))),
         }
     }
 
@@ -80,6 +81,21 @@ impl Spreading {
         if let Self::Tree(tree) = self { tree.on_control(around, control, link) } else { false }
     }
 
+    /// Answers a connection that claims to be a neighbour's. Returns `false` if this node asks for no proofs.
+    pub(super) fn on_hello(&mut self, around: &mut Around<'_>, name: &str, secret: u64) -> bool {
+        if let Self::Tree(tree) = self { tree.on_hello(around, name, secret) } else { false }
+    }
+
+    /// Returns the neighbour that a connection is from which repeats a secret, if the secret is one of a neighbour.
+    pub(super) fn on_proof(&mut self, around: &mut Around<'_>, secret: u64, own: u64) -> Option<LinkId> {
+        if let Self::Tree(tree) = self { tree.on_proof(around, secret, own) } else { None }
+    }
+
+    /// Learns that a neighbour heeds control lines. Returns `false` if the secret is not one of a neighbour.
+    pub(super) fn on_welcome(&mut self, around: &mut Around<'_>, secret: u64) -> bool {
+        if let Self::Tree(tree) = self { tree.on_welcome(around, secret) } else { false }
+    }
+
     /// The node's own connection to a neighbour is open.
     pub(super) fn on_opened(&mut self, around: &mut Around<'_>, link: LinkId) {
         if let Self::Tree(tree) = self {
@@ -95,17 +111,15 @@ impl Spreading {
     }
 
     /// A neighbour has dialled the node.
-    pub(super) fn on_seen(&mut self, records: &Records, link: LinkId) {
+    pub(super) fn on_seen(&mut self, around: &mut Around<'_>, link: LinkId) {
         if let Self::Tree(tree) = self {
-            tree.on_seen(records, link);
+            tree.on_seen(around, link);
         }
     }
 
-    /// The last connection by which a neighbour dialled the node is gone.
-    pub(super) fn on_gone(&mut self, around: &mut Around<'_>, link: LinkId) {
-        if let Self::Tree(tree) = self {
-            tree.on_gone(around, link);
-        }
+    /// The last connection by which a neighbour dialled the node is gone. Returns `true` if the link has to be repaired.
+    pub(super) fn on_gone(&mut self, around: &mut Around<'_>, link: LinkId) -> bool {
+        if let Self::Tree(tree) = self { tree.on_gone(around, link) } else { false }
     }
 
     /// Does what is due at this time.
@@ -135,6 +149,13 @@ impl Spreading {
 }
 
 impl Around<'_> {
+    /// A link that is up owes something other than a fresh record.
+    pub(super) fn ready(&mut self, link: LinkId) {
+        if self.links[link.index()].is_up() {
+            self.outputs.push(Output::Ready(link));
+        }
+    }
+
     /// Owes a record on every link but one. Where a link is down, its neighbour misses the record.
     #[inline]
     pub(super) fn owe(&mut self, record: RecordId, except: Option<LinkId>) {

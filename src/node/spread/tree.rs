@@ -14,25 +14,29 @@
 //!
 //! A version that comes once more because it is replayed prunes nothing: that says nothing about who was faster.
 //!
-//! Bounds: for each link, a bit for each server of the herd, for only those are origins that are pruned, and one for each record.
-//! What says that it is from another origin floods. A server remembers announcements of no more clients than it has room for, known and unknown, with one
-//! for each link, and further ones are ignored as it ignores further clients' updates. A link's announcements, requests and
-//! prunings that wait are sets, each thing once, and are written as lines only when they leave.
+//! Bounds:
+//! * For each link, a bit for each server of the herd, and one for each record. Only servers of the herd are origins that are
+//!   pruned. An update that names another origin floods.
+//! * Announcements of no more clients than the server has room for, known and unknown ones, with one for each link. Others are
+//!   ignored, as updates of clients are for which there is no room.
+//! * Announcements, requests and prunings of a link that wait are sets. Lines are made of them when they leave.
 //!
 //! Where replies wait for the neighbours, a server sends what its own clients say whole to all of them.
 //!
-//! Per-message links, and neighbours that have not proved that they know control lines, are flooded.
+//! Per-message links, and neighbours that have not proved that they know control lines ([`super::greeting`]), are flooded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Around;
+use super::greeting::Greeting;
 use crate::config::{LinkId, LinkMode, ReplyMode};
 use crate::node::bit_set::BitSet;
+use crate::node::links::Link;
 use crate::node::records::Records;
 use crate::node::timers::Timers;
-use crate::node::{Output, Record, RecordId, Rules, Source};
+use crate::node::{Handshake, Output, Record, RecordId, Rules, Source};
 use crate::time::Timestamp;
 use crate::wire::{AtLine, Control, ControlLine, PosixTime, Version};
 
@@ -45,6 +49,8 @@ const GRAFT: Duration = Duration::from_millis(50);
 /// The trees of one node.
 #[derive(Debug, Clone)]
 pub(in crate::node) struct Tree {
+    /// The node's name, where it has to prove who it is.
+    name: Option<Arc<str>>,
     /// By link.
     branches: Box<[Branch]>,
     /// By client.
@@ -58,8 +64,10 @@ pub(in crate::node) struct Tree {
 /// What a node remembers about one link.
 #[derive(Debug, Clone, Default)]
 struct Branch {
-    /// The neighbour understands control lines.
+    /// The neighbour understands control lines if it has proved itself, or need not.
     native: bool,
+    /// What it has to prove and has proved. `None` if the driver knows the neighbour.
+    greeting: Option<Box<Greeting>>,
     /// Records that have not been updated since the neighbour's connection was seen: it may bring them as a replay.
     replayable: BitSet,
     /// Origins whose updates are announced on this link instead of sent.
@@ -100,10 +108,17 @@ struct Announced {
 }
 
 impl Tree {
-    pub(super) fn new(links: &[LinkMode]) -> Self {
+    pub(super) fn new(links: &[LinkMode], handshake: Option<Handshake>) -> Self {
         let branch = |&mode| Branch { native: mode == LinkMode::Persistent, ..Branch::default() };
+        let mut branches: Box<[Branch]> = links.iter().map(branch).collect();
+        let name = handshake.as_ref().map(|handshake| handshake.name.clone());
+        let peers = handshake.into_iter().flat_map(|handshake| handshake.peers);
+        for (branch, peer) in branches.iter_mut().zip(peers).filter(|(branch, _)| branch.native) {
+            branch.greeting = Some(Box::new(Greeting::new(peer)));
+        }
         Self {
-            branches: links.iter().map(branch).collect(),
+            name,
+            branches,
             missing: BTreeMap::new(),
             unknown: 0,
             batches: Timers::new(BATCH),
@@ -111,11 +126,10 @@ impl Tree {
         }
     }
 
-    /// Forgets everything but which neighbours are native.
+    /// Forgets everything but which neighbours are native or have to prove that.
     pub(super) fn forget(&mut self) {
-        for branch in &mut self.branches {
-            *branch = Branch { native: branch.native, ..Branch::default() };
-        }
+        self.branches.iter_mut().for_each(Branch::lose);
+        self.branches.iter_mut().for_each(|branch| branch.replayable.clear());
         self.missing.clear();
         self.unknown = 0;
         (self.batches, self.grafts) = (Timers::new(BATCH), Timers::new(GRAFT));
@@ -161,7 +175,7 @@ impl Tree {
         let is_fresh = !branch.replayable.contains(record.index());
         // What comes twice by one link says nothing about the others.
         let came_by_another = held.source != Source::Link(link);
-        let can_prune = branch.native && around.links[link.index()].is_up();
+        let can_prune = branch.can_ask(&around.links[link.index()]);
         if can_prune
             && is_fresh
             && came_by_another
@@ -170,7 +184,7 @@ impl Tree {
         {
             branch.lazy.insert(origin);
             branch.prune.insert(origin);
-            around.outputs.push(Output::Ready(link));
+            around.ready(link);
         }
         self.settle(around.rules, line, |announced| announced.link == link);
         self.finish(before, around);
@@ -178,20 +192,22 @@ impl Tree {
 
     /// Heeds a control line. Returns `false` if the neighbour is not known to be one that sends any.
     pub(super) fn on_control(&mut self, around: &mut Around<'_>, control: Control<'_>, link: LinkId) -> bool {
-        if !self.branches[link.index()].native {
+        let before = self.deadline();
+        let branch = &mut self.branches[link.index()];
+        if !branch.native {
             return false;
         }
-        let before = self.deadline();
         match control {
             Control::Have(versions) => versions.iter().for_each(|version| self.on_have(around, version, link)),
             Control::Want(clients) => clients.iter().for_each(|client| self.on_want(around, client, link)),
             Control::Prune(origins) => {
-                let lazy = &mut self.branches[link.index()].lazy;
-                for origin in origins.iter().filter_map(|name| around.rules.server(name)) {
-                    lazy.insert(origin);
+                // What is announced has to be heeded, and the request for it too.
+                let can_announce = branch.can_ask(&around.links[link.index()]);
+                for origin in origins.iter().filter(|_| can_announce).filter_map(|name| around.rules.server(name)) {
+                    branch.lazy.insert(origin);
                 }
             }
-            Control::Hello { .. } | Control::Proof { .. } => return false,
+            Control::Hello { .. } | Control::Proof { .. } | Control::Welcome { .. } => return false,
         }
         self.finish(before, around);
         true
@@ -219,7 +235,7 @@ impl Tree {
             Some(earlier) => *earlier = announced,
             None => missing.announced.push(announced),
         }
-        if around.links[link.index()].is_up() {
+        if self.branches[link.index()].can_ask(&around.links[link.index()]) {
             missing.due.get_or_insert_with(|| self.grafts.arm(around.now, client));
         }
     }
@@ -234,43 +250,100 @@ impl Tree {
         if state.is_up() {
             branch.asked_for.insert(record);
             state.outbox.push(record);
-            around.outputs.push(Output::Ready(link));
+            around.ready(link);
         }
     }
 
     /// The node's own connection to a neighbour is open: the neighbour may have forgotten everything, so every origin's updates
     /// go there, and what it announced is asked for anew.
     pub(super) fn on_opened(&mut self, around: &mut Around<'_>, link: LinkId) {
+        let branch = &mut self.branches[link.index()];
+        branch.lazy.clear();
+        if let Some(greeting) = &mut branch.greeting {
+            greeting.open();
+            around.ready(link);
+        }
+        self.ask_anew(around, link);
+    }
+
+    /// A neighbour that could not be asked perhaps can be now: what it announced is asked for anew.
+    fn ask_anew(&mut self, around: &mut Around<'_>, link: LinkId) {
         let before = self.deadline();
-        self.branches[link.index()].lazy.clear();
-        for (client, missing) in &mut self.missing {
-            if let Some(announced) = missing.announced.iter_mut().find(|announced| announced.link == link) {
-                announced.asked = false;
-                missing.due.get_or_insert_with(|| self.grafts.arm(around.now, client.clone()));
+        if self.branches[link.index()].can_ask(&around.links[link.index()]) {
+            for (client, missing) in &mut self.missing {
+                if let Some(announced) = missing.announced.iter_mut().find(|announced| announced.link == link) {
+                    announced.asked = false;
+                    missing.due.get_or_insert_with(|| self.grafts.arm(around.now, client.clone()));
+                }
             }
         }
         self.finish(before, around);
     }
 
+    /// A connection claims to be a neighbour's. The node proves itself to the server that it dials under that name. Returns
+    /// `false` if that is not a neighbour that has to prove itself.
+    pub(super) fn on_hello(&mut self, around: &mut Around<'_>, name: &str, secret: u64) -> bool {
+        let greetings = (0..).map(LinkId).zip(self.branches.iter_mut().map(|branch| &mut branch.greeting));
+        let mut greetings = greetings.filter_map(|(link, greeting)| Some((link, greeting.as_mut()?)));
+        let Some((link, greeting)) = greetings.find(|(_, greeting)| *greeting.name == *name) else { return false };
+        greeting.claim(secret);
+        around.ready(link);
+        true
+    }
+
+    /// A connection repeats a secret. Returns the neighbour to which the secret was sent: the connection is that neighbour's.
+    pub(super) fn on_proof(&mut self, around: &mut Around<'_>, secret: u64, own: u64) -> Option<LinkId> {
+        let link = self.peer_of(secret)?;
+        self.branches[link.index()].greeting.as_mut()?.welcome(own);
+        around.ready(link);
+        Some(link)
+    }
+
+    /// A neighbour heeds control lines on the connection with this secret.
+    pub(super) fn on_welcome(&mut self, around: &mut Around<'_>, secret: u64) -> bool {
+        let Some(link) = self.peer_of(secret) else { return false };
+        if let Some(greeting) = &mut self.branches[link.index()].greeting {
+            greeting.welcomed = true;
+        }
+        self.ask_anew(around, link);
+        true
+    }
+
+    /// Returns the neighbour to which a secret was sent over the connection that is open.
+    fn peer_of(&self, secret: u64) -> Option<LinkId> {
+        let greetings = (0..).map(LinkId).zip(self.branches.iter().map(|branch| branch.greeting.as_ref()));
+        let mut links = greetings.filter(|(_, greeting)| greeting.is_some_and(|one| one.secret == Some(secret)));
+        links.next().map(|(link, _)| link)
+    }
+
     /// The node's own connection to a neighbour is gone, and everything that was to be written to it.
     pub(super) fn on_lost(&mut self, around: &mut Around<'_>, link: LinkId) {
         let before = self.deadline();
-        let branch = &mut self.branches[link.index()];
-        let replayable = std::mem::take(&mut branch.replayable);
-        *branch = Branch { native: branch.native, replayable, ..Branch::default() };
+        self.branches[link.index()].lose();
         self.finish(before, around);
     }
 
     /// A neighbour's connection is there: the neighbour may have been restarted.
-    pub(super) fn on_seen(&mut self, records: &Records, link: LinkId) {
+    pub(super) fn on_seen(&mut self, around: &mut Around<'_>, link: LinkId) {
         let branch = &mut self.branches[link.index()];
-        branch.replayable = BitSet::below(records.len());
+        branch.replayable = BitSet::below(around.records.len());
         branch.lazy.clear();
+        if branch.greeting.is_some() {
+            self.ask_anew(around, link);
+        }
     }
 
     /// A neighbour's last connection is gone. When it opens another, it replays what it holds, so what it announced is void.
-    pub(super) fn on_gone(&mut self, around: &mut Around<'_>, link: LinkId) {
+    ///
+    /// Returns `true` if the link has to be repaired: the neighbour may not be able to ask for what was announced, until it has
+    /// proved itself on another connection.
+    pub(super) fn on_gone(&mut self, around: &mut Around<'_>, link: LinkId) -> bool {
         let before = self.deadline();
+        let branch = &mut self.branches[link.index()];
+        let has_greeting = branch.greeting.is_some();
+        if has_greeting {
+            branch.lazy.clear();
+        }
         for missing in self.missing.values_mut() {
             missing.announced.retain(|announced| announced.link != link);
         }
@@ -280,6 +353,7 @@ impl Tree {
             !missing.announced.is_empty()
         });
         self.finish(before, around);
+        has_greeting && around.links[link.index()].is_up()
     }
 
     /// Writes announcements that have gathered, and asks for what has not come.
@@ -289,7 +363,7 @@ impl Tree {
             let branch = &mut self.branches[link.index()];
             if branch.batch == Some(due) {
                 branch.batch = None;
-                around.outputs.push(Output::Ready(link));
+                around.ready(link);
             }
         }
         while let Some((due, client)) = self.grafts.pop_due(around.now) {
@@ -303,10 +377,8 @@ impl Tree {
     /// Asks the first neighbour that announced a client's record, can be asked, and was not.
     fn graft(&mut self, around: &mut Around<'_>, client: Arc<str>) {
         let Some(missing) = self.missing.get_mut(&client) else { return };
-        let mut left = missing
-            .announced
-            .iter_mut()
-            .filter(|announced| !announced.asked && around.links[announced.link.index()].is_up());
+        let can_ask = |link: LinkId| self.branches[link.index()].can_ask(&around.links[link.index()]);
+        let mut left = missing.announced.iter_mut().filter(|announced| !announced.asked && can_ask(announced.link));
         let first = left.next();
         let is_last = left.next().is_none();
         missing.due = None;
@@ -356,13 +428,16 @@ impl Tree {
     pub(super) fn owed(&self, link: LinkId) -> usize {
         let branch = &self.branches[link.index()];
         let has_news = branch.batch.is_none() && !branch.have.is_empty();
-        usize::from(!branch.prune.is_empty()) + usize::from(!branch.want.is_empty()) + usize::from(has_news)
+        let is_greeting = branch.greeting.as_ref().is_some_and(|greeting| greeting.is_owing());
+        let kinds = [is_greeting, !branch.prune.is_empty(), !branch.want.is_empty(), has_news];
+        kinds.into_iter().filter(|is_owed| *is_owed).count()
     }
 
     /// Takes the next control line that a link owes.
     pub(super) fn next_control(&mut self, link: LinkId, records: &Records, rules: &Rules) -> Option<ControlLine> {
         let branch = &mut self.branches[link.index()];
-        let line = branch.next_prune(rules).or_else(|| branch.next_want(rules));
+        let greeting = self.name.as_ref().and_then(|name| branch.greeting.as_mut()?.next_line(name));
+        let line = greeting.or_else(|| branch.next_prune(rules)).or_else(|| branch.next_want(rules));
         line.or_else(|| branch.next_have(link, records, rules))
     }
 
@@ -389,6 +464,22 @@ fn goes_whole(record: &Record, rules: &Rules) -> bool {
 }
 
 impl Branch {
+    /// Returns `true` if control lines can be sent to the neighbour, and the neighbour's are heeded.
+    fn can_ask(&self, link: &Link) -> bool {
+        let has_proved = |greeting: &Greeting| greeting.welcomed && link.incoming > 0;
+        self.native && link.is_up() && self.greeting.as_deref().is_none_or(has_proved)
+    }
+
+    /// The connection to the neighbour is gone.
+    fn lose(&mut self) {
+        let mut greeting = self.greeting.take();
+        if let Some(greeting) = &mut greeting {
+            greeting.lose();
+        }
+        let replayable = std::mem::take(&mut self.replayable);
+        *self = Self { native: self.native, greeting, replayable, ..Self::default() };
+    }
+
     fn next_prune(&mut self, rules: &Rules) -> Option<ControlLine> {
         let mut next = Some(self.prune.first()?);
         let mut line = ControlLine::prune();

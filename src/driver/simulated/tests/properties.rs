@@ -10,7 +10,7 @@ use proptest::strategy::Strategy as _;
 use super::script::{Mix, Script};
 use super::*;
 use crate::act::WayVerb;
-use crate::config::Spread;
+use crate::config::{ReplyMode, Spread};
 use crate::draws::Draws;
 
 /// A connected graph: every server is linked to an earlier one, and there are more links at random.
@@ -149,6 +149,9 @@ fn random_herd(strategy: Strategy, seed: u64) -> Arc<Topology> {
     let mut topology = herd(servers as usize, &connected(servers, (seed % 7) as u32, seed), strategy);
     for link in &mut topology.links {
         link.delays.iter_mut().for_each(|delay| delay.jitter = Duration::from_millis(seed % 3));
+    }
+    if strategy == Strategy::Tree && seed.is_multiple_of(2) {
+        topology.reply = Some(ReplyMode::Neighbours);
     }
     topology.seed = seed;
     Arc::new(topology)
