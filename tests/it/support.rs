@@ -85,7 +85,8 @@ impl Herd {
         while let Some(observation) = self.driver.next(Wait::Quiescent(until)).await {
             self.seen.push(observation);
         }
-        assert!(self.driver.quiescent(), "the herd does not come to rest: {:?}", self.driver.unrest());
+        // Not asked once more: a way's task that looks and finds nothing to do counts as busy while it looks.
+        assert!(self.driver.now() < until, "the herd does not come to rest: {:?}", self.driver.unrest());
     }
 
     /// Waits for an observation.
