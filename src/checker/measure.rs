@@ -45,6 +45,7 @@ fn tally(numbers: &mut Numbers, fact: &Fact) {
             numbers.bytes += report.line().len() as u64 + 1;
         }
         Fact::Saw(Event::Control { .. }) => numbers.control_lines += 1,
+        Fact::Saw(Event::Acknowledged { overdue: true, .. }) => numbers.late_replies += 1,
         Fact::Saw(Event::Heard { newer: false, from: Some(_), .. }) => numbers.redundant += 1,
         Fact::Saw(Event::LinkLost { lines_lost, .. }) => numbers.lines_lost += lines_lost,
         Fact::Saw(Event::Vanished { .. }) => numbers.lines_lost += 1,

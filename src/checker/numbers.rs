@@ -36,6 +36,8 @@ pub struct Numbers {
     pub bytes: u64,
     /// Lines that told their reader nothing new.
     pub redundant: u64,
+    /// Replies that neighbours kept waiting until the limit.
+    pub late_replies: u64,
     /// Control lines sent from server to server, as the strategy `tree` does.
     pub control_lines: u64,
     /// Lines of both kinds that never arrived.
@@ -105,6 +107,7 @@ impl Numbers {
             Metric::Bytes => self.bytes as f64,
             Metric::Redundant => part(self.redundant, self.lines)?,
             Metric::ControlLines => self.control_lines as f64,
+            Metric::LateReplies => self.late_replies as f64,
             Metric::StaleArea => (self.writes > 0).then_some(self.stale_area)?,
             Metric::Writes => self.writes as f64,
             Metric::Reads => self.reads as f64,

@@ -31,6 +31,8 @@ pub enum Metric {
     Redundant,
     /// Control lines sent.
     ControlLines,
+    /// Replies that neighbours kept waiting until the limit.
+    LateReplies,
     /// Stale pairs times seconds, per write.
     StaleArea,
     /// Acknowledged writes.
@@ -136,7 +138,7 @@ fn comparison(bound: &str) -> Option<(Comparison, &str)> {
 
 impl Metric {
     /// Every metric with its name and its unit, in the order of the documentation.
-    const TABLE: [(Self, &str, Unit); 18] = [
+    const TABLE: [(Self, &str, Unit); 19] = [
         (Self::Convergence, "convergence", Unit::Time),
         (Self::PropagationP50, "propagation p(50)", Unit::Time),
         (Self::PropagationP95, "propagation p(95)", Unit::Time),
@@ -147,6 +149,7 @@ impl Metric {
         (Self::Bytes, "bytes", Unit::Count),
         (Self::Redundant, "redundant lines", Unit::Part),
         (Self::ControlLines, "control lines", Unit::Count),
+        (Self::LateReplies, "late replies", Unit::Count),
         (Self::StaleArea, "stale area", Unit::PairSeconds),
         (Self::Writes, "writes", Unit::Count),
         (Self::Reads, "reads", Unit::Count),

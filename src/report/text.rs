@@ -181,6 +181,9 @@ impl Block {
         if numbers.control_lines > 0 {
             row(self, "control lines", numbers.control_lines.to_string());
         }
+        if numbers.late_replies > 0 {
+            row(self, "late replies", numbers.late_replies.to_string());
+        }
         if numbers.writes > 0 {
             let set = numbers.set;
             row(self, "stale area", format!("{} s per write", digits(numbers.stale_area)));

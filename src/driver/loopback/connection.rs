@@ -168,6 +168,8 @@ impl Connection {
             let spreads = std::mem::take(&mut self.spreads);
             if let Some(mut held) = self.held.take() {
                 let how = (&mut held).await;
+                // A server that was paused meanwhile says nothing. Its replies count as its own until they are said.
+                self.life.gate.pass().await;
                 self.acknowledge(how);
                 // Before the wait is not due any more.
                 self.count_replies(&self.unsent);
