@@ -10,7 +10,7 @@ use petgraph::algo::bridges::bridges;
 use petgraph::graph::{NodeIndex, UnGraph};
 use petgraph::visit::EdgeRef as _;
 
-use crate::config::{ServerId, Topology, Wiring};
+use crate::config::{LinkMode, ServerId, Spread, Topology, Wiring};
 
 /// Up to this many servers the pairs of servers are looked at: one search through the herd for each.
 const PAIRS_UP_TO: usize = 64;
@@ -62,7 +62,13 @@ impl Audit {
         let components = graph.components();
         let connected = components.len() == 1;
         let (bridges, articulations) = graph.cuts();
-        let lines = topology.strategy.spread().lines_per_update(graph.len() as u64, graph.links as u64) as usize;
+        // Links of one line a connection are flooded.
+        let is_flooded = topology.links.iter().any(|link| link.mode == LinkMode::PerMessage);
+        let spread = match topology.strategy.spread() {
+            Spread::Tree if is_flooded => Spread::Flood,
+            spread => spread,
+        };
+        let lines = spread.lines_per_update(graph.len() as u64, graph.links as u64) as usize;
         Self {
             names: topology.servers.iter().map(|server| server.name.to_string()).collect(),
             strategy: topology.strategy.to_string(),

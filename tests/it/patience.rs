@@ -77,6 +77,30 @@ async fn a_reply_waits_for_a_neighbour_that_takes_nothing_until_the_limit() {
 }
 
 #[tokio::test]
+async fn a_reply_waits_no_longer_for_a_neighbour_whose_way_is_severed() {
+    let to_bona = way(CLARK, BONA);
+    let cases = [
+        (WayVerb::Hold.on(to_bona), WayVerb::Cut.on(to_bona)),
+        (ServerVerb::Pause.on(BONA), WayVerb::Cut.on(to_bona)),
+        (WayVerb::HalfOpen.on(to_bona), WayVerb::Heal.on(to_bona)),
+        (WayVerb::Hold.on(to_bona), ServerVerb::Kill.on(BONA)),
+        (ServerVerb::Pause.on(BONA), ServerVerb::Kill.on(BONA)),
+    ];
+    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+        for (broken, severed) in &cases {
+            let topology = with(patient(mode), |topology| topology.limits.reply = Duration::from_secs(20));
+            let mut herd = Herd::start(topology).await;
+            herd.apply(broken.clone()).await;
+            herd.send(CLARK, "IAMAT kiwi +1+1 1").await;
+            herd.until(|event| matches!(event, Event::Accepted { .. })).await;
+            herd.apply(severed.clone()).await;
+            herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
+            assert_eq!(replies(&herd.seen).0, [false], "{mode:?} {broken:?} {severed:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reply_waits_for_no_neighbour_that_is_down() {
     for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
         let topology = with(patient(mode), |topology| topology.limits.reply = Duration::from_secs(20));

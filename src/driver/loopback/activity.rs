@@ -177,6 +177,11 @@ impl Flow {
         lock(&self.state).handled
     }
 
+    /// Returns `true` if what is sent from now on is lost.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
     /// One thing that was sent will not arrive; whether that was not known.
     pub(super) fn lose_one(&self) -> bool {
         let mut state = lock(&self.state);

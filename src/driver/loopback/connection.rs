@@ -170,6 +170,10 @@ impl Connection {
                 let how = (&mut held).await;
                 // A server that was paused meanwhile says nothing. Its replies count as its own until they are said.
                 self.life.gate.pass().await;
+                if let Some(error) = self.socket.take_error()? {
+                    // The client is gone, and will never know.
+                    return Err(error);
+                }
                 self.acknowledge(how);
                 // Before the wait is not due any more.
                 self.count_replies(&self.unsent);

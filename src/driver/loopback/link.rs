@@ -167,6 +167,11 @@ impl Lane {
         lock(&self.channel).is_some()
     }
 
+    /// Returns `true` if a line that is owed can leave. A per-message way dials for each.
+    pub(super) fn is_usable(&self) -> bool {
+        self.mode == LinkMode::PerMessage || self.is_open()
+    }
+
     /// Whether the connection is to be reset as soon as what is due has been written.
     pub(super) fn is_resetting(&self) -> bool {
         lock(&self.channel).as_ref().is_some_and(|channel| channel.resets)
@@ -177,6 +182,12 @@ impl Lane {
         // Counted on its own, because the loss is to be observed before nothing is under way.
         shared.activity.add(self.way.from.index(), 1);
         let lost = self.lose_channel(shared);
+        if self.mode == LinkMode::PerMessage
+            && let Some(life) = shared.life(self.way.from).filter(|_| shared.is_patient())
+        {
+            // A persistent way tells of its loss by itself.
+            self.catch_up(shared, &life, None);
+        }
         shared.activity.done(self.way.from.index(), 1);
         lost
     }
@@ -679,7 +690,7 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Option<Arc<Flow>>, line: &[u8]) {
     let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
     let before = handled(&lines);
-    let delivered = deliver_once(shared, lane, connection, lines.clone(), line).await;
+    let delivered = deliver_unless_severed(shared, lane, connection, lines.clone(), line).await;
     let unseen = lines.is_some() && handled(&lines) == before;
     match delivered {
         // A paused neighbour still has it before it.
@@ -703,6 +714,36 @@ enum Answer {
     Outstanding,
 }
 
+/// Takes one line to the neighbour. Where replies wait, a way that is severed meanwhile keeps no reply waiting.
+async fn deliver_unless_severed(
+    shared: &Arc<Shared>,
+    lane: &Lane,
+    connection: u32,
+    lines: Option<Arc<Flow>>,
+    line: &[u8],
+) -> io::Result<Answer> {
+    let delivery = deliver_once(shared, lane, connection, lines.clone(), line);
+    let Some(lines) = lines.filter(|_| shared.is_patient()) else { return delivery.await };
+    tokio::pin!(delivery);
+    let mut rang = false;
+    let delivered = loop {
+        tokio::select! {
+            biased;
+            delivered = &mut delivery => break delivered,
+            () = lane.wake.notified() => {
+                rang = true;
+                if lines.has_ended() {
+                    break Err(io::ErrorKind::ConnectionReset.into());
+                }
+            }
+        }
+    };
+    if rang {
+        lane.ring();
+    }
+    delivered
+}
+
 async fn deliver_once(
     shared: &Arc<Shared>,
     lane: &Lane,
@@ -715,7 +756,7 @@ async fn deliver_once(
     timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
     dialled.finish().await?;
     let mut answer = (&mut **dialled).take(ANSWER_BYTES);
-    match timeout(shared.topology.redial.timeout, tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
+    match timeout(shared.answer_limit(), tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
         Ok(read) => read.map(|_| Answer::Complete),
         Err(_) => {
             shared.see_off(lane.way.to, dialled);

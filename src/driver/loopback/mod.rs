@@ -223,7 +223,7 @@ impl LoopbackDriver {
     /// How many of a server's outgoing ways are open.
     pub fn links_up(&self, server: ServerId) -> usize {
         let Some(life) = self.shared.life(server) else { return 0 };
-        life.lanes.iter().filter(|lane| lane.is_open()).count()
+        life.lanes.iter().filter(|lane| lane.is_usable()).count()
     }
 
     /// Returns how many connections of a server have replies that wait for its neighbours.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::activity::Begun;
 use super::gate::Mode;
@@ -107,6 +108,12 @@ impl Shared {
     /// Returns `true` if replies wait.
     pub(super) fn is_patient(&self) -> bool {
         self.rules.reply != ReplyMode::AtOnce
+    }
+
+    /// Returns how long a per-message way waits for the end of a line's connection. Where replies wait for that, as long as they.
+    pub(super) fn answer_limit(&self) -> Duration {
+        let timeout = self.topology.redial.timeout;
+        if self.is_patient() { timeout.max(self.topology.limits.reply) } else { timeout }
     }
 
     /// The reader of a connection has taken lines of it.
