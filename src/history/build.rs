@@ -29,6 +29,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// A history being written. Names that the herd does not have panic.
+#[derive(Clone)]
 pub(crate) struct Builder {
     origin: Origin,
     history: History,
