@@ -196,13 +196,28 @@ async fn a_paused_server_does_not_hang_up_on_those_who_wait_for_it() {
     assert_eq!(&reply, b"? Y\n");
 }
 
-#[tokio::test]
-async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_all_the_same() {
+/// Clark alone, and the link that it dialled to a neighbour which is no server of ours.
+async fn clark_and_a_foreign_bona() -> (Herd, tokio::net::TcpStream) {
     let foreign = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let port = foreign.local_addr().expect("it has one").port();
     let topology = with(five_servers(), |topology| topology.servers[BONA.index()].port = port);
-    let mut herd = Herd::start_only(topology, CLARK).await;
-    let (mut link, _) = foreign.accept().await.expect("Clark dials");
+    let herd = Herd::start_only(topology, CLARK).await;
+    let (link, _) = foreign.accept().await.expect("Clark dials");
+    (herd, link)
+}
+
+/// More than the sockets of a link take while nobody reads.
+async fn tell_much(herd: &mut Herd) {
+    for n in 0..20_000 {
+        let line = format!("IAMAT {n}{} +1+1 1\n", "x".repeat(500));
+        herd.apply(Action::Send { session: SessionId(0), server: CLARK, bytes: line.into(), finish: false }).await;
+    }
+    is_served(herd).await;
+}
+
+#[tokio::test]
+async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_all_the_same() {
+    let (mut herd, mut link) = clark_and_a_foreign_bona().await;
     for _ in 0..64 {
         link.write_all(&[b"\xff\0? AT IAMAT", &b"\n".repeat(64 << 10)[..]].concat())
             .await
@@ -214,12 +229,7 @@ async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_al
     let mut refusals = String::new();
     garbage.read_to_string(&mut refusals).await.expect("the server answers");
     assert_eq!(refusals, "? AT Bona +0.1 a +91+1 1\n? AT Bona\n");
-    // More than the sockets take while nobody reads.
-    for n in 0..20_000 {
-        let line = format!("IAMAT {n}{} +1+1 1\n", "x".repeat(500));
-        herd.apply(Action::Send { session: SessionId(0), server: CLARK, bytes: line.into(), finish: false }).await;
-    }
-    is_served(&herd).await;
+    tell_much(&mut herd).await;
     let mut told = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(link));
     let mut clients = std::collections::BTreeSet::new();
     while clients.len() < 20_000 {
@@ -231,17 +241,8 @@ async fn a_foreign_neighbour_that_babbles_or_does_not_read_is_told_everything_al
 
 #[tokio::test]
 async fn a_foreign_neighbour_that_writes_while_it_does_not_read_blocks_nothing() {
-    let foreign = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-    let port = foreign.local_addr().expect("it has one").port();
-    let topology = with(five_servers(), |topology| topology.servers[BONA.index()].port = port);
-    let mut herd = Herd::start_only(topology, CLARK).await;
-    let (mut link, _) = foreign.accept().await.expect("Clark dials");
-    // More than the sockets take while nobody reads.
-    for n in 0..20_000 {
-        let line = format!("IAMAT {n}{} +1+1 1\n", "x".repeat(500));
-        herd.apply(Action::Send { session: SessionId(0), server: CLARK, bytes: line.into(), finish: false }).await;
-    }
-    is_served(&herd).await;
+    let (mut herd, mut link) = clark_and_a_foreign_bona().await;
+    tell_much(&mut herd).await;
     for _ in 0..64 {
         link.write_all(&b"babble\n".repeat(64 << 10)).await.expect("Clark reads it and forgets it");
     }
