@@ -304,6 +304,11 @@ impl Node {
         tickets.open(now, ticket, links.map(|(id, link)| (id, link.outbox.fresh() as u64)))
     }
 
+    /// Lets all replies go that wait, whether neighbours have taken what they wait for or not.
+    pub fn let_go(&mut self) {
+        self.update_tickets(Tickets::let_go);
+    }
+
     /// Takes a ticket whose replies wait no longer. To be asked after each [`Self::handle`] and whenever [`Self::next_line`]
     /// gave `None`.
     pub fn settled(&mut self) -> Option<(Ticket, Settled)> {

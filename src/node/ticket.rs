@@ -141,6 +141,13 @@ impl Tickets {
         }
     }
 
+    /// Settles all tickets before their limit.
+    pub(super) fn let_go(&mut self) {
+        self.before += self.open.len() as u64;
+        let open = self.open.drain(..).filter(|open| open.waits > 0);
+        self.settled.extend(open.map(|open| (open.ticket, Settled::Overdue)));
+    }
+
     /// Returns when the next limit is reached.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.open.front().map(|open| open.until)

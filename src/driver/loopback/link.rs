@@ -75,7 +75,7 @@ pub(super) struct Channel {
     /// Whether no line has left: what its way still owed to the connection before is lost.
     new: bool,
     /// Counts lines under way, when the neighbour is in this process.
-    lines: Option<Arc<Flow>>,
+    pub(super) lines: Option<Arc<Flow>>,
     /// Lines that left the outbox and will not be counted as taken, less those that are counted twice.
     pub(super) astray: i64,
     /// Lines went astray of which the node has not been told.
@@ -506,6 +506,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
 async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Socket) -> bool {
     let mut buffer = Vec::new();
     let mut pace = Pace::new();
+    let is_uncounted = lane.is_uncounted();
     loop {
         let next = lane.fill(shared, life, &mut buffer, WRITE_BYTES);
         lane.tell_strays(shared, life);
@@ -524,7 +525,9 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                     break;
                 }
                 let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
-                lane.on_delivered(shared, life, lines.into());
+                if is_uncounted {
+                    lane.on_delivered(shared, life, lines.into());
+                }
                 if recycle(&mut buffer) >= WRITE_BYTES || last {
                     continue;
                 }
@@ -690,7 +693,11 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Option<Arc<Flow>>, line: &[u8]) {
     let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
     let before = handled(&lines);
-    let delivered = deliver_unless_severed(shared, lane, connection, lines.clone(), line).await;
+    let delivery = deliver_once(shared, lane, connection, lines.clone(), line);
+    let delivered = match &lines {
+        Some(lines) if shared.is_patient() => unless_severed(lane, lines, delivery).await,
+        _ => delivery.await,
+    };
     let unseen = lines.is_some() && handled(&lines) == before;
     match delivered {
         // A paused neighbour still has it before it.
@@ -714,16 +721,12 @@ enum Answer {
     Outstanding,
 }
 
-/// Takes one line to the neighbour. Where replies wait, a way that is severed meanwhile keeps no reply waiting.
-async fn deliver_unless_severed(
-    shared: &Arc<Shared>,
+/// Waits for a delivery until the way is severed: it then keeps no reply waiting.
+async fn unless_severed(
     lane: &Lane,
-    connection: u32,
-    lines: Option<Arc<Flow>>,
-    line: &[u8],
+    lines: &Flow,
+    delivery: impl Future<Output = io::Result<Answer>>,
 ) -> io::Result<Answer> {
-    let delivery = deliver_once(shared, lane, connection, lines.clone(), line);
-    let Some(lines) = lines.filter(|_| shared.is_patient()) else { return delivery.await };
     tokio::pin!(delivery);
     let mut rang = false;
     let delivered = loop {

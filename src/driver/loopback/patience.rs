@@ -35,8 +35,6 @@ enum Place {
     Abandoned,
     /// The connection has not looked yet.
     Settled(Settled),
-    /// The connection has not looked yet, and the node will still settle it.
-    LetGo,
 }
 
 impl Waiting {
@@ -57,7 +55,6 @@ impl Waiting {
                 *place = Place::Settled(how);
                 waker.into_iter().for_each(Waker::wake);
             }
-            Place::LetGo => *place = Place::Settled(Settled::Overdue),
             Place::Abandoned | Place::Free | Place::Settled(_) => self.free.push(ticket.0),
         }
     }
@@ -67,7 +64,7 @@ impl Waiting {
         let place = &mut self.places[ticket.0 as usize];
         match std::mem::take(place) {
             Place::Settled(_) => self.free.push(ticket.0),
-            Place::Open(_) | Place::LetGo | Place::Abandoned => *place = Place::Abandoned,
+            Place::Open(_) | Place::Abandoned => *place = Place::Abandoned,
             Place::Free => {}
         }
     }
@@ -87,7 +84,6 @@ impl Future for Held {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
         match &mut lock(&self.life.waiting).places[self.ticket.0 as usize] {
             Place::Settled(how) => Poll::Ready(*how),
-            Place::LetGo => Poll::Ready(Settled::Overdue),
             Place::Open(waker) => {
                 *waker = Some(context.waker().clone());
                 Poll::Pending
@@ -159,14 +155,9 @@ impl Life {
     /// Lets all replies go: a server that stops answers before it is gone.
     pub(super) fn let_all_go(&self) {
         // Whoever had the node has opened its ticket, and whoever has it next sees that the server stops.
-        drop(lock(&self.node));
-        for place in &mut lock(&self.waiting).places {
-            if let Place::Open(waker) = place {
-                let waker = waker.take();
-                *place = Place::LetGo;
-                waker.into_iter().for_each(Waker::wake);
-            }
-        }
+        let mut node = lock(&self.node);
+        node.let_go();
+        self.settle(&mut node);
     }
 
     /// Tells the node what was taken while the server was paused.
@@ -199,6 +190,11 @@ impl Lane {
         if strays {
             self.catch_up(shared, life, None);
         }
+    }
+
+    /// Returns `true` if no flow counts the lines of the way's connection: its neighbour is in another process.
+    pub(super) fn is_uncounted(&self) -> bool {
+        lock(&self.channel).as_ref().is_some_and(|channel| channel.lines.is_none())
     }
 
     /// Counts lines of this way that were delivered, where no flow counts them, and tells the node.
