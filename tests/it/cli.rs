@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use crate::command::Place;
+use crate::command::{Place, SERVERS};
 
 const KIWI: &str = "send Clark IAMAT kiwi +34.068930-118.445127 1621464827.959498503";
 
@@ -358,11 +358,8 @@ fn each_server_logs_to_a_file_of_its_own_and_logs_reads_them() {
 #[test]
 fn five_processes_make_the_same_herd() {
     let place = Place::new();
-    let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
-    let herd = free_ports(5).iter().fold(herd, |herd, port| herd.replacen("port = 0", &format!("port = {port}"), 1));
-    place.write("herd.toml", &herd);
-    let names = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
-    let _nodes = names.map(|name| place.start(&format!("node {name}")));
+    let names = SERVERS;
+    let _nodes = place.processes();
     let links = |place: &Place| -> Vec<Option<u64>> {
         names
             .iter()
@@ -377,12 +374,6 @@ fn five_processes_make_the_same_herd() {
     let knows = |place: &Place| place.out("--herd herd.Bailey records").contains("+34.068930");
     place.until(knows, &true);
     assert_eq!(place.run("--herd herd.Clark cut Bona Bailey").code, Some(3));
-}
-
-/// Ports that were free a moment ago.
-pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -19,6 +20,12 @@ server = [
     { name = "Clark", port = 0 }, { name = "Jaquez", port = 0 },
 ]
 "#;
+
+/// Its servers, in their order.
+pub(crate) const SERVERS: [&str; 5] = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
+
+/// Below the ports that systems give to connections, which other tests open all the time.
+const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A place to run the program in; herds that are still up when it goes are ended.
 pub(crate) struct Place {
@@ -83,6 +90,23 @@ impl Place {
         Running::spawn(&mut self.command(&words))
     }
 
+    /// Gives the servers of the herd fixed ports and starts each in a process of its own.
+    pub(crate) fn processes(&self) -> [Running; 5] {
+        let herd = std::fs::read_to_string(self.path().join("herd.toml")).unwrap();
+        let with_port = |herd: String, port| herd.replacen("port = 0", &format!("port = {port}"), 1);
+        self.write("herd.toml", &free_ports(SERVERS.len()).into_iter().fold(herd, with_port));
+        SERVERS.map(|name| self.process(name))
+    }
+
+    /// Starts one server in a process of its own, and waits until it listens.
+    pub(crate) fn process(&self, name: &str) -> Running {
+        let mut process = self.start(&format!("node {name}"));
+        if process.line().is_empty() {
+            panic!("{name} did not start: {:?}", process.end());
+        }
+        process
+    }
+
     /// A herd in the background whose links are up.
     pub(crate) fn herd() -> Self {
         let place = Self::new();
@@ -145,6 +169,19 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// Ports that nobody listens on. No two tests of a process are given the same, and each process begins at another.
+fn free_ports(count: usize) -> Vec<u16> {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(97);
+    let tried = std::iter::repeat_with(|| TRIED.fetch_add(1, Ordering::Relaxed));
+    let ports = tried.map(|tried| {
+        let place = begin.wrapping_add(tried) % FIXED_PORTS.len() as u32;
+        FIXED_PORTS.start + place as u16
+    });
+    let is_free = |&port: &u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    ports.filter(is_free).take(count).collect()
 }
 
 impl Running {

@@ -9,8 +9,7 @@ use herdsim::draws::Draws;
 use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::Event;
 
-use crate::cli::free_ports;
-use crate::command::Place;
+use crate::command::{Place, SERVERS};
 use crate::support::{BONA, CLARK, Herd, ask, five_servers};
 
 /// Scenarios whose point is another strategy, or what exactly it costs.
@@ -71,10 +70,9 @@ fn every_scenario_that_does_not_depend_on_another_strategy_passes_along_a_tree_o
 fn five_processes_send_n_minus_1_lines_along_a_tree_and_catch_up_after_a_kill() {
     let place = Place::new();
     let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
-    let herd = free_ports(5).iter().fold(herd, |herd, port| herd.replacen("port = 0", &format!("port = {port}"), 1));
     place.write("herd.toml", &format!("strategy = \"tree\"\n{herd}"));
-    let names = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
-    let mut nodes = names.map(|name| Some(place.start(&format!("node {name}"))));
+    let names = SERVERS;
+    let mut nodes = place.processes().map(Some);
     // Every server is welcomed by each of its neighbours.
     let welcomes = |place: &Place| names.map(|name| said(place, name, "HERD 1 welcome"));
     place.until(welcomes, &[2, 3, 3, 2, 2]);
@@ -98,7 +96,7 @@ fn five_processes_send_n_minus_1_lines_along_a_tree_and_catch_up_after_a_kill() 
     // A process that does not run for a while makes others ask elsewhere.
     assert!(costs.iter().min() == Some(&4) && costs.iter().max() <= Some(&8), "{costs:?}");
     drop(nodes[1].take());
-    nodes[1] = Some(place.start("node Bona"));
+    nodes[1] = Some(place.process("Bona"));
     update(&place, 6);
 }
 
