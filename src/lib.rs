@@ -14,6 +14,7 @@ pub mod driver;
 pub mod exit;
 pub mod history;
 pub mod node;
+pub mod numbers;
 pub mod places;
 pub mod report;
 pub mod runner;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsim::config::{self, LinkId, LinkMode, Redial, ReplyMode, Strategy, Topology};
-use herdsim::node::{Input, Node, NodeConfig, Rules, Ticket};
+use herdsim::draws::Draws;
+use herdsim::node::{Handshake, Input, Node, NodeConfig, Peer, Rules, Ticket};
 use herdsim::scenario::{self, Overrides, Variables};
 use herdsim::time::Timestamp;
 use herdsim::wire::{Command, Control, ControlLine, Report, Version, lines, parse};
@@ -46,6 +47,12 @@ fn is_read_back(control: Control<'_>) {
         Control::Hello { name, secret } => ControlLine::hello(name, secret),
         Control::Proof { secret, own } => ControlLine::proof(secret, own),
         Control::Welcome { secret } => ControlLine::welcome(secret),
+        Control::Acknowledge => ControlLine::acknowledge(),
+        Control::Took(taken) => {
+            let mut line = ControlLine::took();
+            taken.iter().for_each(|lines| assert!(line.push_lines(&lines, LIMIT)));
+            line
+        }
     };
     let Command::Control(again) = parse(line.text().as_bytes()) else { panic!("{line:?}") };
     match (control, again) {
@@ -53,6 +60,7 @@ fn is_read_back(control: Control<'_>) {
         (Control::Want(one), Control::Want(other)) | (Control::Prune(one), Control::Prune(other)) => {
             assert!(one.iter().eq(other.iter()));
         }
+        (Control::Took(one), Control::Took(other)) => assert!(one.iter().eq(other.iter())),
         (one, other) => assert_eq!(one, other),
     }
 }
@@ -91,7 +99,10 @@ pub fn node(data: &[u8]) {
     let redial =
         Redial { first: Duration::from_millis(1), cap: Duration::from_millis(8), timeout: Duration::from_secs(1) };
     let strategy = Strategy::ALL[data.first().map_or(0, |&byte| usize::from(byte) % Strategy::ALL.len())];
-    let reply = if data.len().is_multiple_of(2) { ReplyMode::AtOnce } else { ReplyMode::Neighbours };
+    let reply = ReplyMode::ALL[data.len() % ReplyMode::ALL.len()];
+    let peer = |name: &str| Peer { name: name.into(), secrets: Draws::new(1, 0) };
+    let handshake = Handshake { name: "S".into(), peers: ["O", "T", "U"].map(peer).into() };
+    let is_alone = data.len().is_multiple_of(2);
     let mut node = Node::new(NodeConfig {
         name: "S".into(),
         rules: Arc::new(Rules {
@@ -105,12 +116,12 @@ pub fn node(data: &[u8]) {
         }),
         links: vec![LinkMode::Persistent, LinkMode::Persistent, LinkMode::PerMessage],
         clock_offset: 0,
-        handshake: None,
+        handshake: Some(handshake).filter(|_| is_alone),
     });
     let mut now = Timestamp::EPOCH;
     let mut outputs = Vec::new();
     let mut newest: Vec<Arc<Report>> = Vec::new();
-    let mut waiting = BTreeSet::new();
+    let (mut waiting, mut lines) = (BTreeSet::new(), BTreeSet::new());
     for (ticket, step) in (0..).map(Ticket).zip(data.chunks(4)) {
         let [kind, link, client, time] = std::array::from_fn(|place| step.get(place).copied().unwrap_or(0));
         let link = LinkId(u32::from(link) % 3);
@@ -123,6 +134,7 @@ pub fn node(data: &[u8]) {
         let control = match time % 3 {
             0 => format!("HERD 1 have c{} {} O {:016x}", client % 7, time % 16, client),
             1 => format!("HERD 1 want c{} c{}", client % 7, time % 7),
+            _ if client % 2 == 0 => "HERD 1 acknowledge".to_owned(),
             _ => "HERD 1 prune O S T".to_owned(),
         };
         now = now + Duration::from_micros(u64::from(time) * 50);
@@ -142,6 +154,8 @@ pub fn node(data: &[u8]) {
         node.handle(now, input, &mut outputs);
         if kind % 7 == 0 && node.hold(now, ticket) {
             waiting.insert(ticket);
+        } else if kind % 7 == 1 && node.hold_heard(now, ticket, Some(link).filter(|_| time % 3 != 0)) {
+            lines.insert(ticket);
         }
         if kind % 5 == 0 {
             while let Some(line) = node.next_line(link) {
@@ -149,16 +163,17 @@ pub fn node(data: &[u8]) {
             }
         }
         if client % 3 == 0 {
-            node.handle(now, Input::Taken { link, lines: u64::from(time) }, &mut outputs);
+            let lines = u64::from(time)..=u64::from(time) + u64::from(client % 4);
+            node.handle(now, Input::Taken { link, lines }, &mut outputs);
         }
         while let Some((ticket, _)) = node.settled() {
-            assert!(waiting.remove(&ticket));
+            assert!(waiting.remove(&ticket) || lines.remove(&ticket));
         }
         assert_eq!(node.held(), waiting.len());
         assert!(node.records().len() <= 5);
         for link in (0..3).map(LinkId) {
-            // Records, and lines of three kinds that are made when they are written.
-            assert!(node.owed(link) <= 2 * node.records().len() + 3);
+            // Records, and lines of five kinds that are made when they are written.
+            assert!(node.owed(link) <= 2 * node.records().len() + 5);
         }
         let known: Vec<_> = node.records().map(|record| record.report.clone()).collect();
         for (before, after) in newest.iter().zip(&known) {

@@ -206,17 +206,20 @@ pub enum ReplyMode {
     AtOnce,
     /// When every neighbour whose link is up has taken the update. Whoever then asks a neighbour finds it there.
     Neighbours,
+    /// When every server that can be reached has the update. Whoever then asks any of them finds it there.
+    Everywhere,
 }
 
 impl ReplyMode {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 2] = [Self::AtOnce, Self::Neighbours];
+    pub const ALL: [Self; 3] = [Self::AtOnce, Self::Neighbours, Self::Everywhere];
 
     /// Returns its name in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AtOnce => "at-once",
             Self::Neighbours => "neighbours",
+            Self::Everywhere => "everywhere",
         }
     }
 }

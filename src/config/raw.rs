@@ -213,8 +213,11 @@ impl Choice for Provider {
 }
 
 impl Choice for ReplyMode {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[(Self::AtOnce.name(), Self::AtOnce), (Self::Neighbours.name(), Self::Neighbours)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        (Self::AtOnce.name(), Self::AtOnce),
+        (Self::Neighbours.name(), Self::Neighbours),
+        (Self::Everywhere.name(), Self::Everywhere),
+    ];
 }
 
 impl Choice for Shape {

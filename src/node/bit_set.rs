@@ -26,12 +26,14 @@ impl BitSet {
         new
     }
 
-    /// Takes a number out of the set.
-    pub(super) fn remove(&mut self, bit: usize) {
-        if self.contains(bit) {
+    /// Takes a number out of the set. Returns `true` if it was in it.
+    pub(super) fn remove(&mut self, bit: usize) -> bool {
+        let was_in = self.contains(bit);
+        if was_in {
             let (word, mask) = self.word(bit);
             *word &= !mask;
         }
+        was_in
     }
 
     /// Returns `true` if a number is in the set.
@@ -85,8 +87,7 @@ mod tests {
                 if is_insertion {
                     prop_assert_eq!(bits.insert(number), set.insert(number));
                 } else {
-                    bits.remove(number);
-                    set.remove(&number);
+                    prop_assert_eq!(bits.remove(number), set.remove(&number));
                 }
                 prop_assert_eq!((bits.first(), bits.is_empty()), (set.first().copied(), set.is_empty()));
                 prop_assert!((0..320).all(|number| bits.contains(number) == set.contains(&number)));

@@ -13,6 +13,7 @@ mod ticket;
 mod timers;
 
 use std::hint::black_box;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub use ticket::{Settled, Ticket};
 use crate::config::{LinkId, LinkMode, Redial, ReplyMode, ServerId, Spread, Strategy, Topology, Wiring};
 use crate::draws::Draws;
 use crate::time::Timestamp;
-use crate::wire::{AtLine, Command, Control, Line, Report, Search};
+use crate::wire::{AtLine, Command, Control, ControlLine, Line, Report, Search};
+use bit_set::BitSet;
 use links::Link;
 use outbox::Owed;
 use records::Records;
@@ -114,9 +116,9 @@ impl Rules {
         }
     }
 
-    /// Returns `true` if a node learns something from an `AT` line that it holds already.
+    /// Returns `true` if a node does something with an `AT` line that is not news.
     pub fn heeds_known(&self) -> bool {
-        self.strategy.spread() == Spread::Tree
+        self.strategy.spread() == Spread::Tree || self.reply == ReplyMode::Everywhere
     }
 
     /// Returns the index of a server's name.
@@ -174,12 +176,12 @@ pub enum Input<'a> {
     NeighbourSeen(LinkId),
     /// The connection by which this neighbour dialled us has ended, and everything that came by it has been handled.
     NeighbourGone(LinkId),
-    /// The reader of this link's connection has taken so many of its lines, counted since the link opened.
+    /// The reader of this link's connection has acknowledged these of its lines, or they are lost and the node is to know.
     Taken {
         /// The link.
         link: LinkId,
-        /// How many lines.
-        lines: u64,
+        /// Their numbers ([`Node::line_number`]).
+        lines: RangeInclusive<u64>,
     },
     /// [`Node::deadline`] is reached.
     Deadline,
@@ -207,6 +209,8 @@ pub enum Output {
     /// The connection by which the last line came is from this neighbour: it has proved that, and is seen
     /// ([`Input::NeighbourSeen`]) with that.
     Proven(LinkId),
+    /// The connection by which the last line came asks to be told when its lines are taken.
+    Acknowledge,
     /// The timers of its strategy changed: look at [`Node::deadline`] and [`Node::is_waiting`] once more.
     Timers,
 }
@@ -223,6 +227,9 @@ pub struct Node {
     spreading: Spreading,
     /// `None` if replies never wait.
     tickets: Option<Box<Tickets>>,
+    /// Links that owe the line which asks for acknowledgements. `None` if the driver knows what neighbours have taken, or nobody
+    /// asks.
+    asks: Option<BitSet>,
     /// When the next neighbour is to be dialled.
     redial: Option<Timestamp>,
     name: Arc<str>,
@@ -234,10 +241,11 @@ impl Node {
     /// A node that has not started and knows nothing.
     pub fn new(config: NodeConfig) -> Self {
         let NodeConfig { name, rules, links, clock_offset, handshake } = config;
+        let asks = handshake.as_ref().filter(|_| rules.reply != ReplyMode::AtOnce).map(|_| BitSet::default());
         let spreading = Spreading::of(&rules, &links, handshake);
         let links: Box<[Link]> = links.into_iter().map(Link::new).collect();
-        let tickets =
-            (rules.reply != ReplyMode::AtOnce).then(|| Box::new(Tickets::new(rules.reply_limit, links.len())));
+        let waits = rules.reply != ReplyMode::AtOnce;
+        let tickets = waits.then(|| Box::new(Tickets::new(rules.reply, rules.reply_limit, links.len())));
         let is_plain = tickets.is_none() && spreading.is_plain();
         Self {
             records: Records::default(),
@@ -246,6 +254,7 @@ impl Node {
             rules,
             spreading,
             tickets,
+            asks,
             redial: None,
             name,
             clock_offset,
@@ -276,6 +285,7 @@ impl Node {
         self.links.iter_mut().for_each(Link::forget);
         self.spreading.forget();
         self.update_tickets(Tickets::forget);
+        self.asks.iter_mut().for_each(BitSet::clear);
         self.redial = None;
     }
 
@@ -294,23 +304,26 @@ impl Node {
         self.spreading.deadline().is_some()
     }
 
-    /// Lets the replies of a turn of a client's connection wait until neighbours have taken what this server owes them.
-    /// Returns `false` if nothing has to be waited for, or replies never wait.
+    /// Lets the replies of a turn of a client's connection wait until other servers have what it said, as the herd's
+    /// [`ReplyMode`] asks. Returns `false` if nothing has to be waited for, or replies never wait.
     ///
     /// Only what fresh updates owe is waited for, on links that are up. [`Self::settled`] gives the ticket back.
     pub fn hold(&mut self, now: Timestamp, ticket: Ticket) -> bool {
-        let Some(tickets) = &mut self.tickets else { return false };
-        let links = (0..).map(LinkId).zip(&self.links).filter(|(_, link)| link.is_up());
-        tickets.open(now, ticket, links.map(|(id, link)| (id, link.outbox.fresh() as u64)))
+        self.tickets.as_mut().is_some_and(|tickets| tickets.hold(now, ticket, &self.links))
     }
 
-    /// Lets all replies go that wait, whether neighbours have taken what they wait for or not.
+    /// Lets the acknowledgement of the last `AT` line wait, which came by a link or from anybody, until the servers to which it
+    /// goes from here have it. Returns `false` if it is to be acknowledged now. [`Self::settled`] gives the ticket back.
+    pub fn hold_heard(&mut self, now: Timestamp, ticket: Ticket, from: Option<LinkId>) -> bool {
+        self.tickets.as_mut().is_some_and(|tickets| tickets.hold_heard(now, ticket, &self.links, from))
+    }
+
+    /// Settles all tickets, whether what they wait for has happened or not.
     pub fn let_go(&mut self) {
         self.update_tickets(Tickets::let_go);
     }
 
-    /// Takes a ticket whose replies wait no longer. To be asked after each [`Self::handle`] and whenever [`Self::next_line`]
-    /// gave `None`.
+    /// Takes a ticket that waits no longer. To be asked after each [`Self::handle`], [`Self::hold`] and [`Self::next_line`].
     pub fn settled(&mut self) -> Option<(Ticket, Settled)> {
         self.tickets.as_mut()?.settled()
     }
@@ -320,9 +333,16 @@ impl Node {
         self.tickets.as_ref().is_some_and(|tickets| tickets.has_settled())
     }
 
-    /// Returns how many tickets wait.
+    /// Returns how many tickets of clients wait.
     pub fn held(&self) -> usize {
-        self.tickets.as_ref().map_or(0, |tickets| tickets.len())
+        self.tickets.as_ref().map_or(0, |tickets| tickets.replies())
+    }
+
+    /// Returns the number of the last line that [`Self::next_line`] gave for a link, counted from 1 since the link opened.
+    /// Where replies never wait, nobody counts, and it is 0.
+    #[inline]
+    pub fn line_number(&self, link: LinkId) -> u64 {
+        self.tickets.as_ref().map_or(0, |tickets| tickets.lines(link))
     }
 
     /// Takes the next line that `link` owes, or `None` when it owes nothing any more.
@@ -347,14 +367,14 @@ impl Node {
     #[inline(never)]
     fn next_line_of_any(&mut self, link: LinkId, since: Timestamp) -> Option<Line> {
         loop {
-            if let Some(control) = self.spreading.next_control(link, &self.records, &self.rules) {
+            let asks = self.asks.as_mut().is_some_and(|asks| asks.remove(link.index()));
+            let control = if asks { Some(ControlLine::acknowledge()) } else { None };
+            let spreading = &mut self.spreading;
+            if let Some(control) = control.or_else(|| spreading.next_control(link, &self.records, &self.rules)) {
                 self.update_tickets(|tickets| tickets.on_other(link));
                 return Some(Line::Control(Arc::new(control)));
             }
-            let Some(owed) = self.links[link.index()].outbox.pop() else {
-                self.update_tickets(|tickets| tickets.on_drained(link));
-                return None;
-            };
+            let owed = self.links[link.index()].outbox.pop()?;
             let (id, record) = (owed.record(), self.records.get(owed.record()));
             let mut goes = is_wanted(owed, record, link, since);
             if let Owed::Fresh(_) = owed {
@@ -362,7 +382,7 @@ impl Node {
             }
             if let Some(tickets) = &mut self.tickets {
                 match owed {
-                    Owed::Fresh(_) => tickets.on_fresh(link, goes),
+                    Owed::Fresh(_) => tickets.on_fresh(link, id, goes),
                     Owed::Replayed(_) if goes => tickets.on_other(link),
                     Owed::Replayed(_) => {}
                 }
@@ -377,7 +397,11 @@ impl Node {
     #[inline]
     pub fn owed(&self, link: LinkId) -> usize {
         let records = self.links[link.index()].outbox.len();
-        if self.is_plain { records } else { records + self.spreading.owed(link) }
+        if self.is_plain {
+            return records;
+        }
+        let asks = self.asks.as_ref().is_some_and(|asks| asks.contains(link.index()));
+        records + self.spreading.owed(link) + usize::from(asks)
     }
 
     /// How far the way to a neighbour is open.
@@ -435,7 +459,7 @@ impl Node {
             Command::Iamat { client, location, stated, time } => {
                 let wall = now.shifted(self.clock_offset);
                 let report = Report::of_iamat(&self.name, wall, client, location, stated, time);
-                self.on_iamat(now, Arc::new(report), outputs);
+                self.on_iamat(now, Arc::new(report), from, outputs);
             }
             Command::Whatsat { client, radius_km, bound } => outputs.push(self.search(client, radius_km, bound)),
             Command::At(line) => self.on_at(now, line, from, outputs),
@@ -446,8 +470,8 @@ impl Node {
     }
 
     /// An older `IAMAT` than the one known is answered with its own fields and changes nothing.
-    fn on_iamat(&mut self, now: Timestamp, report: Arc<Report>, outputs: &mut Vec<Output>) {
-        let known = self.records.find(report.client());
+    fn on_iamat(&mut self, now: Timestamp, report: Arc<Report>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        let mut known = self.records.find(report.client());
         if known.is_none() && self.is_full() {
             return outputs.push(Output::Refuse);
         }
@@ -455,6 +479,11 @@ impl Node {
             let id = self.store(known, Record { report: report.clone(), learned_at: now, source: Source::Client });
             outputs.push(Output::Stored(id));
             self.spread(now, id, Source::Client, outputs);
+            known = Some(id);
+        }
+        // A neighbour's connection is never kept waiting.
+        if let (Some(id), None) = (known, from) {
+            self.update_tickets(|tickets| tickets.on_update(id));
         }
         outputs.push(Output::Reply(report));
     }
@@ -496,6 +525,9 @@ impl Node {
         from: Option<LinkId>,
         outputs: &mut Vec<Output>,
     ) {
+        // An older version is acknowledged when servers have the newer one. The version itself has been news here.
+        let is_older = known.filter(|&id| line.version_cmp(self.records.get(id).report.at()).is_lt());
+        self.update_tickets(|tickets| tickets.on_heard(is_older));
         if let (Some(record), Some(link)) = (known, from) {
             let (spreading, mut around) = self.around(now, outputs);
             spreading.on_known(&mut around, record, line, link);
@@ -504,8 +536,15 @@ impl Node {
 
     /// Lets the strategy heed a control line of a neighbour. From anybody else it is not a command.
     fn on_control(&mut self, now: Timestamp, control: Control<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
+        let acknowledges = self.asks.is_some();
         let (spreading, mut around) = self.around(now, outputs);
         let is_heeded = match (control, from) {
+            (Control::Acknowledge, _) => {
+                if acknowledges {
+                    outputs.push(Output::Acknowledge);
+                }
+                acknowledges
+            }
             (Control::Hello { name, secret }, _) => spreading.on_hello(&mut around, name, secret),
             (Control::Welcome { secret }, _) => spreading.on_welcome(&mut around, secret),
             (Control::Proof { secret, own }, _) => {
@@ -538,6 +577,7 @@ impl Node {
         let id = self.store(known, Record { report, learned_at: now, source });
         outputs.push(Output::Stored(id));
         self.spread(now, id, source, outputs);
+        self.update_tickets(|tickets| tickets.on_heard(Some(id)));
     }
 
     /// Lets the strategy pass on a record that got newer.
@@ -586,6 +626,10 @@ impl Node {
         let (spreading, mut around) = self.around(now, outputs);
         spreading.on_opened(&mut around, id);
         self.update_tickets(|tickets| tickets.on_link(id));
+        if let Some(asks) = &mut self.asks {
+            asks.insert(id.index());
+            outputs.push(Output::Ready(id));
+        }
         self.update_redial();
     }
 
@@ -594,6 +638,9 @@ impl Node {
         let (spreading, mut around) = self.around(now, outputs);
         spreading.on_lost(&mut around, id);
         self.update_tickets(|tickets| tickets.on_link(id));
+        if let Some(asks) = &mut self.asks {
+            asks.remove(id.index());
+        }
         self.update_redial();
     }
 

@@ -97,6 +97,11 @@ impl Outbox {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.fresh.len())
     }
 
+    /// Returns `true` if a record waits that is fresh.
+    pub(crate) fn owes(&self, record: RecordId) -> bool {
+        self.first == Some(record) || self.rest.as_ref().is_some_and(|rest| rest.queued.contains(record.index()))
+    }
+
     /// How many records wait.
     pub(crate) fn len(&self) -> usize {
         self.fresh() + self.rest.as_ref().map_or(0, |rest| rest.replay.len())
@@ -135,8 +140,10 @@ mod tests {
         assert_eq!(outbox.len(), 2);
         assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(1))));
         outbox.push(RecordId(1));
+        assert!(outbox.owes(RecordId(1)) && outbox.owes(RecordId(200)));
         assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(200))));
         assert_eq!(outbox.pop(), Some(Owed::Fresh(RecordId(1))));
+        assert!(!outbox.owes(RecordId(1)) && !outbox.owes(RecordId(200)));
         assert_eq!(outbox.pop(), None);
     }
 

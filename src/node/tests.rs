@@ -48,8 +48,12 @@ impl Bench {
 
     /// A node whose links are all up and whose replies wait for its neighbours.
     fn patient(links: usize) -> Self {
+        Self::replying(ReplyMode::Neighbours, links)
+    }
+
+    fn replying(reply: ReplyMode, links: usize) -> Self {
         let mut bench = Self::new(Strategy::FloodSync, links);
-        let rules = Rules { reply: ReplyMode::Neighbours, ..(*bench.node.rules).clone() };
+        let rules = Rules { reply, ..(*bench.node.rules).clone() };
         let links = vec![LinkMode::Persistent; links];
         let config =
             NodeConfig { name: "Clark".into(), rules: Arc::new(rules), links, clock_offset: 0, handshake: None };
@@ -70,8 +74,14 @@ impl Bench {
         self.node.hold(self.now, Ticket(ticket))
     }
 
-    fn taken(&mut self, link: u32, lines: u64) {
-        self.input(Input::Taken { link: LinkId(link), lines });
+    /// Holds the acknowledgement of the last line.
+    fn hold_heard(&mut self, ticket: u32, from: u32) -> bool {
+        self.node.hold_heard(self.now, Ticket(ticket), Some(LinkId(from)))
+    }
+
+    /// The neighbour acknowledges this line, and all before it.
+    fn taken(&mut self, link: u32, line: u64) {
+        self.input(Input::Taken { link: LinkId(link), lines: 1..=line });
     }
 
     /// The tickets that wait no longer.
@@ -704,4 +714,75 @@ fn a_reply_waits_no_longer_than_its_limit() {
     bench.drain(0);
     bench.taken(0, 2);
     assert_eq!((bench.settled(), bench.node.deadline()), (vec![(2, Settled::Taken)], None));
+}
+
+#[test]
+fn a_line_is_acknowledged_when_those_to_whom_it_goes_have_acknowledged_it() {
+    let mut bench = Bench::replying(ReplyMode::Everywhere, 3);
+    bench.line("AT Bona +0.1 a +1+1 1", Some(0));
+    assert!(bench.hold_heard(1, 0));
+    assert_eq!((bench.drain(0).len(), bench.drain(1).len(), bench.drain(2).len()), (0, 1, 1));
+    bench.line("AT Bona +0.1 a +1+1 1", Some(1));
+    assert!(!bench.hold_heard(2, 1), "it is known");
+    bench.taken(1, 1);
+    assert_eq!((bench.settled(), bench.node.held()), (vec![], 0));
+    bench.taken(2, 1);
+    assert_eq!(bench.settled(), [(1, Settled::Taken)]);
+}
+
+#[test]
+fn an_older_version_is_acknowledged_with_the_newer_one() {
+    let mut bench = Bench::replying(ReplyMode::Everywhere, 3);
+    bench.line("AT Bona +0.1 a +1+1 2", Some(0));
+    assert_eq!((bench.drain(1).len(), bench.drain(2).len()), (1, 1));
+    bench.line("AT Bona +0.1 a +1+1 1", Some(1));
+    assert!(bench.hold_heard(1, 1));
+    bench.taken(2, 1);
+    assert_eq!(bench.settled(), [(1, Settled::Taken)], "nothing waits for the neighbour that said it");
+    bench.line("IAMAT a +1+1 1", None);
+    assert!(bench.hold(2), "one neighbour has not acknowledged what is known");
+    bench.taken(1, 1);
+    assert_eq!(bench.settled(), [(2, Settled::Taken)]);
+}
+
+#[test]
+fn a_reply_waits_for_its_own_lines_in_whatever_order_they_are_acknowledged() {
+    let mut bench = Bench::replying(ReplyMode::Everywhere, 1);
+    for (ticket, client) in ["a", "b"].into_iter().enumerate() {
+        bench.line(&format!("IAMAT {client} +1+1 1"), None);
+        assert!(bench.hold(ticket as u32));
+    }
+    bench.drain(0);
+    bench.input(Input::Taken { link: LinkId(0), lines: 2..=2 });
+    assert_eq!(bench.settled(), [(1, Settled::Taken)]);
+    // Whatever else a neighbour acknowledges changes nothing.
+    for lines in [0..=0, 2..=2, 3..=u64::MAX] {
+        bench.input(Input::Taken { link: LinkId(0), lines });
+    }
+    assert_eq!(bench.settled(), []);
+    bench.input(Input::Taken { link: LinkId(0), lines: 0..=u64::MAX });
+    assert_eq!((bench.settled(), bench.node.deadline()), (vec![(0, Settled::Taken)], None));
+}
+
+#[test]
+fn where_no_driver_knows_what_is_taken_a_link_asks_for_it_first() {
+    let node = |reply| {
+        let peers = vec![Peer { name: "Bona".into(), secrets: Draws::new(1, 0) }];
+        let rules = Rules { reply, ..(*Bench::new(Strategy::Flood, 1).node.rules).clone() };
+        let links = vec![LinkMode::Persistent];
+        let handshake = Some(Handshake { name: "Clark".into(), peers });
+        let config = NodeConfig { name: "Clark".into(), rules: Arc::new(rules), links, clock_offset: 0, handshake };
+        Bench { node: Node::new(config), now: START }.up()
+    };
+    let mut bench = node(ReplyMode::Neighbours);
+    bench.line("IAMAT a +1+1 1", None);
+    assert_eq!((bench.node.owed(LinkId(0)), bench.drain(0).len()), (2, 2));
+    assert_eq!(bench.node.line_number(LinkId(0)), 2);
+    assert_eq!(bench.line("HERD 1 acknowledge", None), [Output::Acknowledge]);
+    assert_eq!(bench.line("HERD 1 took 1", None), [Output::Refuse]);
+    let mut bench = node(ReplyMode::AtOnce);
+    bench.line("IAMAT a +1+1 1", None);
+    assert_eq!(bench.drain(0).len(), 1);
+    assert_eq!(bench.line("HERD 1 acknowledge", Some(0)), [Output::Refuse]);
+    assert_eq!(Bench::patient(1).line("HERD 1 acknowledge", None), [Output::Refuse], "its driver knows");
 }

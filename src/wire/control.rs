@@ -11,11 +11,14 @@
 //! | `HERD 1 hello NAME SECRET` | the sender claims to be this server |
 //! | `HERD 1 proof SECRET OWN` | the sender repeats the secret of a hello, and tells that of its own on this connection |
 //! | `HERD 1 welcome SECRET` | the sender heeds control lines on the connection whose hello had this secret |
+//! | `HERD 1 acknowledge` | the sender asks to be told on this connection what becomes of its lines |
+//! | `HERD 1 took 1-4 7 ..` | the answer: these lines of the connection, counted from 1, are acknowledged |
 //!
 //! The second field is the version of the format.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::str;
 
 use super::AtLine;
@@ -56,6 +59,10 @@ pub enum Control<'a> {
         /// The secret of the connection's hello.
         secret: u64,
     },
+    /// The sender asks to be told on this connection what becomes of its lines.
+    Acknowledge,
+    /// The sender acknowledges lines of the receiver's, who dialled this connection.
+    Took(Taken<'a>),
 }
 
 /// A version of a client's record, without the record: enough to tell whether a server lacks it.
@@ -121,6 +128,30 @@ impl<'a> Versions<'a> {
     }
 }
 
+/// Numbers of lines, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Taken<'a> {
+    /// Returns the numbers as ranges, as they stand: they may overlap, and come in any order.
+    pub fn iter(self) -> impl Iterator<Item = RangeInclusive<u64>> {
+        Fields::of(self.rest).filter_map(|field| range(field).ok())
+    }
+}
+
+/// Reads a number of a line, or a first and a last one.
+fn range(field: &str) -> Result<RangeInclusive<u64>, Invalid> {
+    let number = |text: &str| {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|&number: &u64| is_number && number > 0).ok_or(Invalid::Unknown)
+    };
+    let (first, last) = field.split_once('-').unwrap_or((field, field));
+    let (first, last) = (number(first)?, number(last)?);
+    if first <= last { Ok(first..=last) } else { Err(Invalid::Unknown) }
+}
+
 /// Reads one version. Returns `None` behind the last one.
 fn version<'a>(fields: &mut Fields<'a>) -> Option<Result<Version<'a>, Invalid>> {
     let client = fields.next()?;
@@ -163,9 +194,21 @@ pub(super) fn control<'a>(fields: &mut Fields<'a>) -> Result<Control<'a>, Invali
             let [secret] = super::parse::operands(fields)?;
             Control::Welcome { secret: number(secret)? }
         }
+        "acknowledge" => {
+            let [] = super::parse::operands(fields)?;
+            Control::Acknowledge
+        }
+        "took" => Control::Took(taken(rest)?),
         _ => return Err(Invalid::Unknown),
     };
     Ok(control)
+}
+
+fn taken(rest: &str) -> Result<Taken<'_>, Invalid> {
+    let mut fields = Fields::of(rest).peekable();
+    fields.peek().ok_or(Invalid::Operands)?;
+    fields.try_for_each(|field| range(field).map(drop))?;
+    Ok(Taken { rest })
 }
 
 fn versions(rest: &str) -> Result<Versions<'_>, Invalid> {
@@ -215,6 +258,16 @@ impl ControlLine {
         Self { text: format!("{START}welcome {secret:016x}") }
     }
 
+    /// Returns the line that asks to be told what becomes of lines.
+    pub fn acknowledge() -> Self {
+        Self::begin("acknowledge")
+    }
+
+    /// Returns `HERD 1 took`, to which numbers of lines are added.
+    pub fn took() -> Self {
+        Self::begin("took")
+    }
+
     fn begin(word: &str) -> Self {
         Self { text: format!("{START}{word}") }
     }
@@ -239,6 +292,15 @@ impl ControlLine {
             self.text.truncate(before);
         }
         fits
+    }
+
+    /// Adds numbers of lines. Returns `false`, and adds nothing, if the line would be longer than `limit` bytes.
+    pub fn push_lines(&mut self, lines: &RangeInclusive<u64>, limit: usize) -> bool {
+        let field = match (lines.start(), lines.end()) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        self.push_name(&field, limit)
     }
 
     /// Returns `true` if nothing was added.
@@ -307,6 +369,11 @@ mod tests {
         let mut want = ControlLine::want();
         assert!(want.is_bare() && want.push_name("kiwi", 4096) && want.push_name("mango", 4096) && !want.is_bare());
         assert_eq!(want.text(), "HERD 1 want kiwi mango");
+        let mut took = ControlLine::took();
+        assert!(took.push_lines(&(1..=4), 80) && took.push_lines(&(7..=7), 80) && !took.push_lines(&(9..=9), 18));
+        assert_eq!((took.text(), ControlLine::acknowledge().text()), ("HERD 1 took 1-4 7", "HERD 1 acknowledge"));
+        let Some(Control::Took(taken)) = read(took.text()) else { panic!("it is understood") };
+        assert!(taken.iter().eq([1..=4, 7..=7]) && read("HERD 1 acknowledge") == Some(Control::Acknowledge));
     }
 
     #[test]
@@ -328,6 +395,13 @@ mod tests {
             "HERD 1 proof 0",
             "HERD 1 proof 00000000000000ff",
             "HERD 1 welcome 0",
+            "HERD 1 acknowledge 1",
+            "HERD 1 took",
+            "HERD 1 took 0",
+            "HERD 1 took 2-1",
+            "HERD 1 took 1-2-3",
+            "HERD 1 took +1",
+            "HERD 1 took 1 18446744073709551616",
             "HERD 1 sing",
             "herd 1 want kiwi",
         ] {

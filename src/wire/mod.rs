@@ -10,7 +10,7 @@ mod reply;
 mod report;
 mod search;
 
-pub use control::{Control, ControlLine, Names, Version, Versions};
+pub use control::{Control, ControlLine, Names, Taken, Version, Versions};
 pub use cut::{Lines, last_line, lines, next_line};
 pub use line::Line;
 pub use parse::{Command, FieldError, Invalid, parse};

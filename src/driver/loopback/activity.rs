@@ -17,7 +17,7 @@ use super::lock;
 use crate::wire::Report;
 
 /// Lines in flight that a flow keeps room for while none are.
-const KEPT_REPORTS: usize = 256;
+const KEPT_LINES: usize = 256;
 
 /// What is under way, by who has to do it.
 #[derive(Debug)]
@@ -114,21 +114,29 @@ pub(super) struct Flow {
     activity: Arc<Activity>,
     reader: Party,
     state: Mutex<FlowState>,
+    over: Notify,
 }
 
 #[derive(Debug, Default)]
 struct FlowState {
     in_flight: u64,
-    /// The lines in flight, in order, when it is lines that are counted: their reader need neither parse nor copy them, and
-    /// all servers of the process share one report. A control line has a place among them, and no report.
-    reports: VecDeque<Option<Arc<Report>>>,
-    handled: u64,
+    /// The lines in flight, in order, when it is lines that are counted.
+    lines: VecDeque<InFlight>,
     ended: bool,
+}
+
+/// A line in flight.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// Its reader need neither parse nor copy it, and all servers of the process share one report. A control line has none.
+    pub(super) report: Option<Arc<Report>>,
+    /// Its writer's number ([`crate::node::Node::line_number`]).
+    pub(super) number: u64,
 }
 
 impl Flow {
     pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
-        Self { activity, reader, state: Mutex::default() }
+        Self { activity, reader, state: Mutex::default(), over: Notify::new() }
     }
 
     /// Counts what is about to be written. Nothing once the flow has ended: it will not be read.
@@ -136,34 +144,33 @@ impl Flow {
         self.count(things, []);
     }
 
-    /// Counts lines that are about to be written, in this order, and takes them out of `reports`.
-    pub(super) fn sent_lines(&self, reports: &mut Vec<Option<Arc<Report>>>) {
-        self.count(reports.len() as u64, reports.drain(..));
+    /// Counts lines that are about to be written, in this order, and takes them out of `lines`.
+    pub(super) fn sent_lines(&self, lines: &mut Vec<InFlight>) {
+        self.count(lines.len() as u64, lines.drain(..));
     }
 
-    fn count(&self, things: u64, reports: impl IntoIterator<Item = Option<Arc<Report>>>) {
+    fn count(&self, things: u64, lines: impl IntoIterator<Item = InFlight>) {
         let mut state = lock(&self.state);
         if !state.ended {
             state.in_flight += things;
-            state.reports.extend(reports);
+            state.lines.extend(lines);
             self.activity.add(self.reader, things);
         }
     }
 
     /// Lets `handle` do what follows from what was read, and counts as many things as it says as handled; `None`, and nothing
     /// is done, when the flow has ended. `handle` takes the lines it reads out of those in flight.
-    pub(super) fn handle<T>(&self, handle: impl FnOnce(&mut VecDeque<Option<Arc<Report>>>) -> (u64, T)) -> Option<T> {
+    pub(super) fn handle<T>(&self, handle: impl FnOnce(&mut VecDeque<InFlight>) -> (u64, T)) -> Option<T> {
         let mut state = lock(&self.state);
         if state.ended {
             return None;
         }
-        let (things, result) = handle(&mut state.reports);
-        if state.reports.is_empty() && state.reports.capacity() > KEPT_REPORTS {
-            state.reports = VecDeque::new();
+        let (things, result) = handle(&mut state.lines);
+        if state.lines.is_empty() && state.lines.capacity() > KEPT_LINES {
+            state.lines = VecDeque::new();
         }
         let handled = things.min(state.in_flight);
         state.in_flight -= handled;
-        state.handled += handled;
         self.activity.done(self.reader, handled);
         Some(result)
     }
@@ -172,14 +179,15 @@ impl Flow {
         self.reader
     }
 
-    /// How much has been handled so far.
-    pub(super) fn handled(&self) -> u64 {
-        lock(&self.state).handled
-    }
-
-    /// Returns `true` if what is sent from now on is lost.
-    pub(super) fn has_ended(&self) -> bool {
-        lock(&self.state).ended
+    /// Waits until what is sent is lost.
+    pub(super) async fn ended(&self) {
+        loop {
+            let over = self.over.notified();
+            if lock(&self.state).ended {
+                return;
+            }
+            over.await;
+        }
     }
 
     /// One thing that was sent will not arrive; whether that was not known.
@@ -188,7 +196,7 @@ impl Flow {
         let is_news = state.in_flight > 0;
         if is_news {
             state.in_flight -= 1;
-            state.reports.pop_front();
+            state.lines.pop_front();
             self.activity.done(self.reader, 1);
         }
         is_news
@@ -198,7 +206,8 @@ impl Flow {
     pub(super) fn end(&self) -> u64 {
         let mut state = lock(&self.state);
         state.ended = true;
-        state.reports = VecDeque::new();
+        state.lines = VecDeque::new();
+        self.over.notify_waiters();
         let lost = std::mem::take(&mut state.in_flight);
         self.activity.done(self.reader, lost);
         lost
@@ -227,6 +236,8 @@ struct CallState {
     accepted: bool,
     /// The reader's node knows that it is there.
     seen: bool,
+    /// The reader has read a line.
+    read: bool,
     /// The caller has ended it.
     ended: bool,
     /// The caller is not known any more: who has not accepted it yet will not learn from whom it is.
@@ -255,6 +266,14 @@ impl Call {
 
     pub(super) fn see(&self) {
         self.change(|state| state.seen = true);
+    }
+
+    pub(super) fn read(&self) {
+        lock(&self.state).read = true;
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        lock(&self.state).read
     }
 
     pub(super) fn end(&self) {

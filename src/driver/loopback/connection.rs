@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::activity::Call;
+use super::acks::Acks;
+use super::activity::{Call, InFlight};
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
 use super::server::{Life, Outcome, Place};
@@ -30,8 +31,9 @@ use crate::act::SessionId;
 use crate::config::LinkId;
 use crate::history::{Event, Hop};
 use crate::node::{Input, Node, Output, Settled};
+use crate::numbers::Numbers;
 use crate::time::Timestamp;
-use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse};
+use crate::wire::{Command, Reply, Report, Search, last_line, next_line, parse, write_line};
 
 /// Bytes read at once at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -80,6 +82,14 @@ pub(super) struct Connection {
     accepted: Vec<Arc<Report>>,
     /// The replies of this turn wait.
     held: Option<Held>,
+    /// Where lines are acknowledged. `None` if nobody asks.
+    acks: Option<Arc<Acks>>,
+    /// The client has asked to be told when its lines are taken.
+    asked: bool,
+    /// Lines of this turn that are acknowledged.
+    taken: Numbers,
+    /// Lines that were read.
+    read: u64,
     /// The client has closed its side.
     ended: bool,
     /// It sent an `AT` line: a server, which may have nothing to say for long.
@@ -114,6 +124,7 @@ impl Connection {
             Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
             Some(Caller::Client { .. }) | None => None,
         };
+        let acks = caller.as_ref().and_then(Caller::acks).filter(|_| shared.is_patient()).cloned();
         Some(Self {
             shared,
             life,
@@ -128,6 +139,10 @@ impl Connection {
             accepts: false,
             accepted: Vec::new(),
             held: None,
+            acks,
+            asked: false,
+            taken: Numbers::default(),
+            read: 0,
             ended: false,
             is_server: from.is_some(),
         })
@@ -186,7 +201,15 @@ impl Connection {
             match turn {
                 Turn::Idle | Turn::Full => {}
                 Turn::Search(report, search) => self.search(&report, &search).await?,
-                Turn::End => return self.socket.finish().await,
+                Turn::End => {
+                    if self.ends_when_taken()
+                        && let Some(acks) = &self.acks
+                    {
+                        acks.all_released().await;
+                        self.life.gate.pass().await;
+                    }
+                    return self.socket.finish().await;
+                }
                 Turn::TooLong => return self.hang_up().await,
                 Turn::Reset => return Ok(()),
             }
@@ -200,12 +223,15 @@ impl Connection {
             return Ok(self.take_unread());
         }
         self.count_all();
+        self.acknowledge_lines().await?;
         let life = self.life.clone();
         let idle = self.idle_limit();
+        let asked = self.acks.clone().filter(|_| self.asked);
         tokio::select! {
             biased;
             turn = poll_fn(|context| self.poll_turn(context)) => turn,
             () = life.gate.drained() => Ok(Turn::End),
+            () = released(asked.as_deref()) => Ok(Turn::Idle),
             // A server that is paused does not look at the time either.
             () = idle_for(idle) => Ok(if life.gate.is_paused() { Turn::Idle } else { Turn::End }),
         }
@@ -306,8 +332,10 @@ impl Connection {
             let (taken, lines, turn) = self.take_lines(bytes, in_flight, replies, outputs);
             (self.handled(lines, &turn), (taken, turn))
         });
-        if let Some(Caller::Neighbour { way, connection, .. }) = self.caller {
-            self.shared.on_taken(way, connection);
+        match &self.caller {
+            Some(Caller::Neighbour { way, connection, acks: Some(_), .. }) => self.shared.on_taken(*way, *connection),
+            Some(Caller::Neighbour { call, .. }) if self.read > 0 => call.read(),
+            _ => {}
         }
         counted.unwrap_or((bytes.len(), Turn::Reset))
     }
@@ -332,7 +360,7 @@ impl Connection {
     fn take_lines(
         &mut self,
         bytes: &[u8],
-        in_flight: &mut VecDeque<Option<Arc<Report>>>,
+        in_flight: &mut VecDeque<InFlight>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> (usize, u64, Turn) {
@@ -343,9 +371,14 @@ impl Connection {
             return (0, 0, Turn::Full);
         }
         let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs);
+        if let Some(acks) = &self.acks {
+            acks.append(&mut self.taken);
+        }
         if std::mem::take(&mut self.accepts) {
             self.held = life.hold(&self.shared, &mut node);
         }
+        // One ticket more may have let another go.
+        life.settle(&mut node);
         if self.held.is_none() {
             self.acknowledge(Settled::Taken);
             self.count_replies(replies);
@@ -357,7 +390,7 @@ impl Connection {
         &mut self,
         node: &mut Node,
         bytes: &[u8],
-        in_flight: &mut VecDeque<Option<Arc<Report>>>,
+        in_flight: &mut VecDeque<InFlight>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
     ) -> (usize, u64, Turn) {
@@ -372,12 +405,16 @@ impl Connection {
             }
             start += length;
             if lines % AHEAD == 0 {
-                node.look_ahead(in_flight.iter().take(AHEAD as usize).flatten());
+                node.look_ahead(in_flight.iter().take(AHEAD as usize).filter_map(|line| line.report.as_ref()));
             }
             lines += 1;
             // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
-            let known = in_flight.pop_front().flatten().filter(|report| report.line().as_bytes() == line);
-            if let Some((report, search)) = self.take_line(node, now, line, known, replies, outputs) {
+            let InFlight { report, number } = in_flight.pop_front().unwrap_or_default();
+            let known = report.filter(|report| report.line().as_bytes() == line);
+            self.read += 1;
+            let search = self.take_line(node, now, line, known, replies, outputs);
+            self.take_in(node, number);
+            if let Some((report, search)) = search {
                 return (start, lines, Turn::Search(report, search));
             }
             if replies.len() > limits.queued_bytes {
@@ -422,6 +459,11 @@ impl Connection {
                 (self.from, self.is_server) = (Some(link), true);
                 None
             }
+            Outcome::Acknowledge => {
+                self.asked = true;
+                self.own_acks();
+                None
+            }
             Outcome::Reply(report) => {
                 Reply::At(report.line()).write_to(replies);
                 self.accepts = self.shared.is_patient() && self.from.is_none();
@@ -444,16 +486,57 @@ impl Connection {
         }
     }
 
+    /// Acknowledges the line that was just handled, which has this number in this process, or holds its acknowledgement.
+    fn take_in(&mut self, node: &mut Node, number: u64) {
+        if !self.shared.is_patient() {
+            return;
+        }
+        let is_own_client = matches!(self.caller, Some(Caller::Client { .. }));
+        let number = if self.is_told() { number } else { self.read };
+        if self.shared.is_everywhere() && self.is_server && !is_own_client {
+            let (life, acks) = (self.life.clone(), self.own_acks());
+            if life.hold_heard(&self.shared, node, self.from, &acks, number) {
+                return;
+            }
+        }
+        if self.asked || self.is_told() {
+            self.taken.insert(number..=number);
+        }
+    }
+
+    /// Returns `true` if the writer is in this process, and its node is told which lines are acknowledged.
+    fn is_told(&self) -> bool {
+        self.caller.as_ref().and_then(Caller::acks).is_some() && self.acks.is_some()
+    }
+
+    /// Returns `true` if the end of the connection says that its lines are acknowledged.
+    fn ends_when_taken(&self) -> bool {
+        !self.asked && !self.is_told()
+    }
+
+    fn own_acks(&mut self) -> Arc<Acks> {
+        self.acks.get_or_insert_with(|| Acks::new(Arc::default())).clone()
+    }
+
+    /// Writes which lines are acknowledged, if the client has asked to be told that.
+    async fn acknowledge_lines(&mut self) -> io::Result<()> {
+        let Some(acks) = self.acks.as_ref().filter(|_| self.asked) else { return Ok(()) };
+        for line in acks.take_lines(self.shared.topology.limits.line) {
+            write_line(&mut self.unsent, line.text().as_bytes());
+        }
+        self.flush().await
+    }
+
     fn observe(&self, line: &[u8], heard: Option<Arc<Report>>, newer: bool, outcome: &Outcome) {
         let (server, life, session) = (self.life.server, self.life.number, self.session());
         let event = match (outcome, heard) {
             (Outcome::Reply(report), _) => Event::Accepted { server, life, session, report: report.clone(), newer },
             (Outcome::Search(report, _), _) => Event::Answered { server, life, session, report: report.clone() },
             (Outcome::Refuse, _) => Event::Refused { server, life, session, command: Bytes::copy_from_slice(line) },
-            (Outcome::Nothing | Outcome::Proven(_), Some(report)) => {
+            (Outcome::Nothing | Outcome::Proven(_) | Outcome::Acknowledge, Some(report)) => {
                 Event::Heard { server, life, from: self.hop(), report, newer }
             }
-            (Outcome::Nothing | Outcome::Proven(_), None) => return,
+            (Outcome::Nothing | Outcome::Proven(_) | Outcome::Acknowledge, None) => return,
         };
         self.shared.sink.push(&self.shared.clock, event);
     }
@@ -542,6 +625,14 @@ impl Connection {
         };
         timeout(HANG_UP, farewell).await.ok();
         Ok(())
+    }
+}
+
+/// Waits until a line is acknowledged that was held. Never ends where nobody asks.
+async fn released(acks: Option<&Acks>) {
+    match acks {
+        Some(acks) => acks.released().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,18 +5,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::activity::{Call, Flow};
+use super::acks::Acks;
+use super::activity::{Call, Flow, InFlight};
 use super::gate::Mode;
+use super::patience::Written;
 use super::registry::{Caller, Dialled};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
@@ -25,8 +29,9 @@ use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::path::{Passage, Path};
 use crate::history::Event;
 use crate::node::{Input, Node};
+use crate::numbers::Numbers;
 use crate::time::Timestamp;
-use crate::wire::{Line, Report, write_line};
+use crate::wire::{Command, Control, Line, next_line, parse, write_line};
 
 /// Bytes of lines that are written at once, about.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -47,6 +52,9 @@ const BUSY_WRITES: u32 = 16;
 /// Against counting writes alone 2.1 times the throughput of 16 connections with one command in flight.
 const GATHERED_LINE: u32 = 4;
 
+/// Lines of a per-message way that are delivered at once where replies wait.
+const DELIVERIES: usize = 64;
+
 /// What is read of a per-message neighbour's answer before its connection is closed, in bytes. Nothing in it matters.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -57,13 +65,11 @@ pub(super) struct Lane {
     pub(super) way: Way,
     mode: LinkMode,
     /// The one bell for everything the task has to look at.
-    wake: Notify,
+    wake: Arc<Notify>,
     dial_wanted: AtomicBool,
     /// Whether the node's outbox is counted as due. It is from when it has lines until it has none or the way holds them; so
     /// it is changed only under the lock of the node, as the outbox is.
     armed: AtomicBool,
-    /// Lines that were delivered, for those that no flow counts: written to another process, or each over its own connection.
-    pub(super) delivered: AtomicU64,
     pub(super) channel: Mutex<Option<Channel>>,
 }
 
@@ -72,20 +78,22 @@ pub(super) struct Lane {
 pub(super) struct Channel {
     /// The number of the connection. On a per-message way, that of the last line that was taken.
     pub(super) connection: u32,
+    /// The number of the last line that was taken.
+    number: u64,
     /// Whether no line has left: what its way still owed to the connection before is lost.
     new: bool,
     /// Counts lines under way, when the neighbour is in this process.
     pub(super) lines: Option<Arc<Flow>>,
-    /// Lines that left the outbox and will not be counted as taken, less those that are counted twice.
-    pub(super) astray: i64,
-    /// Lines went astray of which the node has not been told.
-    pub(super) strays: bool,
+    /// Lines that are acknowledged, or lost so that the writer knows it.
+    pub(super) acks: Arc<Acks>,
     /// Lines that the way swallowed in silence. The writer does not know of them before the way is reset.
-    swallowed: i64,
+    swallowed: Numbers,
+    /// Where acknowledgements come over the connection: what has been written.
+    pub(super) written: Option<Box<Written>>,
     /// Lines on a way that is slow or held, in order.
     stage: VecDeque<Staged>,
-    /// Lines that leave and are not yet counted, with `None` for a control line; empty between two turns.
-    leaving: Vec<Option<Arc<Report>>>,
+    /// Lines that leave and are not yet counted; empty between two turns.
+    leaving: Vec<InFlight>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
     resets: bool,
 }
@@ -93,6 +101,7 @@ pub(super) struct Channel {
 #[derive(Debug)]
 struct Staged {
     line: Line,
+    number: u64,
     /// The connection that it takes.
     connection: u32,
     /// When it arrives; `None` while the way is held.
@@ -112,6 +121,8 @@ enum Next {
         last: bool,
         /// The connection that they take.
         connection: u32,
+        /// The number of the last one.
+        number: u64,
         /// Where they are counted, for those that have a connection of their own.
         lines: Option<Arc<Flow>>,
     },
@@ -129,10 +140,9 @@ impl Lane {
             link,
             way,
             mode,
-            wake: Notify::new(),
+            wake: Arc::default(),
             dial_wanted: AtomicBool::new(false),
             armed: AtomicBool::new(false),
-            delivered: AtomicU64::new(0),
             channel: Mutex::new(None),
         }
     }
@@ -198,8 +208,11 @@ impl Lane {
             // Every message has its own connection: what waits is lost, and the next message dials.
             LinkMode::PerMessage => {
                 let mut channel = lock(&self.channel);
-                let astray = channel.as_ref().map_or(0, |old| old.astray + old.swallowed + old.stage.len() as i64);
-                channel.replace(Channel { astray, ..self.message_channel(shared) })?
+                let mut old = channel.take()?;
+                *channel = Some(Channel { acks: old.acks.clone(), ..self.message_channel(shared) });
+                old.acks.append(&mut old.swallowed);
+                old.stage.iter().for_each(|staged| old.acks.add(staged.number));
+                old
             }
         };
         let held = channel.stage.iter().filter(|staged| staged.due.is_none()).count() as u64;
@@ -245,15 +258,14 @@ impl Lane {
         channel.lines.as_ref().filter(|_| self.mode == LinkMode::PerMessage).cloned()
     }
 
-    /// Returns how many lines of the present connection were taken, or of all connections of a per-message way.
-    pub(super) fn taken(&self, channel: &Channel) -> u64 {
-        let flow = channel.lines.as_ref().filter(|_| self.mode == LinkMode::Persistent);
-        flow.map_or_else(|| self.delivered.load(Ordering::Relaxed), |flow| flow.handled())
-    }
-
     fn message_channel(&self, shared: &Shared) -> Channel {
         let last = self.opened(shared).load(Ordering::Relaxed);
-        Channel::new(last, shared.flow_to(self.way.to))
+        Channel::new(last, shared.flow_to(self.way.to), self.acks())
+    }
+
+    /// Returns where a new connection's lines are acknowledged.
+    fn acks(&self) -> Arc<Acks> {
+        Acks::new(self.wake.clone())
     }
 
     /// Returns the number of connections that this way has had. It outlives the lane.
@@ -291,8 +303,9 @@ impl Lane {
         let then = channel.stage.front().and_then(|staged| staged.due);
         match buffer.is_empty() {
             false => {
-                let (last, connection) = (channel.resets && then.is_none(), landed.unwrap_or(channel.connection));
-                Next::Write { then, direct, last, connection, lines: self.message_lines(channel) }
+                let (connection, number) = landed.unwrap_or((channel.connection, channel.number));
+                let last = channel.resets && then.is_none();
+                Next::Write { then, direct, last, connection, number, lines: self.message_lines(channel) }
             }
             true if channel.resets && then.is_none() => Next::GiveUp,
             true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
@@ -330,23 +343,24 @@ impl Lane {
                 break;
             };
             let connection = self.connection_of_next(shared, channel);
+            let number = node.line_number(self.link);
+            channel.number = number;
             if shared.sink.wants_traffic() {
                 shared.sink.push(&shared.clock, Event::written(self.way, connection, line.clone()));
             }
             match &mut direct {
                 Some((buffer, _)) => {
                     write_line(buffer, line.text().as_bytes());
-                    channel.leaving.push(line.into_report());
+                    channel.note_written(number);
+                    channel.leaving.push(InFlight { report: line.into_report(), number });
                 }
-                None => channel.stage.push_back(Staged { line, connection, due: None }),
+                None => channel.stage.push_back(Staged { line, number, connection, due: None }),
             }
         }
         if empty || held {
             self.disarm(shared, &node);
         }
-        if empty {
-            life.settle(&mut node);
-        }
+        life.settle(&mut node);
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
         channel.count_leaving();
@@ -355,14 +369,15 @@ impl Lane {
 }
 
 impl Channel {
-    fn new(connection: u32, lines: Option<Arc<Flow>>) -> Self {
+    fn new(connection: u32, lines: Option<Arc<Flow>>, acks: Arc<Acks>) -> Self {
         Self {
             connection,
+            number: 0,
             new: true,
             lines,
-            astray: 0,
-            strays: false,
-            swallowed: 0,
+            acks,
+            swallowed: Numbers::default(),
+            written: None,
             stage: VecDeque::new(),
             leaving: Vec::new(),
             resets: false,
@@ -400,15 +415,15 @@ impl Channel {
                     (0, now)
                 }
             };
-            if path.is_silent() {
-                self.swallowed += 1;
-            } else {
-                self.astray += 1 - copies;
-                self.strays |= copies == 0;
+            let number = staged.number;
+            match copies {
+                0 if path.is_silent() => self.swallowed.insert(number..=number),
+                0 => self.acks.add(number),
+                _ => {}
             }
             staged.due = Some(due);
             for _ in 0..copies {
-                self.leaving.push(staged.line.clone().into_report());
+                self.leaving.push(InFlight { report: staged.line.clone().into_report(), number });
                 self.stage.push_back(Staged { line: staged.line.clone(), ..staged });
             }
             self.count_leaving();
@@ -416,18 +431,25 @@ impl Channel {
         }
     }
 
-    /// Moves lines that arrive now into the buffer. Returns the connection of the last one.
-    fn land(&mut self, now: Timestamp, buffer: &mut Vec<u8>, limit: usize) -> Option<u32> {
-        let mut connection = None;
-        while let Some(staged) = self.stage.front().filter(|staged| staged.due.is_some_and(|due| due <= now)) {
-            if buffer.len() >= limit {
-                break;
-            }
+    /// Moves lines that arrive now into the buffer. Returns the connection and the number of the last one.
+    fn land(&mut self, now: Timestamp, buffer: &mut Vec<u8>, limit: usize) -> Option<(u32, u64)> {
+        let mut last = None;
+        let is_here = |staged: &mut Staged| staged.due.is_some_and(|due| due <= now);
+        while buffer.len() < limit
+            && let Some(staged) = self.stage.pop_front_if(is_here)
+        {
             write_line(buffer, staged.line.text().as_bytes());
-            connection = Some(staged.connection);
-            self.stage.pop_front();
+            last = Some((staged.connection, staged.number));
+            self.note_written(staged.number);
         }
-        connection
+        last
+    }
+
+    /// A line goes into the buffer.
+    fn note_written(&mut self, number: u64) {
+        if let Some(written) = &mut self.written {
+            written.push(number);
+        }
     }
 }
 
@@ -483,7 +505,8 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     let called = shared.life(lane.way.to);
     // Counted once it is open. Until then nothing is written to it, so that a dial in vain leaves the number to the next.
     let connection = lane.opened(shared).load(Ordering::Relaxed) + 1;
-    let dialled = match dial(shared, lane.way, connection, lines.clone()).await {
+    let acks = lane.acks();
+    let dialled = match dial(shared, lane.way, connection, lines.clone(), Some(acks.clone())).await {
         Ok(dialled) => dialled,
         Err(error) => {
             let name = |server| shared.topology.name(server);
@@ -496,8 +519,8 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
         return None;
     }
     lane.opened(shared).store(connection, Ordering::Relaxed);
-    lane.delivered.store(0, Ordering::Relaxed);
-    *lock(&lane.channel) = Some(Channel::new(connection, lines));
+    let written = (lines.is_none() && shared.is_patient()).then(Box::default);
+    *lock(&lane.channel) = Some(Channel { written, ..Channel::new(connection, lines, acks) });
     shared.sink.push(&shared.clock, Event::LinkUp { way: lane.way, connection });
     Some(dialled)
 }
@@ -506,10 +529,12 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
 async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Socket) -> bool {
     let mut buffer = Vec::new();
     let mut pace = Pace::new();
-    let is_uncounted = lane.is_uncounted();
+    let mut answers = Answers::new(shared, life, lane);
     loop {
         let next = lane.fill(shared, life, &mut buffer, WRITE_BYTES);
-        lane.tell_strays(shared, life);
+        if shared.is_patient() {
+            lane.catch_up(shared, life, None);
+        }
         let due = match next {
             Next::GiveUp => break,
             Next::Close => {
@@ -521,13 +546,13 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
             }
             Next::Wait(due) => due,
             Next::Write { then, direct, last, .. } => {
-                if !write(lane, socket, &buffer).await {
+                if !write(lane, socket, &mut answers, &buffer).await {
                     break;
                 }
-                let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
-                if is_uncounted {
-                    lane.on_delivered(shared, life, lines.into());
+                if shared.is_patient() {
+                    lane.on_written(shared, life);
                 }
+                let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
                 if recycle(&mut buffer) >= WRITE_BYTES || last {
                     continue;
                 }
@@ -546,7 +571,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                     yield_now().await;
                 }
             }
-            () = gone(socket) => break,
+            () = answers.read(socket) => break,
             () = at(shared, due) => {}
         }
     }
@@ -599,7 +624,7 @@ impl Pace {
 ///
 /// Reads what the neighbour sends meanwhile: one that writes without reading would otherwise wait for this side, and this side
 /// for it.
-async fn write(lane: &Lane, socket: &Socket, mut bytes: &[u8]) -> bool {
+async fn write(lane: &Lane, socket: &Socket, answers: &mut Answers<'_>, mut bytes: &[u8]) -> bool {
     let mut rang = false;
     while !bytes.is_empty() {
         match socket.try_write(bytes) {
@@ -623,7 +648,7 @@ async fn write(lane: &Lane, socket: &Socket, mut bytes: &[u8]) -> bool {
                 }
                 rang = true;
             }
-            () = gone(socket) => return false,
+            () = answers.read(socket) => return false,
         }
     }
     if rang {
@@ -642,16 +667,53 @@ fn recycle(buffer: &mut Vec<u8>) -> usize {
     written
 }
 
-/// Reads and forgets until the neighbour closes.
-async fn gone(socket: &Socket) {
-    while socket.readable().await.is_ok() {
-        // In here, so that it is on the stack and not in every way's task.
-        let mut answer = [0; 512];
-        match socket.try_read(&mut answer) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+/// What a neighbour says on a connection that brings it lines: acknowledgements, if the way's writer has asked for some. The rest
+/// is forgotten.
+struct Answers<'a> {
+    shared: &'a Shared,
+    life: &'a Life,
+    lane: &'a Lane,
+    /// The beginning of a line.
+    unread: Vec<u8>,
+    /// Whether anything in it matters.
+    asked: bool,
+}
+
+impl<'a> Answers<'a> {
+    fn new(shared: &'a Shared, life: &'a Life, lane: &'a Lane) -> Self {
+        let asked = lock(&lane.channel).as_ref().is_some_and(|channel| channel.written.is_some());
+        Self { shared, life, lane, unread: Vec::new(), asked }
+    }
+
+    /// Reads until the neighbour closes.
+    async fn read(&mut self, socket: &Socket) {
+        while socket.readable().await.is_ok() {
+            // In here, so that it is on the stack and not in every way's task.
+            let mut answer = [0; 512];
+            match socket.try_read(&mut answer) {
+                Ok(0) => return,
+                Ok(count) if self.asked => self.take(&answer[..count]),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some((line, length)) = next_line(&self.unread[start..], 0) {
+            if let Command::Control(Control::Took(taken)) = parse(line) {
+                self.lane.on_took(self.shared, self.life, taken);
+            }
+            start += length;
+        }
+        self.unread.drain(..start);
+        // Of a line that is too long the end is left, which is no acknowledgement.
+        if self.unread.len() > self.shared.topology.limits.line {
+            self.unread.clear();
+            self.unread.push(b'?');
         }
     }
 }
@@ -666,24 +728,42 @@ async fn at(shared: &Shared, due: Option<Timestamp>) {
 
 async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     *lock(&lane.channel) = Some(lane.message_channel(shared));
+    // Where replies wait for the ends of connections, one line must not wait for the end of another's.
+    let most = if shared.is_patient() { DELIVERIES } else { 1 };
+    let mut deliveries = FuturesUnordered::new();
     let mut buffer = Vec::new();
     loop {
-        let next = lane.fill(shared, life, &mut buffer, 1);
-        lane.tell_strays(shared, life);
+        let next = match deliveries.len() < most {
+            true => lane.fill(shared, life, &mut buffer, 1),
+            false => Next::Wait(None),
+        };
+        if shared.is_patient() {
+            lane.catch_up(shared, life, None);
+        }
         match next {
-            Next::Write { connection, lines, .. } => {
-                deliver(shared, lane, connection, lines, &buffer).await;
-                lane.on_delivered(shared, life, 1);
-                recycle(&mut buffer);
+            Next::Write { connection, number, lines, .. } => {
+                let line = std::mem::take(&mut buffer);
+                deliveries.push(async move {
+                    deliver(shared, lane, connection, lines, &line).await;
+                    (number, line)
+                });
             }
             Next::Wait(due) => tokio::select! {
                 () = lane.wake.notified() => {}
+                Some((number, line)) = deliveries.next() => {
+                    lane.on_delivered(number);
+                    buffer = line;
+                    recycle(&mut buffer);
+                }
                 () = at(shared, due) => {}
             },
             Next::GiveUp => {
                 lane.sever(shared);
             }
-            Next::Close => return,
+            Next::Close => {
+                while deliveries.next().await.is_some() {}
+                return;
+            }
         }
     }
 }
@@ -691,19 +771,20 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
 async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Option<Arc<Flow>>, line: &[u8]) {
-    let handled = |lines: &Option<Arc<Flow>>| lines.as_ref().map(|lines| lines.handled());
-    let before = handled(&lines);
     let delivery = deliver_once(shared, lane, connection, lines.clone(), line);
     let delivered = match &lines {
-        Some(lines) if shared.is_patient() => unless_severed(lane, lines, delivery).await,
+        // A way that is severed keeps no reply waiting.
+        Some(lines) if shared.is_patient() => tokio::select! {
+            biased;
+            delivered = delivery => delivered,
+            () = lines.ended() => Err(io::ErrorKind::ConnectionReset.into()),
+        },
         _ => delivery.await,
     };
-    let unseen = lines.is_some() && handled(&lines) == before;
     match delivered {
         // A paused neighbour still has it before it.
-        Ok(Answer::Outstanding) => {}
-        Ok(Answer::Complete) if !unseen => {}
-        _ => {
+        Ok(Answer::Complete | Answer::Outstanding) => {}
+        Ok(Answer::Unread) | Err(_) => {
             shared.activity.add(lane.way.from.index(), 1);
             // Not once more what was lost with a server that was killed, or when the way was severed.
             if lines.is_none_or(|lines| lines.lose_one()) {
@@ -719,32 +800,7 @@ async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Opti
 enum Answer {
     Complete,
     Outstanding,
-}
-
-/// Waits for a delivery until the way is severed: it then keeps no reply waiting.
-async fn unless_severed(
-    lane: &Lane,
-    lines: &Flow,
-    delivery: impl Future<Output = io::Result<Answer>>,
-) -> io::Result<Answer> {
-    tokio::pin!(delivery);
-    let mut rang = false;
-    let delivered = loop {
-        tokio::select! {
-            biased;
-            delivered = &mut delivery => break delivered,
-            () = lane.wake.notified() => {
-                rang = true;
-                if lines.has_ended() {
-                    break Err(io::ErrorKind::ConnectionReset.into());
-                }
-            }
-        }
-    };
-    if rang {
-        lane.ring();
-    }
-    delivered
+    Unread,
 }
 
 async fn deliver_once(
@@ -754,13 +810,13 @@ async fn deliver_once(
     lines: Option<Arc<Flow>>,
     line: &[u8],
 ) -> io::Result<Answer> {
-    let mut dialled = dial(shared, lane.way, connection, lines).await?;
+    let mut dialled = dial(shared, lane.way, connection, lines, None).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
     timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
     dialled.finish().await?;
     let mut answer = (&mut **dialled).take(ANSWER_BYTES);
     match timeout(shared.answer_limit(), tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
-        Ok(read) => read.map(|_| Answer::Complete),
+        Ok(read) => read.map(|_| if dialled.was_read() { Answer::Complete } else { Answer::Unread }),
         Err(_) => {
             shared.see_off(lane.way.to, dialled);
             Ok(Answer::Outstanding)
@@ -769,7 +825,13 @@ async fn deliver_once(
 }
 
 /// Connects to the neighbour. Inside this process it knows who calls.
-async fn dial(shared: &Arc<Shared>, way: Way, connection: u32, lines: Option<Arc<Flow>>) -> io::Result<Dialled> {
+async fn dial(
+    shared: &Arc<Shared>,
+    way: Way,
+    connection: u32,
+    lines: Option<Arc<Flow>>,
+    acks: Option<Arc<Acks>>,
+) -> io::Result<Dialled> {
     let target = shared.dial_address(way.to);
     if lock(shared.path(way)).is_cut() || target.port() == 0 {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -778,7 +840,7 @@ async fn dial(shared: &Arc<Shared>, way: Way, connection: u32, lines: Option<Arc
         Some(lines) => {
             let socket = bound_for(target)?;
             let call = Arc::new(Call::new(shared.activity.clone(), way.to.index()));
-            let caller = Caller::Neighbour { way, connection, lines, call };
+            let caller = Caller::Neighbour { way, connection, lines, call, acks };
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))
         }

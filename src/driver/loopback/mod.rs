@@ -2,6 +2,7 @@
 //!
 //! Not here: which action follows from a command or a script, and anything that judges what happens.
 
+mod acks;
 mod activity;
 mod connection;
 mod descriptors;

@@ -1,23 +1,33 @@
-//! Replies that wait until neighbours have taken the update: which connections wait, and how servers learn what was taken.
+//! Replies that wait until other servers have the update: which connections wait, and how servers learn what was taken.
 //!
-//! Inside this process a reader's count of handled lines is at hand, so no acknowledgement is written. What is written to a
-//! neighbour in another process counts as taken. Not here: what is waited for, which the node knows.
+//! Inside this process a node is told, so no acknowledgement is written. A neighbour in another process is asked for some. What
+//! is written to one that gives none counts as taken. Not here: what is waited for, which the node knows.
 
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::acks::Acks;
 use super::activity::Begun;
 use super::gate::Mode;
-use super::link::Lane;
+use super::link::{Channel, Lane};
 use super::server::Life;
 use super::{Shared, lock};
-use crate::config::{ReplyMode, Way};
+use crate::config::{LinkId, ReplyMode, Way};
 use crate::node::{Input, Node, Settled, Ticket};
+use crate::numbers::Numbers;
+use crate::time::Timestamp;
+use crate::wire::Taken;
 
-/// Connections of one server whose replies wait, each by its ticket. Many wait at once, so that a wait allocates nothing.
+/// Changes of the skew between numbers and places that are remembered for a connection. Only lines that a fault loses or
+/// doubles make one, and what came before so many of them has been acknowledged long ago.
+const KEPT_SKEWS: usize = 4096;
+
+/// What waits at one server, by ticket: connections whose replies wait, and lines that are not acknowledged. Many wait at once,
+/// so that a wait allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     places: Vec<Place>,
@@ -35,16 +45,24 @@ enum Place {
     Abandoned,
     /// The connection has not looked yet.
     Settled(Settled),
+    /// When the node settles it, the line with this number is acknowledged.
+    Line(Arc<Acks>, u64),
 }
 
 impl Waiting {
-    fn open(&mut self) -> Ticket {
+    fn open(&mut self, what: Place) -> Ticket {
         let place = self.free.pop().unwrap_or(self.places.len() as u32);
         if place as usize == self.places.len() {
             self.places.push(Place::Free);
         }
-        self.places[place as usize] = Place::Open(None);
+        self.places[place as usize] = what;
         Ticket(place)
+    }
+
+    /// The node has not opened a ticket.
+    fn close(&mut self, ticket: Ticket) {
+        self.places[ticket.0 as usize] = Place::Free;
+        self.free.push(ticket.0);
     }
 
     /// The node has settled a ticket.
@@ -54,6 +72,10 @@ impl Waiting {
             Place::Open(waker) => {
                 *place = Place::Settled(how);
                 waker.into_iter().for_each(Waker::wake);
+            }
+            Place::Line(acks, number) => {
+                acks.release(number);
+                self.free.push(ticket.0);
             }
             Place::Abandoned | Place::Free | Place::Settled(_) => self.free.push(ticket.0),
         }
@@ -65,7 +87,8 @@ impl Waiting {
         match std::mem::take(place) {
             Place::Settled(_) => self.free.push(ticket.0),
             Place::Open(_) | Place::Abandoned => *place = Place::Abandoned,
-            Place::Free => {}
+            // Not while somebody waits.
+            Place::Free | Place::Line(..) => {}
         }
     }
 }
@@ -89,7 +112,7 @@ impl Future for Held {
                 Poll::Pending
             }
             // Not while this is here.
-            Place::Free | Place::Abandoned => Poll::Ready(Settled::Overdue),
+            Place::Free | Place::Abandoned | Place::Line(..) => Poll::Ready(Settled::Overdue),
         }
     }
 }
@@ -104,6 +127,11 @@ impl Shared {
     /// Returns `true` if replies wait.
     pub(super) fn is_patient(&self) -> bool {
         self.rules.reply != ReplyMode::AtOnce
+    }
+
+    /// Returns `true` if a line is acknowledged when all that it reaches from here have it.
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.rules.reply == ReplyMode::Everywhere
     }
 
     /// Returns how long a per-message way waits for the end of a line's connection. Where replies wait for that, as long as they.
@@ -122,23 +150,50 @@ impl Shared {
 }
 
 impl Life {
-    /// Lets the replies of a turn wait for neighbours. Returns `None` if nothing has to be waited for, or the server stops.
+    /// Lets the replies of a turn wait. Returns `None` if nothing has to be waited for, or the server stops.
     pub(super) fn hold(self: &Arc<Self>, shared: &Shared, node: &mut Node) -> Option<Held> {
+        let opened = self.open(shared, node, Place::Open(None), Node::hold);
+        let begun = || shared.activity.begin(self.server.index());
+        opened.map(|ticket| Held { life: self.clone(), ticket, _begun: begun() })
+    }
+
+    /// Lets the acknowledgement of the last line wait, which came by a link or from anybody and has this number. Returns `false`
+    /// if nothing has to be waited for, or the server stops.
+    pub(super) fn hold_heard(
+        &self,
+        shared: &Shared,
+        node: &mut Node,
+        from: Option<LinkId>,
+        acks: &Arc<Acks>,
+        number: u64,
+    ) -> bool {
+        let line = Place::Line(acks.clone(), number);
+        let opened = self.open(shared, node, line, |node, now, ticket| node.hold_heard(now, ticket, from));
+        opened.inspect(|_| acks.hold()).is_some()
+    }
+
+    /// Opens a ticket if the node has something to wait for.
+    fn open(
+        &self,
+        shared: &Shared,
+        node: &mut Node,
+        what: Place,
+        hold: impl FnOnce(&mut Node, Timestamp, Ticket) -> bool,
+    ) -> Option<Ticket> {
         if self.gate.mode() == Mode::Draining {
             return None;
         }
         let before = node.deadline();
         let mut waiting = lock(&self.waiting);
-        let ticket = waiting.open();
-        if !node.hold(shared.clock.now(), ticket) {
-            waiting.settle(ticket, Settled::Taken);
-            waiting.leave(ticket);
+        let ticket = waiting.open(what);
+        if !hold(node, shared.clock.now(), ticket) {
+            waiting.close(ticket);
             return None;
         }
         if before.is_none_or(|before| node.deadline().is_some_and(|deadline| deadline < before)) {
             self.look_at_deadline();
         }
-        Some(Held { life: self.clone(), ticket, _begun: shared.activity.begin(self.server.index()) })
+        Some(ticket)
     }
 
     /// Lets replies go that wait no longer.
@@ -169,7 +224,7 @@ impl Life {
 }
 
 impl Lane {
-    /// Tells the node how many lines of the way's connection were taken, unless the way has another connection by now.
+    /// Tells the node which lines of the way's connection are acknowledged, unless the way has another connection by now.
     pub(super) fn catch_up(&self, shared: &Shared, life: &Life, connection: Option<u32>) {
         let channel = lock(&self.channel);
         let is_of_now = |open: u32| connection.is_none_or(|connection| connection == open);
@@ -177,31 +232,96 @@ impl Lane {
         if life.gate.is_paused() {
             return;
         }
-        let taken = self.taken(channel).saturating_add_signed(channel.astray);
+        let mut taken = channel.acks.take();
+        if taken.is_empty() {
+            return;
+        }
         let mut node = lock(&life.node);
-        node.handle(shared.clock.now(), Input::Taken { link: self.link, lines: taken }, &mut Vec::new());
+        for lines in taken.drain() {
+            node.handle(shared.clock.now(), Input::Taken { link: self.link, lines }, &mut Vec::new());
+        }
         life.settle(&mut node);
     }
 
-    /// Tells the node of lines that went astray: their writer cannot know that they were not taken.
-    pub(super) fn tell_strays(&self, shared: &Shared, life: &Life) {
-        let strays = shared.is_patient()
-            && lock(&self.channel).as_mut().is_some_and(|channel| std::mem::take(&mut channel.strays));
-        if strays {
-            self.catch_up(shared, life, None);
+    /// Lines have been written to a neighbour in another process. They count as taken unless it acknowledges lines.
+    pub(super) fn on_written(&self, shared: &Shared, life: &Life) {
+        if let Some(Channel { acks, written: Some(written), .. }) = lock(&self.channel).as_mut() {
+            written.told(acks);
+        }
+        self.catch_up(shared, life, None);
+    }
+
+    /// A line of a per-message way has been delivered, or is lost.
+    pub(super) fn on_delivered(&self, number: u64) {
+        if let Some(channel) = lock(&self.channel).as_ref() {
+            channel.acks.add(number);
         }
     }
 
-    /// Returns `true` if no flow counts the lines of the way's connection: its neighbour is in another process.
-    pub(super) fn is_uncounted(&self) -> bool {
-        lock(&self.channel).as_ref().is_some_and(|channel| channel.lines.is_none())
+    /// The neighbour acknowledges lines of the way's connection, by their place on it.
+    pub(super) fn on_took(&self, shared: &Shared, life: &Life, taken: Taken<'_>) {
+        if let Some(Channel { acks, written: Some(written), .. }) = lock(&self.channel).as_mut() {
+            written.took(taken, acks);
+        }
+        self.catch_up(shared, life, None);
+    }
+}
+
+/// Lines written on a connection to a neighbour in another process.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    lines: u64,
+    /// By how much the number of a line is above its place on the connection, from which place on: lines that were lost
+    /// on the way have a number, and those that went twice have two places.
+    skews: VecDeque<(u64, i64)>,
+    /// Numbers of lines that are not acknowledged and have not been told to be taken.
+    open: Numbers,
+    /// The neighbour acknowledges lines.
+    acknowledges: bool,
+}
+
+impl Written {
+    /// A line is written.
+    pub(super) fn push(&mut self, number: u64) {
+        self.lines += 1;
+        let skew = number as i64 - self.lines as i64;
+        if self.skews.back().map_or(0, |&(_, skew)| skew) != skew {
+            self.skews.push_back((self.lines, skew));
+            if self.skews.len() > KEPT_SKEWS {
+                self.skews.pop_front();
+            }
+        }
+        if !self.acknowledges {
+            self.open.insert(number..=number);
+        }
     }
 
-    /// Counts lines of this way that were delivered, where no flow counts them, and tells the node.
-    pub(super) fn on_delivered(&self, shared: &Shared, life: &Life, lines: u64) {
-        self.delivered.fetch_add(lines, Ordering::Relaxed);
-        if shared.is_patient() {
-            self.catch_up(shared, life, None);
+    /// What was written has left.
+    fn told(&mut self, acks: &Acks) {
+        if !self.acknowledges {
+            acks.append(&mut self.open);
+        }
+    }
+
+    fn took(&mut self, taken: Taken<'_>, acks: &Acks) {
+        self.acknowledges = true;
+        self.open = Numbers::default();
+        let mut numbers = Numbers::default();
+        for places in taken.iter() {
+            self.numbers(&places, &mut numbers);
+        }
+        acks.append(&mut numbers);
+    }
+
+    /// Adds the numbers of the lines at some places.
+    fn numbers(&self, places: &RangeInclusive<u64>, numbers: &mut Numbers) {
+        let begins = std::iter::once((1, 0)).chain(self.skews.iter().copied());
+        let ends = self.skews.iter().map(|&(begin, _)| begin - 1).chain([self.lines]);
+        for ((begin, skew), end) in begins.zip(ends) {
+            let (first, last) = (begin.max(*places.start()), end.min(*places.end()));
+            if first <= last {
+                numbers.insert(first.saturating_add_signed(skew)..=last.saturating_add_signed(skew));
+            }
         }
     }
 }

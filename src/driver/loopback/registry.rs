@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
+use super::acks::Acks;
 use super::activity::{Call, Flow};
 use super::lock;
 use super::socket::Socket;
@@ -28,6 +29,8 @@ pub(super) enum Caller {
         lines: Arc<Flow>,
         /// This connection, of which our node is told.
         call: Arc<Call>,
+        /// Where we acknowledge its lines. `None` if the end of the connection does that.
+        acks: Option<Arc<Acks>>,
     },
     /// A client of this driver; counted in bytes.
     Client {
@@ -46,6 +49,14 @@ impl Caller {
         match self {
             Self::Neighbour { lines, .. } => lines,
             Self::Client { commands, .. } => commands,
+        }
+    }
+
+    /// Where a neighbour's lines are acknowledged.
+    pub(super) fn acks(&self) -> Option<&Arc<Acks>> {
+        match self {
+            Self::Neighbour { acks, .. } => acks.as_ref(),
+            Self::Client { .. } => None,
         }
     }
 
@@ -178,6 +189,11 @@ impl Dialled {
     /// Whether everything that was sent has been handled, and the end too; or nobody here knows.
     pub(super) fn is_over(&self) -> bool {
         self.caller().and_then(Caller::call).is_none_or(Call::is_over)
+    }
+
+    /// Returns `true` if a line of it has been read, or nobody here knows.
+    pub(super) fn was_read(&self) -> bool {
+        self.caller().and_then(Caller::call).is_none_or(Call::was_read)
     }
 
     /// What was sent will not be handled any more; how many lines that were.

@@ -86,6 +86,8 @@ pub(super) enum Outcome {
     Refuse,
     /// The connection is from this neighbour.
     Proven(LinkId),
+    /// The connection asks to be told when its lines are taken.
+    Acknowledge,
 }
 
 impl Life {
@@ -167,6 +169,7 @@ impl Life {
                 Output::Search(report, search) => outcome = Outcome::Search(report, search),
                 Output::Refuse => outcome = Outcome::Refuse,
                 Output::Proven(link) => outcome = Outcome::Proven(link),
+                Output::Acknowledge => outcome = Outcome::Acknowledge,
             }
         }
         (stored, outcome)

@@ -103,6 +103,7 @@ impl SimulatedDriver {
     fn leave_neighbours(&mut self, server: ServerId) -> (u64, u64) {
         let mut lost = Hit::default();
         self.host_mut(server).reset();
+        self.forget_lines_of(server);
         for pipe in self.host(server).pipes() {
             lost += self.lose_reader(self.pipes[pipe as usize].back);
         }

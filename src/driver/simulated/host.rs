@@ -41,7 +41,7 @@ pub(super) enum Deferred {
     DialFailed(u32),
     /// Its connection of this pipe is gone.
     Lost(u32),
-    /// So many lines of this pipe of its own were taken.
+    /// The line with this number of this pipe of its own is acknowledged, or lost.
     Taken(u32, u64),
     /// The far end of this pipe of its own has dialled it.
     Seen(u32),

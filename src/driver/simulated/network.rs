@@ -148,6 +148,7 @@ impl SimulatedDriver {
                 self.queue_wake(server);
             }
             Output::Proven(_) => unreachable!("no neighbour has to prove itself"),
+            Output::Acknowledge => unreachable!("no neighbour has to be told in a line"),
             Output::Reply(_) | Output::Search(..) | Output::Refuse => unreachable!("no neighbour is answered"),
         }
     }
@@ -166,20 +167,20 @@ impl SimulatedDriver {
                 let writer = state.from;
                 return self.settle_soon(writer);
             };
-            let owes_more = writer.node.owed(link) > 0;
-            self.write(pipe, line);
+            let (owes_more, number, writer) = (writer.node.owed(link) > 0, writer.node.line_number(link), state.from);
+            self.write(pipe, line, number);
             if !owes_more {
-                return;
+                return self.settle_soon(writer);
             }
         }
     }
 
     /// A server writes a line.
     #[inline]
-    pub(super) fn write(&mut self, pipe: u32, line: Line) {
+    pub(super) fn write(&mut self, pipe: u32, line: Line, number: u64) {
         let state = &mut self.pipes[pipe as usize];
         if state.mode == LinkMode::PerMessage {
-            return self.dial_message(pipe, line);
+            return self.dial_message(pipe, line, number);
         }
         let (is_up, is_held) = (state.connection == Connection::Up, state.path.is_held());
         self.observe_written(pipe, &line);
@@ -188,9 +189,9 @@ impl SimulatedDriver {
             state.lost += 1;
             self.counts.lost += 1;
         } else if is_held {
-            state.stage().lines.push_back(Staged { line, until: self.now });
+            state.stage().lines.push_back(Staged { line, number, until: self.now });
         } else {
-            self.leave(pipe, line);
+            self.leave(pipe, line, number);
         }
     }
 
@@ -220,41 +221,43 @@ impl SimulatedDriver {
 
     /// A line goes out on the network.
     #[inline]
-    pub(super) fn leave(&mut self, pipe: u32, line: Line) {
+    pub(super) fn leave(&mut self, pipe: u32, line: Line, number: u64) {
         let state = &mut self.pipes[pipe as usize];
         match state.path.send(self.now, || line.written_len()) {
-            Passage::Arrives(at) => self.travel(at, line, pipe),
+            Passage::Arrives(at) => self.travel(at, line, number, pipe),
             Passage::Twice(at) => {
-                self.take_twice(pipe);
-                self.travel(at, line.clone(), pipe);
-                self.travel(at, line, pipe);
+                self.travel(at, line.clone(), number, pipe);
+                self.travel(at, line, number, pipe);
             }
-            Passage::Lost => self.swallow(pipe),
-            Passage::Vanishes => self.vanish(pipe, line),
+            Passage::Lost => self.swallow(pipe, number),
+            Passage::Vanishes => self.vanish(pipe, line, number),
         }
         self.reset_if_due(pipe);
     }
 
     /// A line is under way.
     #[inline]
-    fn travel(&mut self, at: Timestamp, line: Line, pipe: u32) {
+    fn travel(&mut self, at: Timestamp, line: Line, number: u64, pipe: u32) {
         let state = &mut self.pipes[pipe as usize];
         let connection = state.opened;
         debug_assert!(connection > state.lost_through, "a line on a connection whose lines are lost");
         state.in_flight += 1;
         self.busy += 1;
+        self.send_out(pipe, connection, number);
         self.queue_line(at, line, pipe, connection);
     }
 
     /// A line that went out is lost, and nothing tells of it.
     #[cold]
-    fn swallow(&mut self, pipe: u32) {
+    fn swallow(&mut self, pipe: u32, number: u64) {
         let state = &mut self.pipes[pipe as usize];
         state.lost += 1;
-        let is_silent = state.path.is_silent();
+        let (is_silent, connection) = (state.path.is_silent(), state.opened);
         self.counts.lost += 1;
-        if !is_silent {
-            self.take_lost(pipe);
+        if is_silent {
+            self.send_out(pipe, connection, number);
+        } else {
+            self.take_lost(pipe, number);
         }
     }
 
@@ -271,7 +274,7 @@ impl SimulatedDriver {
 
     /// A line that went out vanishes.
     #[cold]
-    fn vanish(&mut self, pipe: u32, line: Line) {
+    fn vanish(&mut self, pipe: u32, line: Line, number: u64) {
         let state = &self.pipes[pipe as usize];
         let (way, connection) = (state.way(), state.opened);
         self.counts.lost += 1;
@@ -279,7 +282,7 @@ impl SimulatedDriver {
         if let Line::At(report) = line {
             self.observe(|| Event::Vanished { way, connection, report });
         }
-        self.take_lost(pipe);
+        self.take_lost(pipe, number);
     }
 
     /// Resets the connection if the line that went out was the last one before a reset.
@@ -426,16 +429,11 @@ impl SimulatedDriver {
                 self.observe_lost(pipe);
                 self.tell_writer(pipe, Input::LinkLost);
             }
-            Deferred::Taken(pipe, lines) => self.tell_taken(pipe, lines),
+            Deferred::Taken(pipe, number) => self.tell_taken(pipe, number),
             Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
             Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
             Deferred::Written(slot) => self.read_session(slot),
         }
-    }
-
-    /// The writer of a pipe is told how many of its lines were taken.
-    pub(super) fn bring_taken(&mut self, pipe: u32, lines: u64) {
-        self.bring(self.pipes[pipe as usize].from, Deferred::Taken(pipe, lines));
     }
 
     fn tell_writer(&mut self, pipe: u32, input: fn(LinkId) -> Input<'static>) {
@@ -555,6 +553,7 @@ impl SimulatedDriver {
         state.lost += lost;
         let is_persistent = state.mode == LinkMode::Persistent;
         let (reader, back) = (state.to, state.back);
+        self.lose_unacknowledged(pipe);
         self.counts.lost += u64::from(lost);
         if self.hosts[reader as usize].up {
             (0..ended).for_each(|_| self.bring(reader, Deferred::Gone(back)));
@@ -564,7 +563,6 @@ impl SimulatedDriver {
         }
         if lost > 0 {
             self.observe_lost(pipe);
-            self.lose_messages(pipe);
         }
         (u64::from(lost), u64::from(lost))
     }
@@ -587,11 +585,11 @@ impl SimulatedDriver {
     }
 
     /// Begins the dial for one line.
-    fn dial_message(&mut self, pipe: u32, line: Line) {
+    fn dial_message(&mut self, pipe: u32, line: Line, number: u64) {
         let (until, _) = self.dial_end(pipe);
         let lines = &mut self.pipes[pipe as usize].stage().lines;
         let until = lines.back().map_or(until, |last| last.until.max(until));
-        lines.push_back(Staged { line, until });
+        lines.push_back(Staged { line, number, until });
         self.busy += 1;
         self.queue.push(until, Due::Timer(Timer::Message(pipe)));
     }
@@ -606,24 +604,22 @@ impl SimulatedDriver {
         self.busy -= 1;
         if is_held {
             stage.parked += 1;
-        } else if let Some(Staged { line, .. }) = stage.lines.pop_front() {
-            self.send_message(pipe, line);
+        } else if let Some(Staged { line, number, .. }) = stage.lines.pop_front() {
+            self.send_message(pipe, line, number);
             self.pull_if_owing(pipe);
         }
     }
 
-    fn send_message(&mut self, pipe: u32, line: Line) {
+    fn send_message(&mut self, pipe: u32, line: Line, number: u64) {
         if !self.answers(pipe) {
-            self.begin_message(pipe, None);
+            self.take_back(pipe, number);
             return line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
         }
         let state = &mut self.pipes[pipe as usize];
         state.path.connected();
         state.opened += 1;
-        let opened = state.opened;
-        self.begin_message(pipe, Some(opened));
         self.observe_written(pipe, &line);
-        self.leave(pipe, line);
+        self.leave(pipe, line, number);
     }
 
     /// The lines that wait on a pipe go out; how many they were.
@@ -632,10 +628,10 @@ impl SimulatedDriver {
         let (mode, waiting) = (state.mode, state.waiting());
         for _ in 0..waiting {
             // None when the connection ended behind a line before, and took the others with it.
-            let Some(line) = self.pipes[pipe as usize].next_waiting() else { break };
+            let Some(Staged { line, number, .. }) = self.pipes[pipe as usize].next_waiting() else { break };
             match mode {
-                LinkMode::PerMessage => self.send_message(pipe, line),
-                LinkMode::Persistent => self.leave(pipe, line),
+                LinkMode::PerMessage => self.send_message(pipe, line, number),
+                LinkMode::Persistent => self.leave(pipe, line, number),
             }
         }
         self.pull_if_owing(pipe);
@@ -653,7 +649,8 @@ impl SimulatedDriver {
     pub(super) fn flush(&mut self, server: ServerId) {
         for (link, pipe) in (0..).map(LinkId).zip(self.host(server).pipes()) {
             while let Some(line) = self.host_mut(server).node.next_line(link) {
-                self.write(pipe, line);
+                let number = self.host(server).node.line_number(link);
+                self.write(pipe, line, number);
             }
         }
     }

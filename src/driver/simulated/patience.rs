@@ -1,6 +1,6 @@
-//! Replies that wait until neighbours have taken the update: which sessions wait, and how servers learn what was taken.
+//! Replies that wait until other servers have the update: which sessions wait, and how servers learn what was taken.
 //!
-//! A reader tells the writer of a connection how many of its lines it has taken. That goes back over the same connection, so no
+//! A reader tells the writer of a connection which of its lines it acknowledges. That goes back over the same connection, so no
 //! fault of the other way delays it, and takes the latency of the way back. Not here: what is waited for, which the node knows.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,42 +8,54 @@ use std::time::Duration;
 
 use super::SimulatedDriver;
 use super::client::Hold;
+use super::host::Deferred;
 use super::queue::{Due, Timer};
 use crate::config::{LinkId, LinkMode, ReplyMode, ServerId};
 use crate::history::Event;
-use crate::node::{Input, Settled, Ticket};
+use crate::node::{Input, Node, Settled, Ticket};
 use crate::time::Timestamp;
 
 /// What a herd whose replies wait remembers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Patience {
-    /// Sessions whose replies wait, by ticket.
-    waiting: BTreeMap<Ticket, u32>,
+    waiting: BTreeMap<Ticket, Waiter>,
     tickets: u32,
     /// By pipe.
-    taken: Vec<Taken>,
+    pipes: Vec<Unacknowledged>,
 }
 
-/// How many lines of a pipe have been taken, and what its writer will learn of that.
+/// What a ticket is for.
+#[derive(Debug, Clone, Copy)]
+enum Waiter {
+    /// The replies of a session.
+    Session(u32),
+    /// The acknowledgement of a line that this connection of this pipe has brought.
+    Line { pipe: u32, connection: u32, number: u64 },
+}
+
+/// Lines of a pipe of which its writer does not know that they are taken or lost.
 #[derive(Debug, Default, Clone)]
-struct Taken {
-    /// The connection that is counted on. On a per-message pipe, the last one before the writer's present life.
-    connection: u32,
-    /// Lines that were taken, or never will be, before the first of `messages`.
-    lines: u64,
-    /// Copies of lines that are still to be taken and do not count.
-    doubled: u64,
-    /// Lines of a per-message pipe since then: their connections, or 0 for one that found nobody; and whether it is over.
-    messages: VecDeque<(u32, bool)>,
-    /// What the writer will learn: when, on which connection, and how many lines.
+struct Unacknowledged {
+    /// In the order in which they went out.
+    lines: VecDeque<Sent>,
+    /// What the writer will learn: when, on which connection, and about which line.
     told: VecDeque<(Timestamp, u32, u64)>,
+}
+
+/// A line that went out.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    connection: u32,
+    number: u64,
+    /// Its acknowledgement waits.
+    is_read: bool,
 }
 
 impl Patience {
     /// Returns what a herd needs in which replies wait, or `None` where none does.
     pub(super) fn of(reply: Option<ReplyMode>, pipes: usize) -> Option<Box<Self>> {
         let waits = reply.unwrap_or_default() != ReplyMode::AtOnce;
-        waits.then(|| Box::new(Self { taken: vec![Taken::default(); pipes], ..Self::default() }))
+        waits.then(|| Box::new(Self { pipes: vec![Unacknowledged::default(); pipes], ..Self::default() }))
     }
 }
 
@@ -56,19 +68,31 @@ impl SimulatedDriver {
             return;
         }
         let (server, accepts) = (session.server, !session.accepted.is_empty());
-        let now = self.now;
-        if let Some(patience) = self.patience.as_mut().filter(|_| accepts) {
-            let ticket = Ticket(patience.tickets);
-            if self.hosts[server.index()].node.hold(now, ticket) {
-                patience.tickets += 1;
-                patience.waiting.insert(ticket, slot);
-                self.hosts[server.index()].held += 1;
-                self.held += 1;
-                self.clients.session(slot).hold = Hold::Until(ticket);
-                return self.queue_wake(server);
-            }
+        let opened = if accepts { self.open(server, Waiter::Session(slot), Node::hold) } else { None };
+        let Some(ticket) = opened else { return self.let_go(slot, Settled::Taken) };
+        self.hosts[server.index()].held += 1;
+        self.held += 1;
+        self.clients.session(slot).hold = Hold::Until(ticket);
+    }
+
+    /// Opens a ticket if a server has something to wait for.
+    fn open(
+        &mut self,
+        server: ServerId,
+        waiter: Waiter,
+        hold: impl FnOnce(&mut Node, Timestamp, Ticket) -> bool,
+    ) -> Option<Ticket> {
+        let patience = self.patience.as_mut()?;
+        let ticket = Ticket(patience.tickets);
+        if !hold(&mut self.hosts[server.index()].node, self.now, ticket) {
+            return None;
         }
-        self.let_go(slot, Settled::Taken);
+        patience.tickets += 1;
+        patience.waiting.insert(ticket, waiter);
+        self.queue_wake(server);
+        // One ticket more may have let another go.
+        self.settle_soon(server.0);
+        Some(ticket)
     }
 
     /// Lets the replies of a session go out, and its server read what the client wrote meanwhile.
@@ -126,130 +150,125 @@ impl SimulatedDriver {
     /// Lets replies go that wait no longer.
     pub(super) fn settle(&mut self, server: ServerId) {
         while let Some((ticket, how)) = self.host_mut(server).node.settled() {
-            let slot = self.patience.as_ref().and_then(|patience| patience.waiting.get(&ticket).copied());
-            if let Some(slot) = slot {
-                self.let_go(slot, how);
+            match self.patience.as_ref().and_then(|patience| patience.waiting.get(&ticket).copied()) {
+                Some(Waiter::Session(slot)) => self.let_go(slot, how),
+                Some(Waiter::Line { pipe, connection, number }) => {
+                    self.patience.as_mut().map(|patience| patience.waiting.remove(&ticket));
+                    self.acknowledge(pipe, connection, number);
+                }
+                None => {}
             }
         }
     }
 
-    /// A server has read a line of a connection.
+    /// A line goes out over a connection of a pipe.
+    #[inline]
+    pub(super) fn send_out(&mut self, pipe: u32, connection: u32, number: u64) {
+        if let Some(patience) = &mut self.patience {
+            patience.pipes[pipe as usize].lines.push_back(Sent { connection, number, is_read: false });
+        }
+    }
+
+    /// A server has handled a line of a connection. It acknowledges the line, now or when its ticket is settled.
     #[inline]
     pub(super) fn take_line(&mut self, pipe: u32, connection: u32) {
         if self.patience.is_some() {
-            self.count_line(pipe, connection);
+            self.take_in(pipe, connection);
         }
     }
 
     #[inline(never)]
-    fn count_line(&mut self, pipe: u32, connection: u32) {
-        self.take(pipe, false, |taken, mode| match mode {
-            LinkMode::Persistent => {
-                taken.begin(connection);
-                match taken.doubled {
-                    0 => taken.lines += 1,
-                    _ => taken.doubled -= 1,
-                }
-            }
-            LinkMode::PerMessage => taken.end_messages(|of| of == connection),
-        });
+    fn take_in(&mut self, pipe: u32, connection: u32) {
+        let is_it = |sent: &&mut Sent| sent.connection == connection && !sent.is_read;
+        let lines = self.patience.as_mut().map(|patience| &mut patience.pipes[pipe as usize].lines);
+        // None if its writer begins a new life.
+        let Some(sent) = lines.and_then(|lines| lines.iter_mut().find(is_it)) else { return };
+        sent.is_read = true;
+        let number = sent.number;
+        let state = &self.pipes[pipe as usize];
+        let (reader, back) = (ServerId(state.to), state.back);
+        let from = Some(LinkId(back - self.host(reader).first_pipe));
+        let waiter = Waiter::Line { pipe, connection, number };
+        if self.open(reader, waiter, |node, now, ticket| node.hold_heard(now, ticket, from)).is_none() {
+            self.acknowledge(pipe, connection, number);
+        }
     }
 
-    /// A line will never be read, though its connection goes on. Its writer cannot know that it was not taken.
-    pub(super) fn take_lost(&mut self, pipe: u32) {
-        let connection = self.pipes[pipe as usize].opened;
-        self.take_line(pipe, connection);
+    /// A line that a server has read is acknowledged.
+    fn acknowledge(&mut self, pipe: u32, connection: u32, number: u64) {
+        let Some(patience) = &mut self.patience else { return };
+        let lines = &mut patience.pipes[pipe as usize].lines;
+        let is_it = |sent: &Sent| sent.connection == connection && sent.number == number && sent.is_read;
+        if let Some(index) = lines.iter().position(is_it) {
+            lines.remove(index);
+            self.tell_of(pipe, connection, number, false);
+        }
     }
 
-    /// A line goes out twice and is to be counted once.
-    pub(super) fn take_twice(&mut self, pipe: u32) {
-        let connection = self.pipes[pipe as usize].opened;
-        self.take(pipe, false, |taken, mode| {
-            if mode == LinkMode::Persistent {
-                taken.begin(connection);
-                taken.doubled += 1;
-            }
-        });
+    /// A line is lost, though its connection goes on. Its writer cannot know that it was not taken.
+    pub(super) fn take_lost(&mut self, pipe: u32, number: u64) {
+        self.tell_of(pipe, self.pipes[pipe as usize].opened, number, false);
     }
 
-    /// A line of a per-message pipe has a connection, or found nobody to take it.
-    pub(super) fn begin_message(&mut self, pipe: u32, connection: Option<u32>) {
-        self.take(pipe, connection.is_none(), |taken, _| {
-            taken.messages.push_back((connection.unwrap_or(0), connection.is_none()));
-            taken.end_messages(|_| false);
-        });
+    /// A line of a per-message pipe found nobody to take it.
+    pub(super) fn take_back(&mut self, pipe: u32, number: u64) {
+        self.tell_of(pipe, self.pipes[pipe as usize].opened, number, true);
     }
 
-    /// Everything that was in flight on a per-message pipe is lost.
-    pub(super) fn lose_messages(&mut self, pipe: u32) {
-        self.take(pipe, true, |taken, _| taken.end_messages(|_| true));
+    /// Everything that went out on a pipe and is not acknowledged is lost. The writer of a per-message pipe learns that now; that
+    /// of a persistent one learns that its link is lost.
+    pub(super) fn lose_unacknowledged(&mut self, pipe: u32) {
+        let Some(patience) = &mut self.patience else { return };
+        let lines = std::mem::take(&mut patience.pipes[pipe as usize].lines);
+        if self.pipes[pipe as usize].mode == LinkMode::PerMessage {
+            lines.iter().for_each(|sent| self.tell_of(pipe, sent.connection, sent.number, true));
+        }
     }
 
     /// The writer of a pipe begins a new life.
     pub(super) fn begin_counting(&mut self, pipe: u32) {
-        let opened = self.pipes[pipe as usize].opened;
         if let Some(patience) = &mut self.patience {
-            patience.taken[pipe as usize] = Taken { connection: opened, ..Taken::default() };
+            patience.pipes[pipe as usize] = Unacknowledged::default();
         }
     }
 
-    /// Counts lines that were taken, and tells the writer after the latency of the way back, or now if it was told already.
-    fn take(&mut self, pipe: u32, was_told: bool, count: impl FnOnce(&mut Taken, LinkMode)) {
+    /// A server is gone, and what it would have acknowledged.
+    pub(super) fn forget_lines_of(&mut self, server: ServerId) {
+        let Self { patience: Some(patience), pipes, .. } = self else { return };
+        let is_its =
+            |waiter: &Waiter| matches!(*waiter, Waiter::Line { pipe, .. } if pipes[pipe as usize].to == server.0);
+        patience.waiting.retain(|_, waiter| !is_its(waiter));
+    }
+
+    /// Tells the writer of a pipe about a line after the latency of the way back, or now if that is its own doing.
+    fn tell_of(&mut self, pipe: u32, connection: u32, number: u64, is_own: bool) {
         let Some(patience) = &mut self.patience else { return };
-        let (state, taken) = (&self.pipes[pipe as usize], &mut patience.taken[pipe as usize]);
-        let before = (taken.connection, taken.lines);
-        count(taken, state.mode);
-        if (taken.connection, taken.lines) != before {
-            // A dial that found nobody is the writer's own.
-            let latency = if was_told { Duration::ZERO } else { self.pipes[state.back as usize].path.latency() };
-            let at = self.now + latency;
-            let at = taken.told.back().map_or(at, |&(last, ..)| last.max(at));
-            taken.told.push_back((at, taken.connection, taken.lines));
-            self.queue.push(at, Due::Timer(Timer::Taken(pipe)));
-            self.busy += 1;
-        }
+        let back = self.pipes[pipe as usize].back;
+        let latency = if is_own { Duration::ZERO } else { self.pipes[back as usize].path.latency() };
+        let told = &mut patience.pipes[pipe as usize].told;
+        let at = told.back().map_or(self.now + latency, |&(last, ..)| last.max(self.now + latency));
+        told.push_back((at, connection, number));
+        self.queue.push(at, Due::Timer(Timer::Taken(pipe)));
+        self.busy += 1;
     }
 
-    /// The writer of a pipe learns how many of its lines were taken.
+    /// The writer of a pipe learns about a line.
     pub(super) fn on_taken(&mut self, pipe: u32) {
         self.busy -= 1;
         let Some(patience) = &mut self.patience else { return };
-        let now = self.now;
-        let taken = &mut patience.taken[pipe as usize];
+        let (now, told) = (self.now, &mut patience.pipes[pipe as usize].told);
         // None if the writer's life is over, and what it was told with it.
-        let Some((_, connection, lines)) = taken.told.pop_front_if(|&mut (at, ..)| at <= now) else { return };
+        let Some((_, connection, number)) = told.pop_front_if(|&mut (at, ..)| at <= now) else { return };
         let state = &self.pipes[pipe as usize];
-        let is_of_now = match state.mode {
-            LinkMode::Persistent => state.is_connected() && state.opened == connection,
-            LinkMode::PerMessage => taken.connection == connection,
-        };
+        let is_of_now = state.mode == LinkMode::PerMessage || (state.is_connected() && state.opened == connection);
         if is_of_now {
-            self.bring_taken(pipe, lines);
+            self.bring(state.from, Deferred::Taken(pipe, number));
         }
     }
 
-    pub(super) fn tell_taken(&mut self, pipe: u32, lines: u64) {
+    pub(super) fn tell_taken(&mut self, pipe: u32, number: u64) {
         let writer = ServerId(self.pipes[pipe as usize].from);
         let link = LinkId(pipe - self.host(writer).first_pipe);
-        self.tell(writer, Input::Taken { link, lines });
-    }
-}
-
-impl Taken {
-    /// Counts on this connection of a persistent pipe from now on.
-    fn begin(&mut self, connection: u32) {
-        if std::mem::replace(&mut self.connection, connection) != connection {
-            (self.lines, self.doubled) = (0, 0);
-        }
-    }
-
-    /// Ends the messages on some connections, and counts those that are over up to the first that is not.
-    fn end_messages(&mut self, ends: impl Fn(u32) -> bool) {
-        for (connection, is_over) in &mut self.messages {
-            *is_over |= ends(*connection);
-        }
-        while self.messages.pop_front_if(|&mut (_, is_over)| is_over).is_some() {
-            self.lines += 1;
-        }
+        self.tell(writer, Input::Taken { link, lines: number..=number });
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Stage {
 #[derive(Debug, Clone)]
 pub(super) struct Staged {
     pub(super) line: Line,
+    /// Its writer's number ([`crate::node::Node::line_number`]).
+    pub(super) number: u64,
     /// On a per-message pipe, when its dial ends.
     pub(super) until: Timestamp,
 }
@@ -146,10 +148,10 @@ impl Pipe {
     }
 
     /// Takes the first line that waits for the pipe's release.
-    pub(super) fn next_waiting(&mut self) -> Option<Line> {
+    pub(super) fn next_waiting(&mut self) -> Option<Staged> {
         let stage = self.stage.as_mut()?;
         stage.parked = stage.parked.saturating_sub(1);
-        stage.lines.pop_front().map(|staged| staged.line)
+        stage.lines.pop_front()
     }
 
     pub(super) fn stage(&mut self) -> &mut Stage {

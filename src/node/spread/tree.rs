@@ -152,7 +152,9 @@ impl Tree {
         for ((id, link), branch) in ids.zip(around.links.iter_mut()).zip(&mut self.branches) {
             branch.replayable.remove(record.index());
             if source == Source::Link(id) {
-                origin.inspect(|&origin| branch.lazy.remove(origin));
+                if let Some(origin) = origin {
+                    branch.lazy.remove(origin);
+                }
             } else if !link.is_up() {
                 around.outputs.push(Output::Missed(id));
             } else if !goes_whole && origin.is_some_and(|origin| branch.lazy.contains(origin)) {
@@ -208,6 +210,7 @@ impl Tree {
                 }
             }
             Control::Hello { .. } | Control::Proof { .. } | Control::Welcome { .. } => return false,
+            Control::Acknowledge | Control::Took(_) => return false,
         }
         self.finish(before, around);
         true
