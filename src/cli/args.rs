@@ -9,8 +9,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::calibrate::Options;
-use crate::config::{Preset, Strategy};
-use crate::diagnostic::ErrorFormat;
+use crate::config::{Preset, ReplyMode, Strategy};
+use crate::diagnostic::{Choice, ErrorFormat, alternatives};
 use crate::suite::Slice;
 
 use super::run::seeds;
@@ -409,8 +409,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "SEEDS", value_parser = seeds)]
     pub(super) seeds: Option<std::ops::Range<u64>>,
     /// How updates travel, instead of what the files say
-    #[arg(long, value_name = "STRATEGY", value_parser = strategy)]
+    #[arg(long, value_name = "STRATEGY", value_parser = choice::<Strategy>)]
     pub(super) strategy: Option<Strategy>,
+    /// When a server answers a client's IAMAT, instead of what the files say
+    #[arg(long, value_name = "MODE", value_parser = choice::<ReplyMode>)]
+    pub(super) reply: Option<ReplyMode>,
     /// Run twice on virtual time and point at the first difference
     #[arg(long)]
     pub(super) check_determinism: bool,
@@ -530,10 +533,10 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn strategy(text: &str) -> Result<Strategy, String> {
-    let names = Strategy::ALL.map(Strategy::name);
-    let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == text);
-    found.ok_or_else(|| format!("a strategy is one of {}", names.join(", ")))
+fn choice<T: Choice>(text: &str) -> Result<T, String> {
+    let found = T::WORDS.iter().find(|(word, _)| *word == text);
+    let words = || alternatives(T::WORDS.iter().map(|(word, _)| *word));
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("use {}", words()))
 }
 
 fn herd_name(text: &str) -> Result<String, String> {
@@ -587,6 +590,15 @@ mod tests {
             }
             commands.extend(command.get_subcommands().cloned());
         }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_words() {
+        assert_eq!(choice("flood-sync"), Ok(Strategy::FloodSync));
+        assert_eq!(choice("neighbours"), Ok(ReplyMode::Neighbours));
+        let told = choice::<Strategy>("Flood").expect_err("words are lower case");
+        assert_eq!(told, "use \"direct\", \"flood\", \"flood-sync\" or \"tree\"");
+        assert!(choice::<ReplyMode>("never").is_err());
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn options(args: &Run) -> Options {
 fn load(global: &Global, args: &Run) -> Result<Vec<Arc<Script>>, Failure> {
     let files = scenario_files(&args.paths).map_err(|error| Failure::usage(error.to_string()))?;
     let variables = args.variable.iter().cloned().collect();
-    let overrides = Overrides { strategy: args.strategy, seed: args.seed };
+    let overrides = Overrides { strategy: args.strategy, reply: args.reply, seed: args.seed };
     let mut scripts = Vec::new();
     let mut wrong = Vec::new();
     for file in &files {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-pub use reader::{Choice, DurationText, Located, OneOf, Problems, Table, Value, read};
+pub use reader::{Choice, DurationText, Located, OneOf, Problems, Table, Value, alternatives, read};
 pub use suggest::{did_you_mean, escaped, quoted};
 
 /// How bad a problem is.

@@ -367,8 +367,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// "`a`, `b` or `c`".
-fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
+/// Lists words: `"a", "b" or "c"`.
+pub fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut words: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
     let last = words.pop().unwrap_or_default();
     if words.is_empty() { last } else { format!("{} or {last}", words.join(", ")) }

@@ -11,8 +11,8 @@ use super::names::Names;
 use super::step::{Reading, Steps};
 use super::{Said, Script, Step, Task, check, order};
 use crate::claim::{Assertion, Check};
-use crate::config::{self, LoadError, Strategy, Topology, Wiring};
-use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, quoted, read};
+use crate::config::{self, LoadError, ReplyMode, Strategy, Topology, Wiring};
+use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, alternatives, quoted, read};
 use crate::history::DriverKind;
 use crate::wire::{self, Command};
 
@@ -21,6 +21,8 @@ use crate::wire::{self, Command};
 pub struct Overrides {
     /// How updates travel.
     pub strategy: Option<Strategy>,
+    /// When a server answers a client's `IAMAT`.
+    pub reply: Option<ReplyMode>,
     /// Of every random draw.
     pub seed: Option<u64>,
 }
@@ -70,6 +72,7 @@ pub fn parse(path: &Path, text: &str, variables: &Variables, overrides: &Overrid
     let mut warnings = Diagnostics::new(&*origin, text, Vec::new());
     let mut settings = Settings::of(text);
     settings.fix(overrides.strategy.map(|_| "strategy"));
+    settings.fix(overrides.reply.map(|_| "reply"));
     settings.fix(overrides.seed.map(|_| "seed"));
     for variant in settings.variants(variables) {
         let applied = variant.apply(text).map_err(|problems| Diagnostics::new(&*origin, text, problems))?;
@@ -173,17 +176,26 @@ impl Case<'_> {
         let reply = table.optional("reply", Value::choice);
         let seed = table.optional("seed", |value| value.integer(0..=i64::MAX as u64));
         let mut topology = table.required("herd", |value| self.herd(value))?;
-        let chosen = |name: &str| self.variant.chosen.get(name);
-        let matrix = chosen("strategy").and_then(|name| Strategy::ALL.into_iter().find(|one| one.name() == name));
-        if let (Some(name), None) = (chosen("strategy"), matrix) {
-            let span = table.key_span("matrix").unwrap_or_default();
-            table.problems().push(Problem::error(span, format!("there is no strategy {}", quoted(name))));
-        }
+        let matrix = self.chosen(table, "strategy");
         topology.strategy = self.overrides.strategy.or(matrix).or(strategy).unwrap_or(topology.strategy);
-        topology.reply = reply.or(topology.reply);
-        let matrix = chosen("seed").and_then(|seed| seed.parse().ok());
+        let matrix = self.chosen(table, "reply");
+        topology.reply = self.overrides.reply.or(matrix).or(reply).or(topology.reply);
+        let matrix = self.variant.chosen.get("seed").and_then(|seed| seed.parse().ok());
         topology.seed = self.overrides.seed.or(matrix).or(seed).unwrap_or(topology.seed);
         Some(topology)
+    }
+
+    /// Returns what the matrix chose for a key of the herd. Reports a word that the key cannot be.
+    fn chosen<T: Choice>(&self, table: &Table<'_>, key: &str) -> Option<T> {
+        let chosen = self.variant.chosen.get(key)?;
+        let found = T::WORDS.iter().find(|(word, _)| word == chosen);
+        if found.is_none() {
+            let span = table.key_span("matrix").unwrap_or_default();
+            let problem = Problem::error(span, format!("{} cannot be {}", quoted(key), quoted(chosen)));
+            let words = T::WORDS.iter().map(|(word, _)| *word);
+            table.problems().push(problem.suggest(chosen, words.clone(), format!("use {}", alternatives(words))));
+        }
+        found.map(|(_, meaning)| *meaning)
     }
 
     /// A herd file, by its path from the scenario, or a herd in place.

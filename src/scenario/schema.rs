@@ -52,7 +52,7 @@ struct Scenario {
     always: Option<bool>,
     /// Values for `${NAME}`, unless the command line gives others.
     variables: Option<BTreeMap<String, serde_json::Value>>,
-    /// Several values for a variable, or for `strategy` and `seed`: one case for each choice.
+    /// Several values for a variable, or for `strategy`, `reply` and `seed`: one case for each choice.
     matrix: Option<BTreeMap<String, Vec<serde_json::Value>>>,
     /// Other scenarios, whose steps come first.
     include: Option<Vec<String>>,

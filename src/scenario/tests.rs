@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::act::{Verb, WayVerb};
-use crate::config::{Bandwidth, Delay, Distribution, LoadError, Slowness};
+use crate::config::{Bandwidth, Delay, Distribution, LoadError, ReplyMode, Slowness, Strategy};
 
 const HERD: &str = "herd = { links = [['Clark', 'Bona']], server = [{ name = 'Clark', port = 0 }, { name = 'Bona', port = 0 }, { name = 'Jaquez', port = 0 }] }\n";
 
@@ -227,6 +227,48 @@ fn variables_repetitions_and_a_matrix_make_cases() {
 }
 
 #[test]
+fn a_matrix_chooses_when_servers_reply() {
+    let text = format!(
+        "title = 'x'\nreply = 'at-once'\n{HERD}[matrix]\nstrategy = ['flood', 'tree']\n\
+         reply = ['neighbours', 'at-once']\n[[step]]\nreset = 'all'\n"
+    );
+    let cases = cases(&text).expect("it is right");
+    let told: Vec<_> = cases.iter().map(|case| (case.case.as_str(), case.topology.reply)).collect();
+    assert_eq!(
+        told,
+        [
+            ("reply=neighbours, strategy=flood", Some(ReplyMode::Neighbours)),
+            ("reply=neighbours, strategy=tree", Some(ReplyMode::Neighbours)),
+            ("reply=at-once, strategy=flood", Some(ReplyMode::AtOnce)),
+            ("reply=at-once, strategy=tree", Some(ReplyMode::AtOnce)),
+        ]
+    );
+}
+
+#[test]
+fn a_matrix_takes_only_words_that_its_keys_can_be() {
+    let text =
+        format!("title = 'x'\n{HERD}[matrix]\nstrategy = ['gossip']\nreply = ['neighbors']\n[[step]]\nreset = 'all'\n");
+    insta::assert_snapshot!(refused(&text), @r#"
+    error: `strategy` cannot be `gossip`
+     --> f.toml:3:2
+      |
+    3 | [matrix]
+      |  ^^^^^^
+      |
+      = help: use "direct", "flood", "flood-sync" or "tree"
+
+    error: `reply` cannot be `neighbors`
+     --> f.toml:3:2
+      |
+    3 | [matrix]
+      |  ^^^^^^
+      |
+      = help: did you mean `neighbours`?
+    "#);
+}
+
+#[test]
 fn what_could_never_be_seen_cannot_be_asserted() {
     let told = refused(&format!(
         "title = 'x'\n{HERD}[[step]]\nreset = 'all'\n\
@@ -293,13 +335,17 @@ fn the_command_line_takes_its_variables_out_of_the_matrix() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("f.toml");
     let text = format!(
-        "title = 'x'\n{HERD}[matrix]\nstrategy = ['flood', 'direct']\nN = [1, 2]\n[[step]]\nreset = 'all'\nrepeat = ${{N}}\n"
+        "title = 'x'\n{HERD}[matrix]\nstrategy = ['flood', 'direct']\nreply = ['at-once']\nN = [1, 2]\n\
+         [[step]]\nreset = 'all'\nrepeat = ${{N}}\n"
     );
     std::fs::write(&file, text).expect("it can be written");
-    let overrides = Overrides { strategy: Some(crate::config::Strategy::FloodSync), seed: None };
+    let (strategy, reply) = (Some(Strategy::FloodSync), Some(ReplyMode::Neighbours));
+    let overrides = Overrides { strategy, reply, seed: None };
     let given = Variables::from([("N".to_owned(), "7".to_owned())]);
     let cases = load(&file, &given, &overrides).expect("it is right").scripts;
-    assert_eq!((cases.len(), cases[0].case.as_str(), cases[0].topology.strategy.name()), (1, "", "flood-sync"));
+    let topology = &cases[0].topology;
+    assert_eq!((cases.len(), cases[0].case.as_str()), (1, ""));
+    assert_eq!((Some(topology.strategy), topology.reply), (strategy, reply));
 }
 
 #[test]

@@ -451,6 +451,20 @@ fn a_wrong_file_is_told_with_all_that_is_wrong() {
 }
 
 #[test]
+fn the_command_line_says_when_servers_of_a_scenario_reply() {
+    let place = Place::new();
+    let servers = "server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }]";
+    let herd = format!("reply = 'neighbours'\nherd = {{ latency = '20ms', links = [['A', 'B']], {servers} }}");
+    let iamat = "iamat = { client = 'kiwi', at = '+1+1', via = 'A', session = 'kiwi' }";
+    let whatsat = "whatsat = { client = 'kiwi', via = 'B', session = 'kiwi', expect = { server = 'A' } }";
+    place.write("s.toml", &format!("title = 'x'\n{herd}\n[[step]]\n{iamat}\n[[step]]\n{whatsat}\n"));
+    for (words, code) in [("", 0), (" --reply neighbours", 0), (" --reply at-once", 1), (" --reply never", 2)] {
+        let said = place.run(&format!("run --driver simulated s.toml{words}"));
+        assert_eq!(said.code, Some(code), "{words}: {said:?}");
+    }
+}
+
+#[test]
 fn flags_can_be_set_in_the_environment() {
     let place = Place::herd();
     let with = |name: &str, value: &str| {
