@@ -616,6 +616,7 @@ impl Node {
     fn store(&mut self, known: Option<RecordId>, record: Record) -> RecordId {
         let Some(id) = known else { return self.records.insert(record) };
         self.records.replace(id, record);
+        self.update_tickets(|tickets| tickets.on_stored(id));
         id
     }
 

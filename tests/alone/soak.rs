@@ -138,6 +138,16 @@ fn replies_that_wait_all_come_to_an_end_on_several_threads_too() {
     alone(threads(), soak(LinkMode::Persistent, ReplyMode::Neighbours));
 }
 
+#[test]
+fn replies_that_wait_for_the_whole_herd_all_come_to_an_end_after_thousands_of_faults() {
+    alone(one_thread(), soak(LinkMode::Persistent, ReplyMode::Everywhere));
+}
+
+#[test]
+fn replies_that_wait_for_the_whole_herd_all_come_to_an_end_on_several_threads_too() {
+    alone(threads(), soak(LinkMode::PerMessage, ReplyMode::Everywhere));
+}
+
 #[expect(clippy::print_stdout, reason = "shown when the test fails, to run it again")]
 async fn soak(mode: LinkMode, reply: ReplyMode) {
     let seconds = std::env::var("HERDSIM_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);

@@ -26,18 +26,29 @@ struct Carried {
     unsent: Vec<u64>,
     /// Lines that carry it and are not acknowledged, with those that wait for each.
     sent: Vec<(u64, Vec<u64>)>,
+    /// The last of them carries the version that is held. If it does not, nothing more waits for it: a version must never wait for
+    /// an older one, or servers wait for each other.
+    is_current: bool,
 }
 
 impl ByRecord {
-    /// Lets a ticket wait until this record is acknowledged, which the outbox has or has not. Returns `false` if it is, or was
-    /// never sent.
+    /// Lets a ticket wait until this record is acknowledged, which the outbox has or has not. Returns `false` if it is, or if the
+    /// version that is held never goes this way.
     pub(super) fn wait(&mut self, record: RecordId, is_queued: bool, place: u64) -> bool {
         if is_queued {
             self.records.entry(record).or_default().unsent.push(place);
             return true;
         }
-        let sent = self.records.get_mut(&record).and_then(|carried| carried.sent.last_mut());
+        let carried = self.records.get_mut(&record).filter(|carried| carried.is_current);
+        let sent = carried.and_then(|carried| carried.sent.last_mut());
         sent.map(|(_, places)| places.push(place)).is_some()
+    }
+
+    /// A record has got newer.
+    pub(super) fn on_stored(&mut self, record: RecordId) {
+        if let Some(carried) = self.records.get_mut(&record) {
+            carried.is_current = false;
+        }
     }
 
     /// `first` is the first place that is not settled.
@@ -58,6 +69,7 @@ impl ByRecord {
         for (line, _) in carried.sent.extract_if(.., |(_, places)| places.is_empty()) {
             self.by_line.remove(&line);
         }
+        carried.is_current = true;
         carried.sent.push((self.lines, std::mem::take(&mut carried.unsent)));
         self.by_line.insert(self.lines, record);
     }
@@ -74,6 +86,7 @@ impl ByRecord {
         let taken: Vec<_> = self.by_line.extract_if(lines, |_, _| true).collect();
         for (line, record) in taken {
             if let Some(carried) = self.records.get_mut(&record) {
+                carried.is_current &= carried.sent.last().is_some_and(|&(last, _)| last != line);
                 let of_line = carried.sent.extract_if(.., |&mut (sent, _)| sent == line);
                 self.settled.extend(of_line.flat_map(|(_, places)| places));
                 self.forget_if_empty(record);

@@ -97,6 +97,15 @@ impl Tickets {
         *self = Self::new(self.reply, self.limit, self.links.len());
     }
 
+    /// A record has got newer.
+    pub(super) fn on_stored(&mut self, record: RecordId) {
+        for progress in &mut self.links {
+            if let Progress::ByRecord(progress) = progress {
+                progress.on_stored(record);
+            }
+        }
+    }
+
     /// A client's update concerns a record, whose reply has not been held.
     pub(super) fn on_update(&mut self, record: RecordId) {
         if self.reply == ReplyMode::Everywhere {

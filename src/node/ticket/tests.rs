@@ -10,7 +10,7 @@ use proptest::strategy::Strategy as _;
 use super::*;
 use crate::config::{LinkMode, Redial, Strategy};
 use crate::node::{Input, Node, NodeConfig, Output, Rules};
-use crate::wire::{Line, parse};
+use crate::wire::{Line, PosixTime, parse};
 
 /// A server, and one of its links.
 type Port = (usize, LinkId);
@@ -27,13 +27,13 @@ struct Herd {
     /// What the tickets of a server are for: a client's update, or a line that came from a port.
     tickets: BTreeMap<(usize, Ticket), Asker>,
     next: u32,
-    /// Updates whose replies wait, by client.
-    waiting: BTreeMap<usize, u32>,
+    /// By client, how many updates wait for their replies, and whether there have been two at once since there were none.
+    waiting: BTreeMap<usize, (u32, bool)>,
 }
 
 #[derive(Clone, Copy)]
 enum Asker {
-    Client(usize),
+    Client(usize, u32),
     Line(Port, u64),
 }
 
@@ -88,15 +88,14 @@ impl Herd {
         Ticket(self.next)
     }
 
-    /// A client that waits for no reply says where it is.
+    /// A client says where it is.
     fn update(&mut self, server: usize, client: usize, time: u32) {
-        if self.waiting.contains_key(&client) {
-            return;
-        }
         let line = format!("IAMAT c{client} +1+1 {time}");
         self.handle(server, Input::Command { command: parse(line.as_bytes()), from: None });
-        let ticket = self.ticket(server, Asker::Client(client));
-        self.waiting.insert(client, time);
+        let ticket = self.ticket(server, Asker::Client(client, time));
+        let (count, were_two) = self.waiting.entry(client).or_default();
+        *count += 1;
+        *were_two |= *count > 1;
         if !self.nodes[server].hold(Timestamp::EPOCH, ticket) {
             self.settled(server, ticket);
         }
@@ -153,11 +152,17 @@ impl Herd {
     fn settled(&mut self, server: usize, ticket: Ticket) {
         match self.tickets.remove(&(server, ticket)).unwrap() {
             Asker::Line(writer, number) => self.acks.push((writer, number)),
-            Asker::Client(client) => {
-                let time = self.waiting.remove(&client).unwrap();
-                for node in &self.nodes {
-                    let held = node.find(&format!("c{client}")).expect("every server has heard of the client");
-                    assert!(held.report.at().time() >= crate::wire::PosixTime::parse(&time.to_string()).unwrap());
+            Asker::Client(client, time) => {
+                let (count, were_two) = self.waiting.get_mut(&client).unwrap();
+                let time = PosixTime::parse(&time.to_string()).unwrap();
+                let holds = |node: &Node| {
+                    let held = node.find(&format!("c{client}"));
+                    held.is_some_and(|held| held.report.at().time() >= time)
+                };
+                assert!(*were_two || self.nodes.iter().all(holds));
+                *count -= 1;
+                if *count == 0 {
+                    self.waiting.remove(&client);
                 }
             }
         }
@@ -209,9 +214,10 @@ proptest! {
         for strategy in [Strategy::Flood, Strategy::FloodSync] {
             let mut herd = Herd::new(strategy, servers, &links);
             let ports: Vec<Port> = herd.ends.keys().copied().collect();
-            for (time, &(kind, which, other)) in (1..).zip(&steps) {
+            for (step, &(kind, which, other)) in (1..).zip(&steps) {
                 match kind {
-                    0 | 1 => herd.update(which % servers, other % 3, time),
+                    // Sometimes one that is older than what is known.
+                    0 | 1 => herd.update(which % servers, other % 6, (step * 10_u32).saturating_sub(other as u32 % 70)),
                     2..=4 => drop(herd.write(ports[which % ports.len()])),
                     5..=7 => drop(herd.read(ports[which % ports.len()])),
                     _ => drop(herd.acknowledge(which)),
@@ -219,6 +225,8 @@ proptest! {
             }
             herd.rest();
             prop_assert!(herd.waiting.is_empty() && herd.tickets.is_empty(), "{:?} wait", herd.waiting);
+            let at_rest = |node: &Node| node.held() == 0 && node.deadline().is_none();
+            prop_assert!(herd.nodes.iter().all(at_rest));
         }
     }
 }

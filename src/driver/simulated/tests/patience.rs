@@ -1,4 +1,6 @@
-//! Replies that wait until the neighbours have taken the update.
+//! Replies that wait until other servers have the update.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
@@ -9,8 +11,12 @@ use crate::config::ReplyMode;
 use crate::wire::Report;
 
 fn patient(servers: usize, links: &[(u32, u32, u64)], mode: LinkMode) -> Topology {
+    replying(ReplyMode::Neighbours, servers, links, mode)
+}
+
+fn replying(reply: ReplyMode, servers: usize, links: &[(u32, u32, u64)], mode: LinkMode) -> Topology {
     let mut topology = herd(servers, links, Strategy::FloodSync);
-    topology.reply = Some(ReplyMode::Neighbours);
+    topology.reply = Some(reply);
     topology.links.iter_mut().for_each(|link| link.mode = mode);
     topology
 }
@@ -59,6 +65,61 @@ fn over_connections_of_one_line_it_comes_when_the_last_of_them_is_closed() {
     run.settle();
     // The dial of the killed server is refused meanwhile.
     assert_eq!((replies(&run, begun)[1..].to_vec(), overdue(&run)[1..].to_vec()), (vec![60], vec![false]));
+}
+
+/// A chain.
+const CHAIN: [(u32, u32, u64); 2] = [(0, 1, 10), (1, 2, 30)];
+
+#[test]
+fn a_reply_from_everywhere_comes_when_the_last_server_has_told_back_along_the_way_of_the_line() {
+    for (mode, expected) in [(LinkMode::Persistent, 80), (LinkMode::PerMessage, 160)] {
+        let mut run = Run::of(replying(ReplyMode::Everywhere, 3, &CHAIN, mode));
+        let begun = run.driver.now();
+        run.iamat(0, "a", 1);
+        run.settle();
+        assert_eq!((replies(&run, begun), overdue(&run)), (vec![expected], vec![false]), "{mode:?}");
+        // Nothing is new.
+        let begun = run.driver.now();
+        run.iamat(0, "a", 0);
+        run.settle();
+        assert_eq!(replies(&run, begun)[1..], [0]);
+    }
+}
+
+#[test]
+fn a_server_behind_a_neighbour_is_waited_for_until_it_cannot_be_reached_or_the_limit() {
+    let (relay, last) = (ServerId(1), ServerId(2));
+    let way = Way { from: relay, to: last };
+    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+        let cases: [(Action, Action); 5] = [
+            (ServerVerb::Pause.on(last), ServerVerb::Kill.on(last)),
+            (ServerVerb::Pause.on(last), ServerVerb::Kill.on(relay)),
+            (ServerVerb::Pause.on(last), ServerVerb::Stop.on(relay)),
+            (WayVerb::Hold.on(way), WayVerb::Cut.on(way)),
+            (WayVerb::HalfOpen.on(way), WayVerb::Heal.on(way)),
+        ];
+        for (broken, ended) in cases {
+            for is_ended in [true, false] {
+                if mode == LinkMode::PerMessage && matches!(broken, Action::Way(..)) {
+                    // What has not left waits for the release of the way, or for the end of its dial.
+                    continue;
+                }
+                let mut run = Run::of(replying(ReplyMode::Everywhere, 3, &CHAIN, mode));
+                run.act(broken.clone());
+                let begun = run.driver.now();
+                run.iamat(0, "a", 1);
+                run.pass(MILLISECOND * 300);
+                assert_eq!(replies(&run, begun), [0; 0]);
+                if is_ended {
+                    run.act(ended.clone());
+                }
+                run.settle();
+                let (when, is_overdue) = (replies(&run, begun), overdue(&run));
+                assert_eq!(is_overdue, [!is_ended], "{mode:?} {broken:?} {ended:?}");
+                assert!(when[0] <= if is_ended { 400 } else { 1000 }, "{mode:?} {broken:?} {ended:?} {when:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -133,13 +194,15 @@ fn lines_that_are_dropped_or_doubled_make_no_later_reply_wait() {
     let way = Way { from: ServerId(0), to: ServerId(1) };
     for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
         for verb in [WayVerb::Drop { nth: 1 }, WayVerb::Duplicate { nth: 1 }] {
-            let mut run = Run::of(patient(2, &[(0, 1, 10)], mode));
-            run.act(verb.on(way));
-            for time in 1..5 {
-                run.iamat(0, "a", time);
-                run.settle();
+            for reply in [ReplyMode::Neighbours, ReplyMode::Everywhere] {
+                let mut run = Run::of(replying(reply, 2, &[(0, 1, 10)], mode));
+                run.act(verb.on(way));
+                for time in 1..5 {
+                    run.iamat(0, "a", time);
+                    run.settle();
+                }
+                assert_eq!(overdue(&run), [false; 4], "{mode:?} {verb:?} {reply:?}");
             }
-            assert_eq!(overdue(&run), [false; 4], "{mode:?} {verb:?}");
         }
     }
 }
@@ -151,33 +214,62 @@ fn holds(driver: &SimulatedDriver, server: ServerId, report: &Report) -> bool {
     driver.records(server).iter().any(is_as_new)
 }
 
+fn reply_mode(everywhere: bool) -> ReplyMode {
+    if everywhere { ReplyMode::Everywhere } else { ReplyMode::Neighbours }
+}
+
+fn link_mode(per_message: bool) -> LinkMode {
+    if per_message { LinkMode::PerMessage } else { LinkMode::Persistent }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_client_that_has_its_reply_finds_the_update_at_every_neighbour(seed in any::<u64>(), per_message in any::<bool>()) {
-        let mode = if per_message { LinkMode::PerMessage } else { LinkMode::Persistent };
-        let topology = patient(6, &[(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7), (3, 4, 1), (4, 5, 20)], mode);
+    fn a_client_that_has_its_reply_finds_the_update_where_it_was_promised(
+        seed in any::<u64>(),
+        per_message in any::<bool>(),
+        everywhere in any::<bool>(),
+    ) {
+        let links = [(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7), (3, 4, 1), (4, 5, 20)];
+        let topology = replying(reply_mode(everywhere), 6, &links, link_mode(per_message));
         let wiring = Wiring::of(&topology);
         let script = Script::random(&topology, &Mix { steps: 60, updates_percent: 100, ..Mix::default() }, seed);
         let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
         drain(&mut driver, Wait::Quiescent(Timestamp::MAX), &mut |_, _| {});
+        // Updates of a client that have not been acknowledged, and whether there have been two at once since there were none.
+        let mut open: BTreeMap<String, (u32, bool)> = BTreeMap::new();
         let mut acknowledged = 0;
-        let observe = |driver: &SimulatedDriver, observation: Observation| {
-            if let Event::Acknowledged { server, report, overdue, .. } = observation.event {
-                let neighbours = wiring.neighbours(server).iter();
-                assert!(!overdue && neighbours.clone().all(|other| holds(driver, other.server, &report)));
+        let observe = |driver: &SimulatedDriver, observation: Observation| match observation.event {
+            Event::Accepted { report, .. } => {
+                let (count, were_two) = open.entry(report.client().to_owned()).or_default();
+                *count += 1;
+                *were_two |= *count > 1;
+            }
+            Event::Acknowledged { server, report, overdue, .. } => {
+                let neighbours = wiring.neighbours(server).iter().map(|neighbour| neighbour.server);
+                let promised: Vec<_> = if everywhere { (0..6).map(ServerId).collect() } else { neighbours.collect() };
+                let (count, were_two) = open.get_mut(report.client()).expect("it was accepted");
+                let is_kept = promised.iter().all(|&other| holds(driver, other, &report));
+                assert!(!overdue && (is_kept || everywhere && *were_two), "{overdue} {is_kept} {report:?}");
+                *count -= 1;
+                *were_two &= *count > 0;
                 acknowledged += 1;
             }
+            _ => {}
         };
         script.play(&mut driver, Duration::from_secs(3600), observe).expect("the herd has all ways");
         prop_assert_eq!(acknowledged, 60);
     }
 
     #[test]
-    fn any_script_comes_to_rest_and_answers_or_ends_every_session(seed in any::<u64>(), per_message in any::<bool>()) {
-        let mode = if per_message { LinkMode::PerMessage } else { LinkMode::Persistent };
-        let topology = patient(4, &[(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7)], mode);
+    fn any_script_comes_to_rest_and_answers_or_ends_every_session(
+        seed in any::<u64>(),
+        per_message in any::<bool>(),
+        everywhere in any::<bool>(),
+    ) {
+        let links = [(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7)];
+        let topology = replying(reply_mode(everywhere), 4, &links, link_mode(per_message));
         let script = Script::random(&topology, &Mix { steps: 60, ..Mix::default() }, seed);
         let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
         let mut seen = Vec::new();
