@@ -2,11 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-/// A set of numbers, kept as ranges.
+use smallvec::SmallVec;
+
+/// A set of numbers, kept as ranges. Numbers of one range need no allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// In order. Between two of them at least one number is missing.
-    ranges: Vec<(u64, u64)>,
+    ranges: SmallVec<[(u64, u64); 1]>,
 }
 
 impl Numbers {
@@ -21,17 +23,23 @@ impl Numbers {
         if first > last {
             return;
         }
-        // Mostly it follows the last range, or is that range's next number.
-        let begin = match self.ranges.last() {
-            Some(&(_, end)) if end < first.saturating_sub(1) => self.ranges.len(),
-            Some(&(begin, _)) if begin <= first => self.ranges.len() - 1,
-            _ => self.ranges.partition_point(|&(_, end)| end < first.saturating_sub(1)),
-        };
+        // Mostly it goes on where the last range ends.
+        match self.ranges.last_mut() {
+            Some((begin, end)) if *begin <= first && first <= end.saturating_add(1) => *end = last.max(*end),
+            Some((_, end)) if *end >= first => self.insert_between(first, last),
+            _ => self.ranges.push((first, last)),
+        }
+    }
+
+    /// Adds a range that begins before the last one does.
+    fn insert_between(&mut self, first: u64, last: u64) {
+        let begin = self.ranges.partition_point(|&(_, end)| end < first.saturating_sub(1));
         let end = begin + self.ranges[begin..].partition_point(|&(start, _)| start <= last.saturating_add(1));
         let touched = &self.ranges[begin..end];
         let first = touched.first().map_or(first, |&(start, _)| start.min(first));
         let last = touched.last().map_or(last, |&(_, end)| end.max(last));
-        self.ranges.splice(begin..end, [(first, last)]);
+        self.ranges.drain(begin..end);
+        self.ranges.insert(begin, (first, last));
     }
 
     /// Takes out the lowest range if it begins at `first`. Returns its last number.

@@ -82,10 +82,7 @@ pub(super) struct Connection {
     accepted: Vec<Arc<Report>>,
     /// The replies of this turn wait.
     held: Option<Held>,
-    /// Where lines are acknowledged. `None` if nobody asks.
-    acks: Option<Arc<Acks>>,
-    /// The client has asked to be told when its lines are taken.
-    asked: bool,
+    acknowledges: Acknowledges,
     /// Lines of this turn that are acknowledged.
     taken: Numbers,
     /// Lines that were read.
@@ -94,6 +91,18 @@ pub(super) struct Connection {
     ended: bool,
     /// It sent an `AT` line: a server, which may have nothing to say for long.
     is_server: bool,
+}
+
+/// How the far end learns that its lines are acknowledged.
+enum Acknowledges {
+    /// Not at all.
+    Nothing,
+    /// Its node is told, which is in this process.
+    ToNode(Arc<Acks>),
+    /// In lines, for which it has asked.
+    InLines(Arc<Acks>),
+    /// By the end of the connection.
+    ByEnd(Arc<Acks>),
 }
 
 /// Why a turn ended.
@@ -112,6 +121,12 @@ enum Turn {
     Reset,
 }
 
+impl Acknowledges {
+    fn in_lines(&self) -> Option<&Arc<Acks>> {
+        if let Self::InLines(acks) = self { Some(acks) } else { None }
+    }
+}
+
 impl Connection {
     /// A connection that was just accepted; `None` when its caller has left already.
     pub(super) fn new(shared: Arc<Shared>, life: Arc<Life>, stream: TcpStream, peer: SocketAddr) -> Option<Self> {
@@ -124,7 +139,15 @@ impl Connection {
             Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
             Some(Caller::Client { .. }) | None => None,
         };
-        let acks = caller.as_ref().and_then(Caller::acks).filter(|_| shared.is_patient()).cloned();
+        let acknowledges = match &caller {
+            Some(Caller::Neighbour { acks: Some(acks), .. }) if shared.is_patient() => {
+                Acknowledges::ToNode(acks.clone())
+            }
+            Some(Caller::Neighbour { .. }) | None if shared.is_everywhere() => {
+                Acknowledges::ByEnd(Acks::new(Arc::default()))
+            }
+            _ => Acknowledges::Nothing,
+        };
         Some(Self {
             shared,
             life,
@@ -139,8 +162,7 @@ impl Connection {
             accepts: false,
             accepted: Vec::new(),
             held: None,
-            acks,
-            asked: false,
+            acknowledges,
             taken: Numbers::default(),
             read: 0,
             ended: false,
@@ -185,9 +207,9 @@ impl Connection {
                 let how = (&mut held).await;
                 // A server that was paused meanwhile says nothing. Its replies count as its own until they are said.
                 self.life.gate.pass().await;
-                if let Some(error) = self.socket.take_error()? {
-                    // The client is gone, and will never know.
-                    return Err(error);
+                if let Some(error) = self.session().and_then(|_| self.socket.take_error().transpose()) {
+                    // The client of this driver is gone, and will never know.
+                    return Err(error?);
                 }
                 self.acknowledge(how);
                 // Before the wait is not due any more.
@@ -202,9 +224,7 @@ impl Connection {
                 Turn::Idle | Turn::Full => {}
                 Turn::Search(report, search) => self.search(&report, &search).await?,
                 Turn::End => {
-                    if self.ends_when_taken()
-                        && let Some(acks) = &self.acks
-                    {
+                    if let Acknowledges::ByEnd(acks) = &self.acknowledges {
                         acks.all_released().await;
                         self.life.gate.pass().await;
                     }
@@ -226,7 +246,7 @@ impl Connection {
         self.acknowledge_lines().await?;
         let life = self.life.clone();
         let idle = self.idle_limit();
-        let asked = self.acks.clone().filter(|_| self.asked);
+        let asked = self.acknowledges.in_lines().cloned();
         tokio::select! {
             biased;
             turn = poll_fn(|context| self.poll_turn(context)) => turn,
@@ -371,7 +391,7 @@ impl Connection {
             return (0, 0, Turn::Full);
         }
         let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs);
-        if let Some(acks) = &self.acks {
+        if let Acknowledges::ToNode(acks) | Acknowledges::InLines(acks) = &self.acknowledges {
             acks.append(&mut self.taken);
         }
         if std::mem::take(&mut self.accepts) {
@@ -411,7 +431,6 @@ impl Connection {
             // Two per-message connections of a server that was paused can be read in either order: then it is just a line.
             let InFlight { report, number } = in_flight.pop_front().unwrap_or_default();
             let known = report.filter(|report| report.line().as_bytes() == line);
-            self.read += 1;
             let search = self.take_line(node, now, line, known, replies, outputs);
             self.take_in(node, number);
             if let Some((report, search)) = search {
@@ -460,8 +479,7 @@ impl Connection {
                 None
             }
             Outcome::Acknowledge => {
-                self.asked = true;
-                self.own_acks();
+                self.acknowledges = Acknowledges::InLines(Acks::new(Arc::default()));
                 None
             }
             Outcome::Reply(report) => {
@@ -488,39 +506,24 @@ impl Connection {
 
     /// Acknowledges the line that was just handled, which has this number in this process, or holds its acknowledgement.
     fn take_in(&mut self, node: &mut Node, number: u64) {
-        if !self.shared.is_patient() {
-            return;
-        }
-        let is_own_client = matches!(self.caller, Some(Caller::Client { .. }));
-        let number = if self.is_told() { number } else { self.read };
-        if self.shared.is_everywhere() && self.is_server && !is_own_client {
-            let (life, acks) = (self.life.clone(), self.own_acks());
-            if life.hold_heard(&self.shared, node, self.from, &acks, number) {
-                return;
-            }
-        }
-        if self.asked || self.is_told() {
+        self.read += 1;
+        let (acks, number) = match &self.acknowledges {
+            Acknowledges::Nothing => return,
+            Acknowledges::ToNode(acks) => (acks, number),
+            Acknowledges::InLines(acks) | Acknowledges::ByEnd(acks) => (acks, self.read),
+        };
+        let is_held = self.shared.is_everywhere()
+            && self.is_server
+            && self.life.hold_heard(&self.shared, node, self.from, acks, number);
+        let is_told = !matches!(self.acknowledges, Acknowledges::ByEnd(_));
+        if is_told && !is_held {
             self.taken.insert(number..=number);
         }
     }
 
-    /// Returns `true` if the writer is in this process, and its node is told which lines are acknowledged.
-    fn is_told(&self) -> bool {
-        self.caller.as_ref().and_then(Caller::acks).is_some() && self.acks.is_some()
-    }
-
-    /// Returns `true` if the end of the connection says that its lines are acknowledged.
-    fn ends_when_taken(&self) -> bool {
-        !self.asked && !self.is_told()
-    }
-
-    fn own_acks(&mut self) -> Arc<Acks> {
-        self.acks.get_or_insert_with(|| Acks::new(Arc::default())).clone()
-    }
-
     /// Writes which lines are acknowledged, if the client has asked to be told that.
     async fn acknowledge_lines(&mut self) -> io::Result<()> {
-        let Some(acks) = self.acks.as_ref().filter(|_| self.asked) else { return Ok(()) };
+        let Some(acks) = self.acknowledges.in_lines() else { return Ok(()) };
         for line in acks.take_lines(self.shared.topology.limits.line) {
             write_line(&mut self.unsent, line.text().as_bytes());
         }

@@ -52,6 +52,10 @@ const BUSY_WRITES: u32 = 16;
 /// Against counting writes alone 2.1 times the throughput of 16 connections with one command in flight.
 const GATHERED_LINE: u32 = 4;
 
+/// How often a way lets all other tasks run before it writes, where replies wait: then lines gather that clients have sent at
+/// once. With 256 connections 2 take 0.95 of the time a command that 1 takes.
+const GATHERING_YIELDS: u32 = 2;
+
 /// Lines of a per-message way that are delivered at once where replies wait.
 const DELIVERIES: usize = 64;
 
@@ -549,7 +553,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 if !write(lane, socket, &mut answers, &buffer).await {
                     break;
                 }
-                if shared.is_patient() {
+                if answers.asked {
                     lane.on_written(shared, life);
                 }
                 let lines = memchr::memchr_iter(b'\n', &buffer).count() as u32;
@@ -568,7 +572,9 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
             biased;
             () = lane.wake.notified() => {
                 if shared.is_patient() {
-                    yield_now().await;
+                    for _ in 0..GATHERING_YIELDS {
+                        yield_now().await;
+                    }
                 }
             }
             () = answers.read(socket) => break,

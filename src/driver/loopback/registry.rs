@@ -52,14 +52,6 @@ impl Caller {
         }
     }
 
-    /// Where a neighbour's lines are acknowledged.
-    pub(super) fn acks(&self) -> Option<&Arc<Acks>> {
-        match self {
-            Self::Neighbour { acks, .. } => acks.as_ref(),
-            Self::Client { .. } => None,
-        }
-    }
-
     /// What a neighbour's connection is known as.
     pub(super) fn call(&self) -> Option<&Call> {
         match self {
