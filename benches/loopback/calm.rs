@@ -161,7 +161,7 @@ async fn learned_in_asyncio(ports: &[u16]) -> io::Result<BTreeMap<String, i64>> 
 fn memory(plan: &Plan, figures: &mut Figures, targets: &mut Targets) -> io::Result<()> {
     eprintln!("memory");
     let program = std::env::current_exe()?;
-    let mut herd = Processes::of_role(&program, Role::Herd { servers: 5, patient: false })?;
+    let mut herd = Processes::of_role(&program, Role::Herd { servers: 5, reply: None })?;
     let places = herd.order("places")?.first().and_then(|bytes| bytes.parse().ok()).unwrap_or(0.0);
     figure(figures, "the places that are built in, unpacked", Some(places), "B");
     let idle = herd.memory()? as f64 - places;
@@ -183,7 +183,7 @@ fn memory(plan: &Plan, figures: &mut Figures, targets: &mut Targets) -> io::Resu
     let record = per_record(plan, &mut herd)?;
     figure(figures, "a record, for each server that has it", Some(record), "B");
     targets.add("a record per server", Bound::AtMost, 100.0, "B", Some(record));
-    let big = Processes::of_role(&program, Role::Herd { servers: BIG, patient: false })?;
+    let big = Processes::of_role(&program, Role::Herd { servers: BIG, reply: None })?;
     let server = (big.memory()? as f64 - places - idle) / (BIG - 5) as f64;
     figure(figures, "an idle server with four links", Some(server), "B");
     targets.add("an idle server with four links", Bound::AtMost, 12_000.0, "B", Some(server));

@@ -6,6 +6,8 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use herdsim::config::ReplyMode;
+
 /// What a process of this program's own does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub(crate) enum Role {
@@ -13,9 +15,9 @@ pub(crate) enum Role {
     Herd {
         /// How many servers.
         servers: usize,
-        /// Its replies wait for the neighbours.
-        #[arg(long)]
-        patient: bool,
+        /// When it answers, if not at once.
+        #[arg(long, value_parser = reply_mode)]
+        reply: Option<ReplyMode>,
     },
     /// Sends back what comes.
     Echo {
@@ -36,13 +38,20 @@ pub(crate) enum Role {
     },
 }
 
+fn reply_mode(name: &str) -> Result<ReplyMode, String> {
+    let found = ReplyMode::ALL.into_iter().find(|mode| mode.name() == name);
+    found.ok_or_else(|| format!("no server replies `{name}`"))
+}
+
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     /// Five servers of this herd.
     Herd,
     /// Five servers of this herd whose replies wait for the neighbours.
-    Patient,
+    Neighbours,
+    /// Five servers whose replies wait for the whole herd.
+    Everywhere,
     /// Five servers of another build of it.
     Other,
     /// Tokio, one worker a core.
@@ -81,11 +90,13 @@ impl Subject {
     /// Starts the subject; `None` when it is not installed or not given.
     pub(crate) fn start(self, other: Option<&Path>) -> io::Result<Option<Processes>> {
         let cores = std::thread::available_parallelism()?.get();
-        let herd = |patient| Role::Herd { servers: 5, patient };
+        let herd = |reply| Role::Herd { servers: 5, reply };
+        let own = |reply| Processes::of_role(&std::env::current_exe()?, herd(reply)).map(Some);
         match self {
-            Self::Herd => Processes::of_role(&std::env::current_exe()?, herd(false)).map(Some),
-            Self::Patient => Processes::of_role(&std::env::current_exe()?, herd(true)).map(Some),
-            Self::Other => other.map(|other| Processes::of_role(other, herd(false))).transpose(),
+            Self::Herd => own(None),
+            Self::Neighbours => own(Some(ReplyMode::Neighbours)),
+            Self::Everywhere => own(Some(ReplyMode::Everywhere)),
+            Self::Other => other.map(|other| Processes::of_role(other, herd(None))).transpose(),
             Self::EchoMulti => {
                 Processes::of_role(&std::env::current_exe()?, Role::Echo { threads: cores.max(2) }).map(Some)
             }
@@ -98,7 +109,8 @@ impl Subject {
 
     /// Whether it passes updates on.
     pub(crate) fn is_herd(self) -> bool {
-        matches!(self, Self::Herd | Self::Patient | Self::Other | Self::Persistent | Self::PerMessage)
+        use Subject::{Everywhere, Herd, Neighbours, Other, PerMessage, Persistent};
+        matches!(self, Herd | Neighbours | Everywhere | Other | Persistent | PerMessage)
     }
 }
 
@@ -146,8 +158,9 @@ pub(crate) fn numbers(role: Role) -> io::Result<Vec<u64>> {
 impl Role {
     fn arguments(self) -> Vec<OsString> {
         let words = match self {
-            Self::Herd { servers, patient: false } => format!("serve herd {servers}"),
-            Self::Herd { servers, patient: true } => format!("serve herd {servers} --patient"),
+            // Without the option, as earlier builds know it.
+            Self::Herd { servers, reply: None } => format!("serve herd {servers}"),
+            Self::Herd { servers, reply: Some(reply) } => format!("serve herd {servers} --reply {}", reply.name()),
             Self::Echo { threads } => format!("serve echo {threads}"),
             Self::Starts { servers, repeats } => format!("serve starts {servers} {repeats}"),
             Self::Relinks { repeats } => format!("serve relinks {repeats}"),

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Plays a role until standard input ends.
 pub(crate) fn play(role: Role) {
     match role {
-        Role::Herd { servers, patient } => runtime_of(servers).block_on(herd(servers, patient)),
+        Role::Herd { servers, reply } => runtime_of(servers).block_on(herd(servers, reply)),
         Role::Echo { threads } => runtime(threads).block_on(echo()),
         Role::Starts { servers, repeats } => runtime_of(servers).block_on(starts(servers, repeats)),
         Role::Relinks { repeats } => runtime_of(5).block_on(relinks(repeats)),
@@ -88,14 +88,14 @@ async fn echo_to(mut stream: TcpStream) {
 
 /// Runs a herd. `settle` waits until nothing is under way; `learned` tells of every client of every server since when it
 /// is known; `places` tells how many bytes the places take that are built in. Each ends with an empty line.
-async fn herd(servers: usize, patient: bool) {
+async fn herd(servers: usize, reply: Option<ReplyMode>) {
     // Otherwise they are unpacked beside what is measured.
     let before = crate::processes::memory(std::process::id()).expect("this is Linux");
     let nowhere = Search { latitude: 0.0, longitude: 0.0, radius_km: 1, bound: 1 };
     Service::offline().immediate(&nowhere).expect("they are at hand");
     let places = crate::processes::memory(std::process::id()).expect("this is Linux") - before;
     let mut orders = orders();
-    let mut driver = start(servers, patient).await;
+    let mut driver = start(servers, reply).await;
     settle(&mut driver).await;
     driver.observe_traffic(false);
     let ports: Vec<_> = driver.topology().ids().map(|id| driver.port(id).expect("it is up").to_string()).collect();
@@ -116,9 +116,9 @@ fn tell_learned(driver: &LoopbackDriver) {
     }
 }
 
-async fn start(servers: usize, patient: bool) -> LoopbackDriver {
+async fn start(servers: usize, reply: Option<ReplyMode>) -> LoopbackDriver {
     let mut topology = if servers == 5 { five() } else { four_regular(servers) };
-    topology.reply = patient.then_some(ReplyMode::Neighbours);
+    topology.reply = reply;
     let places = Arc::new(Service::open(&topology.places).expect("the offline places open"));
     let options = Options { only: None, places, feed: Feed::Lossy { capacity: 100_000 } };
     LoopbackDriver::start(Arc::new(topology), options).await.expect("the herd starts")
@@ -144,7 +144,7 @@ async fn starts(servers: usize, repeats: usize) {
     let clock = herdsim::time::RealClock::start();
     for _ in 0..repeats {
         let begin = clock.now();
-        let mut driver = start(servers, false).await;
+        let mut driver = start(servers, None).await;
         let ways = driver.wiring().ways().count();
         until_linked(&mut driver, ways).await;
         say(&(clock.now() - begin).as_nanos().to_string());
@@ -159,7 +159,7 @@ async fn starts(servers: usize, repeats: usize) {
 /// Kills and restarts servers of five in turn, and tells how many nanoseconds it took from the start until all their links
 /// were up again.
 async fn relinks(repeats: usize) {
-    let mut driver = start(5, false).await;
+    let mut driver = start(5, None).await;
     for server in (0..repeats).map(|repeat| ServerId(repeat as u32 % 5)) {
         settle(&mut driver).await;
         driver.apply(ServerVerb::Kill.on(server)).await.expect("it runs");

@@ -28,8 +28,9 @@ struct Row {
 }
 
 /// Whom the table compares with, by column.
-const PEERS: [(Subject, &str); 7] = [
-    (Subject::Patient, "reply = neighbours"),
+const PEERS: [(Subject, &str); 8] = [
+    (Subject::Neighbours, "reply = neighbours"),
+    (Subject::Everywhere, "reply = everywhere"),
     (Subject::EchoMulti, "tokio echo, multi-thread"),
     (Subject::EchoCurrent, "tokio echo, current-thread"),
     (Subject::Persistent, "asyncio, persistent links"),
@@ -98,7 +99,9 @@ impl Row {
     fn subjects(&self, plan: &Plan) -> Vec<Subject> {
         let Load { ask, connections, in_flight } = self.load;
         let mut subjects = vec![Subject::Herd];
-        subjects.extend((ask != Ask::Whatsat).then_some(Subject::Patient));
+        if ask != Ask::Whatsat {
+            subjects.extend([Subject::Neighbours, Subject::Everywhere]);
+        }
         subjects.extend(plan.other.is_some().then_some(Subject::Other));
         if plan.peers {
             subjects.extend([Subject::EchoMulti, Subject::EchoCurrent, Subject::Persistent]);

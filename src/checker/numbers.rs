@@ -36,7 +36,7 @@ pub struct Numbers {
     pub bytes: u64,
     /// Lines that told their reader nothing new.
     pub redundant: u64,
-    /// Replies that neighbours kept waiting until the limit.
+    /// Replies that other servers kept waiting until the limit.
     pub late_replies: u64,
     /// Control lines sent from server to server, as the strategy `tree` does.
     pub control_lines: u64,

@@ -312,7 +312,7 @@ pub struct Limits {
     /// Clients one server remembers; an `IAMAT` of a further one is refused, an `AT` ignored, and what is known stays. At
     /// least 1.
     pub records: usize,
-    /// How long a reply waits for neighbours that do not take what they are owed. Above zero.
+    /// How long a reply waits for servers that do not take what they are owed. Above zero.
     pub reply: Duration,
 }
 

@@ -17,10 +17,11 @@ use crate::diagnostic::{Choice, DurationText, Located, OneOf, Problem, Table, Va
 pub(crate) struct Herd {
     /// What the herd is called; the name of the file unless given. Letters, digits, `-` and `_`.
     pub(super) name: Option<Located<String>>,
-    /// How updates travel: `direct`, `flood` or `flood-sync` (the default).
+    /// How updates travel: `direct`, `flood`, `flood-sync` (the default) or `tree`.
     pub(super) strategy: Option<Located<Strategy>>,
     /// When a server answers a client's `IAMAT`: `neighbours` (when every neighbour whose link is up has taken the update,
-    /// the default of `herdsim up`) or `at-once` (the default elsewhere).
+    /// the default of `herdsim up`), `everywhere` (when every server that can be reached has it) or `at-once` (the default
+    /// elsewhere).
     pub(super) reply: Option<ReplyMode>,
     /// How lines travel over links that do not say otherwise: `persistent` (the default) or `per-message`.
     pub(super) mode: Option<Located<LinkMode>>,
@@ -188,7 +189,7 @@ pub(super) struct Limits {
     /// Clients one server remembers; 1000000 unless given.
     #[schemars(range(min = 1))]
     pub(super) records: Option<usize>,
-    /// How long a reply waits for neighbours that do not take what they are owed; 1s unless given.
+    /// How long a reply waits for servers that do not take what they are owed; 1s unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) reply: Option<Duration>,
 }

@@ -110,7 +110,8 @@ pub fn template(preset: Preset, schema: Option<&str>) -> String {
 strategy = \"flood-sync\"
 
 # When a server answers an IAMAT: \"neighbours\" waits until the neighbours have taken the update, so that a client that asks
-# one of them next finds it there; \"at-once\" waits for nobody. Left out, `up` does the first, `run` and `node` the second.
+# one of them next finds it there; \"everywhere\" waits for all servers that can be reached; \"at-once\" for nobody. Left out,
+# `up` does the first, `run` and `node` the last.
 # reply = \"neighbours\"
 
 # How lines travel over a link: {mode} (one long connection each way) or \"per-message\" (one connection a line).
@@ -138,7 +139,7 @@ links = [
 # connections = 20000
 # queued-bytes = 65536    # replies that wait for a client that does not read
 # records = 1000000       # clients it remembers
-# reply = \"1s\"            # how long a reply waits for neighbours that do not take what they are owed
+# reply = \"1s\"            # how long a reply waits for servers that do not take what they are owed
 # idle = \"10m\"            # silence before it hangs up; for ever when left out
 ",
         a = preset.links()[0][0],

@@ -133,7 +133,7 @@ pub enum Event<S = ServerId> {
         #[serde(rename = "line")]
         #[schemars(with = "String")]
         report: Arc<Report>,
-        /// `true` if neighbours had not taken it within the limit, or the server stopped.
+        /// `true` if servers that it waited for had not taken it within the limit, or the server stopped.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         overdue: bool,
     },
