@@ -218,7 +218,7 @@ key = 'secret'
        = help: did you mean `port`?
 
     error: `port` must be a whole number from 0 to 65535
-      --> herd.toml:16:8
+      --> herd.toml:17:8
        |
     16 | port = 70000
        |        ^^^^^ out of range
@@ -482,9 +482,9 @@ fn repair_that_cannot_work_is_warned_of() {
     let warnings = parse("herd.toml", &text).expect("it is valid").warnings;
     insta::assert_snapshot!(warnings, @r#"
     warning: flood-sync repairs nothing over 6 of 6 links
-      --> herd.toml:16:8
+      --> herd.toml:17:8
        |
-    16 | mode = "per-message"
+    17 | mode = "per-message"
        |        ^^^^^^^^^^^^^
        |
        = note: a per-message link has no connection whose opening could be noticed
