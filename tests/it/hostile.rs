@@ -1,8 +1,9 @@
 //! Clients that are hostile or unlucky, and that everybody else is served all the same.
 
 use herdsim::act::{Action, ServerVerb, SessionId};
-use herdsim::config::Limits;
+use herdsim::config::{Limits, ReplyMode, Topology};
 use herdsim::driver::{Driver as _, Wait};
+use herdsim::history::Event;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -198,9 +199,13 @@ async fn a_paused_server_does_not_hang_up_on_those_who_wait_for_it() {
 
 /// Clark alone, and the link that it dialled to a neighbour which is no server of ours.
 async fn clark_and_a_foreign_bona() -> (Herd, tokio::net::TcpStream) {
+    clark_in(five_servers()).await
+}
+
+async fn clark_in(topology: Topology) -> (Herd, tokio::net::TcpStream) {
     let foreign = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
     let port = foreign.local_addr().expect("it has one").port();
-    let topology = with(five_servers(), |topology| topology.servers[BONA.index()].port = port);
+    let topology = with(topology, |topology| topology.servers[BONA.index()].port = port);
     let herd = Herd::start_only(topology, CLARK).await;
     let (link, _) = foreign.accept().await.expect("Clark dials");
     (herd, link)
@@ -245,5 +250,92 @@ async fn a_foreign_neighbour_that_writes_while_it_does_not_read_blocks_nothing()
     tell_much(&mut herd).await;
     for _ in 0..64 {
         link.write_all(&b"babble\n".repeat(64 << 10)).await.expect("Clark reads it and forgets it");
+    }
+}
+
+/// A herd whose replies wait for much longer than a test.
+fn patient(reply: ReplyMode) -> Topology {
+    with(five_servers(), |topology| {
+        topology.reply = Some(reply);
+        topology.limits.reply = std::time::Duration::from_secs(20);
+    })
+}
+
+fn acknowledged(herd: &Herd) -> usize {
+    herd.seen.iter().filter(|seen| matches!(seen.event, Event::Acknowledged { overdue: false, .. })).count()
+}
+
+#[tokio::test]
+async fn a_foreign_neighbour_that_acknowledges_nothing_keeps_no_reply_waiting() {
+    for (reply, answer) in [(ReplyMode::Neighbours, ""), (ReplyMode::Everywhere, "? HERD 1 acknowledge\n")] {
+        let (mut herd, mut link) = clark_in(patient(reply)).await;
+        link.write_all(answer.as_bytes()).await.expect("it is read");
+        for time in 1..4 {
+            herd.send(CLARK, &format!("IAMAT kiwi +1+1 {time}")).await;
+            herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
+        }
+        assert_eq!(acknowledged(&herd), 3);
+    }
+}
+
+#[tokio::test]
+async fn only_what_a_neighbour_acknowledges_lets_a_reply_go() {
+    for reply in [ReplyMode::Neighbours, ReplyMode::Everywhere] {
+        let (mut herd, link) = clark_in(patient(reply)).await;
+        let (read, mut write) = link.into_split();
+        let mut told = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(read));
+        assert_eq!(told.next_line().await.unwrap().unwrap(), "HERD 1 acknowledge");
+        write.write_all(b"HERD 1 took 1\n").await.unwrap();
+        // More than the sockets take, so that Clark has read the line before.
+        let babble = [
+            &b"HERD 1 took 0\nHERD 1 took 3-2\nHERD 1 took 9-18446744073709551615 x\nHERD 1 took 2 -\nx"[..],
+            &b"x".repeat(8 << 20),
+            b"\n",
+        ];
+        let babble = babble.concat();
+        write.write_all(&babble).await.unwrap();
+        for number in 2..5 {
+            herd.send(CLARK, &format!("IAMAT kiwi +1+1 {number}")).await;
+            herd.until(|event| matches!(event, Event::Accepted { .. })).await;
+            assert!(told.next_line().await.unwrap().unwrap().starts_with("AT Clark "));
+            let nothing = format!("HERD 1 took 1\nHERD 1 took {}-99\n", number + 1);
+            write.write_all(&[nothing.as_bytes(), &babble].concat()).await.unwrap();
+            is_served(&herd).await;
+            let now = herd.driver.now();
+            while let Some(seen) = herd.driver.next(Wait::Until(now)).await {
+                herd.seen.push(seen);
+            }
+            assert_eq!(acknowledged(&herd), number - 2, "{reply:?}");
+            write.write_all(format!("HERD 1 took {number}\n").as_bytes()).await.unwrap();
+            herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
+        }
+        assert_eq!(acknowledged(&herd), 3, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_that_asks_is_told_what_became_of_its_lines_and_nothing_else_changes() {
+    for reply in [ReplyMode::Neighbours, ReplyMode::Everywhere] {
+        let (herd, link) = clark_in(patient(reply)).await;
+        let mut told = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(link));
+        let mut asked = connect(herd.port(CLARK)).await;
+        asked
+            .write_all(b"HERD 1 acknowledge\nAT Bona +0.1 a +1+1 1\nAT Bona +0.1 a +1+1 1\nHERD 1 took 1\n")
+            .await
+            .unwrap();
+        asked.shutdown().await.unwrap();
+        let mut answers = String::new();
+        asked.read_to_string(&mut answers).await.unwrap();
+        let lines: Vec<_> = answers.lines().filter(|line| !line.starts_with("HERD 1 took ")).collect();
+        assert_eq!(lines, ["? HERD 1 took 1"], "{answers}");
+        assert!(answers.contains("HERD 1 took 1"), "{answers}");
+        assert_eq!(told.next_line().await.unwrap().unwrap(), "HERD 1 acknowledge");
+        assert!(told.next_line().await.unwrap().unwrap().starts_with("AT Bona "));
+    }
+    // Where servers answer at once, or know of themselves what is taken, nobody knows the question.
+    let (alone, _link) = clark_and_a_foreign_bona().await;
+    let together = Herd::start(patient(ReplyMode::Everywhere)).await;
+    for herd in [&alone, &together] {
+        assert_eq!(herd.ask(CLARK, b"HERD 1 acknowledge\n").await, "? HERD 1 acknowledge\n");
     }
 }

@@ -31,7 +31,7 @@ use crate::history::Event;
 use crate::node::{Input, Node};
 use crate::numbers::Numbers;
 use crate::time::Timestamp;
-use crate::wire::{Command, Control, Line, next_line, parse, write_line};
+use crate::wire::{Command, Control, ControlLine, Line, next_line, parse, write_line};
 
 /// Bytes of lines that are written at once, about.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -74,6 +74,8 @@ pub(super) struct Lane {
     /// Whether the node's outbox is counted as due. It is from when it has lines until it has none or the way holds them; so
     /// it is changed only under the lock of the node, as the outbox is.
     armed: AtomicBool,
+    /// It has been said that the neighbour acknowledges no lines.
+    is_classic: AtomicBool,
     pub(super) channel: Mutex<Option<Channel>>,
 }
 
@@ -147,6 +149,7 @@ impl Lane {
             wake: Arc::default(),
             dial_wanted: AtomicBool::new(false),
             armed: AtomicBool::new(false),
+            is_classic: AtomicBool::new(false),
             channel: Mutex::new(None),
         }
     }
@@ -691,6 +694,15 @@ impl<'a> Answers<'a> {
         Self { shared, life, lane, unread: Vec::new(), asked }
     }
 
+    /// The neighbour does not know the question.
+    fn on_refusal(&self) {
+        if !self.lane.is_classic.swap(true, Ordering::Relaxed) {
+            let name = |server| self.shared.topology.name(server);
+            let (server, neighbour) = (name(self.lane.way.from), name(self.lane.way.to));
+            tracing::warn!(%server, %neighbour, "the neighbour acknowledges no lines: what is written to it counts as taken");
+        }
+    }
+
     /// Reads until the neighbour closes.
     async fn read(&mut self, socket: &Socket) {
         while socket.readable().await.is_ok() {
@@ -710,8 +722,10 @@ impl<'a> Answers<'a> {
         self.unread.extend_from_slice(bytes);
         let mut start = 0;
         while let Some((line, length)) = next_line(&self.unread[start..], 0) {
-            if let Command::Control(Control::Took(taken)) = parse(line) {
-                self.lane.on_took(self.shared, self.life, taken);
+            match parse(line) {
+                Command::Control(Control::Took(taken)) => self.lane.on_took(self.shared, self.life, taken),
+                Command::Refusal if line.ends_with(ControlLine::acknowledge().text().as_bytes()) => self.on_refusal(),
+                _ => {}
             }
             start += length;
         }
