@@ -1,8 +1,17 @@
 //! What the README says is run: its commands in the order in which they stand, and its example.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use herdsim::act::{Action, SessionId};
+use herdsim::config::{ServerId, Strategy, Topology};
+use herdsim::driver::{Driver as _, Wait};
+use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
+use herdsim::history::Event;
 
 use crate::command::Place;
+use crate::support::five_servers;
 
 fn shipped(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
@@ -65,4 +74,40 @@ fn every_command_is_in_the_readme() {
     for name in names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
         assert!(readme.contains(&format!("`{name}")), "{name} is not in the README");
     }
+}
+
+#[test]
+fn the_lines_in_the_readmes_table_of_strategies_are_those_that_are_sent() {
+    let readme = shipped("README.md");
+    for strategy in Strategy::ALL {
+        let start = format!("| `{}` |", strategy.name());
+        let row = readme.lines().find(|line| line.starts_with(&start)).expect("each strategy has a row");
+        let (lines, control) = lines_per_update(strategy);
+        let measured = if control > 0.0 { format!("{lines} and {control} control lines") } else { lines.to_string() };
+        assert!(row.contains(&format!("| {measured} |")), "{row}: {measured}");
+    }
+}
+
+/// `AT` lines and control lines an update, when every server of the course's herd has been told something before.
+fn lines_per_update(strategy: Strategy) -> (f64, f64) {
+    const UPDATES: u32 = 50;
+    let topology = Arc::new(Topology { strategy, ..five_servers() });
+    let mut driver = SimulatedDriver::new(topology, Settings::default(), PlacesAnswer::offline());
+    let seen_until_rest = |driver: &mut SimulatedDriver| {
+        let limit = driver.now() + std::time::Duration::from_secs(10);
+        std::iter::from_fn(|| driver.observe_next(Wait::Quiescent(limit))).collect::<Vec<_>>()
+    };
+    // The links come up.
+    seen_until_rest(&mut driver);
+    let (mut lines, mut control) = (0, 0);
+    for update in 0..UPDATES + 5 {
+        let (server, bytes) = (ServerId(update % 5), Bytes::from(format!("IAMAT client-{update} +1+1 1\n")));
+        driver.act(Action::Send { session: SessionId(update), server, bytes, finish: true }).expect("it runs");
+        let seen = seen_until_rest(&mut driver);
+        if update >= 5 {
+            lines += seen.iter().filter(|seen| matches!(seen.event, Event::Sent { .. })).count() as u32;
+            control += seen.iter().filter(|seen| matches!(seen.event, Event::Control { .. })).count() as u32;
+        }
+    }
+    (f64::from(lines) / f64::from(UPDATES), f64::from(control) / f64::from(UPDATES))
 }
