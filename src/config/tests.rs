@@ -218,7 +218,7 @@ key = 'secret'
        = help: did you mean `port`?
 
     error: `port` must be a whole number from 0 to 65535
-      --> herd.toml:17:8
+      --> herd.toml:16:8
        |
     16 | port = 70000
        |        ^^^^^ out of range

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use herdsim::act::{Action, SessionId};
 use herdsim::config::{ServerId, Strategy, Topology};
-use herdsim::driver::{Driver as _, Wait};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
+use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::Event;
 
 use crate::command::Place;

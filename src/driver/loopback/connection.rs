@@ -21,9 +21,9 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
-use super::activity::{Call, InFlight};
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
+use super::rest::{Call, InFlight};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
@@ -179,7 +179,7 @@ impl Connection {
         if let Some(link) = self.from {
             self.life.input(&self.shared, Input::NeighbourSeen(link));
             self.call().inspect(|call| call.see());
-            self.shared.activity.look();
+            self.shared.accounts.look();
         }
         // A connection that fails is a client's business.
         if let Err(error) = self.serve().await {
@@ -190,7 +190,7 @@ impl Connection {
             self.life.input(&self.shared, Input::NeighbourGone(link));
             self.call().inspect(|call| call.finish());
             self.shared.let_go(self.life.server);
-            self.shared.activity.look();
+            self.shared.accounts.look();
         }
         drop(place);
     }

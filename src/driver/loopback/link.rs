@@ -18,10 +18,10 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::acks::Acks;
-use super::activity::{Call, Flow, InFlight};
 use super::gate::Mode;
 use super::patience::Written;
 use super::registry::{Caller, Dialled};
+use super::rest::{Accounts, Call, Flow, InFlight, Recurring};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
@@ -73,7 +73,7 @@ pub(super) struct Lane {
     dial_wanted: AtomicBool,
     /// Whether the node's outbox is counted as due. It is from when it has lines until it has none or the way holds them; so
     /// it is changed only under the lock of the node, as the outbox is.
-    armed: AtomicBool,
+    armed: Recurring,
     /// It has been said that the neighbour acknowledges no lines.
     is_classic: AtomicBool,
     pub(super) channel: Mutex<Option<Channel>>,
@@ -141,14 +141,14 @@ enum Next {
 }
 
 impl Lane {
-    pub(super) fn new(link: LinkId, way: Way, mode: LinkMode) -> Self {
+    pub(super) fn new(accounts: Arc<Accounts>, link: LinkId, way: Way, mode: LinkMode) -> Self {
         Self {
             link,
             way,
             mode,
             wake: Arc::default(),
             dial_wanted: AtomicBool::new(false),
-            armed: AtomicBool::new(false),
+            armed: Recurring::new(accounts, way.from.index()),
             is_classic: AtomicBool::new(false),
             channel: Mutex::new(None),
         }
@@ -165,18 +165,14 @@ impl Lane {
     }
 
     /// The outbox of the node, which is locked, has lines.
-    pub(super) fn arm(&self, shared: &Shared, _locked: &Node) {
-        if !self.armed.swap(true, Ordering::Relaxed) {
-            shared.activity.add(self.way.from.index(), 1);
-        }
+    pub(super) fn arm(&self, _locked: &Node) {
+        self.armed.set(true);
         self.wake.notify_one();
     }
 
     /// The outbox of the node, which is locked, has no lines, or none that are due.
-    pub(super) fn disarm(&self, shared: &Shared, _locked: &Node) {
-        if self.armed.swap(false, Ordering::Relaxed) {
-            shared.activity.done(self.way.from.index(), 1);
-        }
+    pub(super) fn disarm(&self, _locked: &Node) {
+        self.armed.set(false);
     }
 
     /// Whether there is a connection that has not been severed.
@@ -196,8 +192,8 @@ impl Lane {
 
     /// Resets the way's connection; the lines that were under way, or `None` without a connection.
     pub(super) fn sever(&self, shared: &Shared) -> Option<u64> {
-        // Counted on its own, because the loss is to be observed before nothing is under way.
-        shared.activity.add(self.way.from.index(), 1);
+        // On its own, because the loss is to be observed before nothing is under way.
+        let _begun = shared.accounts.begin(self.way.from.index());
         let lost = self.lose_channel(shared);
         if self.mode == LinkMode::PerMessage
             && let Some(life) = shared.life(self.way.from).filter(|_| shared.is_patient())
@@ -205,7 +201,6 @@ impl Lane {
             // A persistent way tells of its loss by itself.
             self.catch_up(shared, &life, None);
         }
-        shared.activity.done(self.way.from.index(), 1);
         lost
     }
 
@@ -253,7 +248,7 @@ impl Lane {
         channel.depart(shared, self.way, path);
         let node = lock(&life.node);
         if node.owed(self.link) > 0 {
-            self.arm(shared, &node);
+            self.arm(&node);
         }
         self.wake.notify_one();
         released
@@ -296,8 +291,8 @@ impl Lane {
         if channel.resets && channel.stage.front().is_none_or(|staged| staged.due.is_none()) {
             return Next::GiveUp;
         }
-        // Counted on its own, because between the outbox and the channel lines are due nowhere.
-        shared.activity.add(self.way.from.index(), 1);
+        // On its own, because between the outbox and the channel lines are on no account.
+        let begun = shared.accounts.begin(self.way.from.index());
         let mode = life.gate.mode();
         let direct = path.is_clear() && channel.stage.is_empty();
         let drained = match (mode, direct) {
@@ -305,7 +300,7 @@ impl Lane {
             (_, true) => self.take(shared, life, channel, Some((buffer, limit)), false),
             (_, false) => self.take_staged(shared, life, channel, &mut path),
         };
-        shared.activity.done(self.way.from.index(), 1);
+        drop(begun);
         let landed = channel.land(shared.clock.now(), buffer, limit);
         let then = channel.stage.front().and_then(|staged| staged.due);
         match buffer.is_empty() {
@@ -365,7 +360,7 @@ impl Lane {
             }
         }
         if empty || held {
-            self.disarm(shared, &node);
+            self.disarm(&node);
         }
         life.settle(&mut node);
         // Not under the node's lock: a flow's reader locks its node under the flow.
@@ -489,20 +484,20 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
         life.gate.pass().await;
         let Some(mut dialled) = opened else {
             life.input(shared, Input::DialFailed(lane.link));
-            shared.activity.look();
+            shared.accounts.look();
             continue;
         };
         life.input(shared, Input::LinkOpened(lane.link));
         let closed = write_lines(shared, life, lane, &mut dialled).await;
         if closed {
-            lane.disarm(shared, &lock(&life.node));
+            lane.disarm(&lock(&life.node));
             shared.see_off(lane.way.to, dialled);
             return;
         }
         drop(dialled);
         life.gate.pass().await;
         life.input(shared, Input::LinkLost(lane.link));
-        shared.activity.look();
+        shared.accounts.look();
     }
 }
 
@@ -805,12 +800,11 @@ async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Opti
         // A paused neighbour still has it before it.
         Ok(Answer::Complete | Answer::Outstanding) => {}
         Ok(Answer::Unread) | Err(_) => {
-            shared.activity.add(lane.way.from.index(), 1);
+            let _begun = shared.accounts.begin(lane.way.from.index());
             // Not once more what was lost with a server that was killed, or when the way was severed.
             if lines.is_none_or(|lines| lines.lose_one()) {
                 shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, connection, lines_lost: 1 });
             }
-            shared.activity.done(lane.way.from.index(), 1);
         }
     }
 }
@@ -859,7 +853,7 @@ async fn dial(
     let (socket, registration) = match lines {
         Some(lines) => {
             let socket = bound_for(target)?;
-            let call = Arc::new(Call::new(shared.activity.clone(), way.to.index()));
+            let call = Arc::new(Call::new(shared.accounts.clone(), way.to.index()));
             let caller = Caller::Neighbour { way, connection, lines, call, acks };
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))

@@ -3,7 +3,6 @@
 //! Not here: which action follows from a command or a script, and anything that judges what happens.
 
 mod acks;
-mod activity;
 mod connection;
 mod descriptors;
 mod feed;
@@ -11,6 +10,7 @@ mod gate;
 mod link;
 mod patience;
 mod registry;
+mod rest;
 mod server;
 mod session;
 mod socket;
@@ -40,10 +40,10 @@ use crate::history::{Event, Observation};
 use crate::node::{Handshake, Input, LinkState, Peer, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
-use activity::{Activity, Flow};
 use feed::Sink;
 use gate::Mode;
 use registry::{Dialled, Registry};
+use rest::{Accounts, Flow};
 use server::{Ending, Life};
 use session::Session;
 
@@ -94,7 +94,7 @@ struct Shared {
     clock: RealClock,
     places: Arc<Service>,
     sink: Sink,
-    activity: Arc<Activity>,
+    accounts: Arc<Accounts>,
     registry: Arc<Registry>,
     /// Connections that all servers together may still accept from clients, for want of descriptors. When there are no more, a
     /// further client waits until another goes; links are not counted.
@@ -169,7 +169,7 @@ impl LoopbackDriver {
             clock: RealClock::start(),
             places: options.places,
             sink: Sink::new(options.feed),
-            activity: Arc::new(Activity::new(topology.servers.len())),
+            accounts: Arc::new(Accounts::new(topology.servers.len())),
             registry: Arc::default(),
             room: Arc::new(Semaphore::new(room)),
             slots,
@@ -259,7 +259,7 @@ impl LoopbackDriver {
             Some(server) => server.name.to_string(),
             None => "clients".to_owned(),
         };
-        let due = self.shared.activity.due().filter(|&(_, due)| due != 0);
+        let due = self.shared.accounts.due().filter(|&(_, due)| due != 0);
         let due = due.map(|(party, due)| format!("{} has {due} things to do", name(party)));
         let unlinked = self.shared.topology.ids().filter(|&server| !self.shared.is_linked(server));
         due.chain(unlinked.map(|server| format!("a way from {} is about to open", name(server.index())))).collect()
@@ -291,11 +291,10 @@ impl LoopbackDriver {
 
     fn run(&mut self, life: Arc<Life>, listener: TcpListener) {
         let server = life.server;
-        // Until it has started.
-        self.shared.activity.add(server.index(), 1);
+        let starting = self.shared.accounts.begin_for_long(server.index());
         let shared = self.shared.clone();
         self.mains[server.index()] = Some(tokio::spawn(async move {
-            if let Err(reason) = server::run(shared.clone(), life.clone(), listener).await {
+            if let Err(reason) = server::run(shared.clone(), life.clone(), listener, starting).await {
                 shared.on_crash(&life, reason);
             }
         }));
@@ -355,7 +354,7 @@ impl LoopbackDriver {
             };
             self.shared.sink.push(&self.shared.clock, event);
             life.catch_up(&self.shared);
-            self.shared.activity.look();
+            self.shared.accounts.look();
         }
         Hit::default()
     }
@@ -389,7 +388,7 @@ impl LoopbackDriver {
             lane.ring();
         }
         drop(path);
-        self.shared.activity.look();
+        self.shared.accounts.look();
         hit
     }
 
@@ -482,7 +481,7 @@ impl Driver for LoopbackDriver {
             }
             tokio::select! {
                 () = self.shared.sink.filled() => {}
-                () = self.shared.activity.settled(), if quiescent => {}
+                () = self.shared.accounts.settled(), if quiescent => {}
                 () = sleep_until(self.shared.clock.instant(until).into()) => {}
             }
         }
@@ -490,7 +489,7 @@ impl Driver for LoopbackDriver {
 
     fn quiescent(&self) -> bool {
         let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
-        self.shared.activity.is_settled(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
+        self.shared.accounts.is_certain(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
     }
 
     fn is_linked(&self, server: ServerId) -> bool {
@@ -610,7 +609,7 @@ impl Shared {
     /// A count of what is under way to a server, when it is one of this process.
     fn flow_to(&self, server: ServerId) -> Option<Arc<Flow>> {
         let local = self.only.is_none_or(|only| only == server);
-        local.then(|| Arc::new(Flow::new(self.activity.clone(), server.index())))
+        local.then(|| Arc::new(Flow::new(self.accounts.clone(), server.index())))
     }
 
     /// Whether a server that was found is still the one in its place.
@@ -679,7 +678,7 @@ impl Shared {
         *lock(&slot.life) = None;
         self.sink.push(&self.clock, Event::Crashed { server: life.server, life: life.number, reason });
         self.unlink(life);
-        self.activity.look();
+        self.accounts.look();
     }
 
     /// Whether every way of a server that can be open is open, and is to stay so, and its node knows.

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::acks::Acks;
-use super::activity::Begun;
 use super::gate::Mode;
 use super::link::{Channel, Lane};
+use super::rest::{Accounts, Begun};
 use super::server::Life;
 use super::{Shared, lock};
 use crate::config::{LinkId, ReplyMode, Way};
@@ -98,7 +98,7 @@ impl Waiting {
 pub(super) struct Held {
     life: Arc<Life>,
     ticket: Ticket,
-    _begun: Begun,
+    _begun: Begun<Arc<Accounts>>,
 }
 
 impl Future for Held {
@@ -153,7 +153,7 @@ impl Life {
     /// Lets the replies of a turn wait. Returns `None` if nothing has to be waited for, or the server stops.
     pub(super) fn hold(self: &Arc<Self>, shared: &Shared, node: &mut Node) -> Option<Held> {
         let opened = self.open(shared, node, Place::Open(None), Node::hold);
-        let begun = || shared.activity.begin(self.server.index());
+        let begun = || shared.accounts.begin_for_long(self.server.index());
         opened.map(|ticket| Held { life: self.clone(), ticket, _begun: begun() })
     }
 

@@ -10,8 +10,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use super::acks::Acks;
-use super::activity::{Call, Flow};
 use super::lock;
+use super::rest::{Call, Flow};
 use super::socket::Socket;
 use crate::act::SessionId;
 use crate::config::{ServerId, Way};

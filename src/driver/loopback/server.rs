@@ -18,6 +18,7 @@ use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
 use super::patience::Waiting;
 use super::registry::Dialled;
+use super::rest::{Accounts, Begun, Recurring};
 use super::{Shared, lock};
 use crate::config::{LinkId, ServerId, Way};
 use crate::history::Event;
@@ -41,7 +42,7 @@ pub(super) struct Life {
     pub(super) gate: Gate,
     connections: Arc<Semaphore>,
     /// The node's wait for a timer is counted as due. Changed only under the lock of the node.
-    waits: AtomicBool,
+    waits: Recurring,
     /// The system gave it no connection the last time.
     starved: AtomicBool,
     ending: Mutex<Option<Ending>>,
@@ -95,7 +96,8 @@ impl Life {
         let mut config = NodeConfig::of(&shared.topology, &shared.wiring, &shared.rules, server);
         config.clock_offset = shared.clock_offset(server);
         config.handshake = shared.only.map(|_| shared.handshake(server));
-        let lane = |(id, &mode)| Lane::new(LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
+        let lane =
+            |(id, &mode)| Lane::new(shared.accounts.clone(), LinkId(id), shared.wiring.way(server, LinkId(id)), mode);
         let lanes = (0..).zip(&config.links).map(lane).collect();
         Self {
             server,
@@ -104,7 +106,7 @@ impl Life {
             lanes,
             gate: Gate::default(),
             connections: Arc::new(Semaphore::new(shared.topology.limits.connections)),
-            waits: AtomicBool::new(false),
+            waits: Recurring::new(shared.accounts.clone(), server.index()),
             starved: AtomicBool::new(false),
             ending: Mutex::new(None),
             waiting: Mutex::default(),
@@ -145,7 +147,7 @@ impl Life {
         self.settle(&mut node);
         if let Some(link) = lost {
             // Not before: until now the node could owe it something.
-            self.lane(link).disarm(shared, &node);
+            self.lane(link).disarm(&node);
         }
         self.bell.notify_one();
     }
@@ -161,8 +163,8 @@ impl Life {
         for output in outputs.drain(..) {
             match output {
                 Output::Dial(link) => self.lane(link).want_dial(),
-                Output::Ready(link) => self.lane(link).arm(shared, node),
-                Output::Timers => self.on_timers(shared, node),
+                Output::Ready(link) => self.lane(link).arm(node),
+                Output::Timers => self.on_timers(node),
                 Output::Missed(link) => self.on_missed(shared, node, link, stored),
                 Output::Stored(record) => stored = Some(record),
                 Output::Reply(report) => outcome = Outcome::Reply(report),
@@ -176,18 +178,9 @@ impl Life {
     }
 
     /// The timers of the node, which is locked, changed: while it waits for one, the herd is not at rest.
-    fn on_timers(&self, shared: &Shared, node: &Node) {
-        self.count_waiting(shared, node.is_waiting());
+    fn on_timers(&self, node: &Node) {
+        self.waits.set(node.is_waiting());
         self.bell.notify_one();
-    }
-
-    /// Counts that the node waits for a timer, or that it does not. Called under the node's lock.
-    fn count_waiting(&self, shared: &Shared, waits: bool) {
-        match (self.waits.swap(waits, Ordering::Relaxed), waits) {
-            (false, true) => shared.activity.add(self.server.index(), 1),
-            (true, false) => shared.activity.done(self.server.index(), 1),
-            _ => {}
-        }
     }
 
     fn on_missed(&self, shared: &Shared, node: &Node, link: LinkId, stored: Option<RecordId>) {
@@ -218,13 +211,18 @@ impl Life {
 pub(super) type Ended = Result<(), String>;
 
 /// Runs a server until its end; an error is one of its own.
-pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, listener: TcpListener) -> Ended {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+    listener: TcpListener,
+    starting: Begun<Arc<Accounts>>,
+) -> Ended {
     let mut tasks = JoinSet::new();
     for lane in &life.lanes {
         tasks.spawn(link::run(shared.clone(), life.clone(), lane.link));
     }
     life.input(&shared, Input::Started);
-    shared.activity.done(life.server.index(), 1);
+    drop(starting);
     let ended = serve(&shared, &life, &listener, &mut tasks).await;
     drop(listener);
     if let Ok(Ending::Stop) = ended {
@@ -336,10 +334,10 @@ impl Shared {
         self.registry.forget_left(life.server);
         {
             let _node = lock(&life.node);
-            life.count_waiting(self, false);
+            life.waits.set(false);
         }
         let lanes = life.lanes.iter().filter_map(|lane| {
-            lane.disarm(self, &lock(&life.node));
+            lane.disarm(&lock(&life.node));
             lane.sever(self)
         });
         lanes.fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))

@@ -12,8 +12,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::activity::Flow;
 use super::registry::{Caller, Dialled};
+use super::rest::Flow;
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
@@ -52,12 +52,12 @@ struct Line {
 impl Session {
     /// Dials `server`; orders wait until the connection stands.
     pub(super) fn open(shared: &Arc<Shared>, session: SessionId, server: ServerId) -> Self {
-        let flow = |reader| Arc::new(Flow::new(shared.activity.clone(), reader));
+        let flow = |reader| Arc::new(Flow::new(shared.accounts.clone(), reader));
         let line = Arc::new(Line {
             session,
             server,
             commands: flow(server.index()),
-            replies: flow(shared.activity.clients()),
+            replies: flow(shared.accounts.clients()),
             expected: Mutex::default(),
         });
         // Unbounded: what a script writes is bounded by the script, and a write must not wait for a server that does not read.

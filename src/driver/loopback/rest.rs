@@ -1,14 +1,27 @@
-//! How much is under way in a herd, so that the moment is known at which nothing is.
+//! Whether a herd is at rest: nothing in it happens without a further action. All counters of that are here.
 //!
-//! Everything that is bound to happen without a further action is counted from before it becomes possible until after all
-//! that follows from it has been counted. Not here: dials that are due, which [`super::LoopbackDriver`] reads off the links.
+//! After Mattern, "Algorithms for distributed termination detection" (1987). Each server has an account, and the clients of the
+//! driver share one. What has to be done is **begun** on the account of who has to do it, before it can be done, and **ended**
+//! after all that follows from it is begun and observed. Nothing begins but through something begun, an action or a stranger.
 //!
-//! Tasks of one server may run at the same time, so a count is changed under the lock of what it counts: an outbox under that
-//! of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
+//! So what has ended is never more than what has begun. Who adds up all that has ended, then looks at the dials, and then adds up
+//! all that has begun, and finds equal sums, knows: at the moment of the look at the dials nothing was left to be done. An
+//! exhaustive model ([`model`]) shows that, and that each rule is needed.
+//!
+//! Work waits in these places, and in no others: the start of a server, outboxes, lines on their way and the bytes of clients
+//! ([`Flow`]), the beginning and the end of a connection ([`Call`]), a timer of a strategy, replies that wait. Not here: dials that
+//! are due, which [`super::LoopbackDriver`] reads off the links.
+//!
+//! Tasks of one server may run at the same time, so a thing is begun and ended under the lock of what it is about: an outbox under
+//! that of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
 //! commands, node, flow of replies; a writer counts what it took from a node after it has given the node back.
 
+#[cfg(test)]
+mod model;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -19,52 +32,57 @@ use crate::wire::Report;
 /// Lines in flight that a flow keeps room for while none are.
 const KEPT_LINES: usize = 256;
 
-/// What is under way, by who has to do it.
+/// What is to be done, by who has to do it.
 #[derive(Debug)]
-pub(super) struct Activity {
-    /// One count for each server, and a last one for the clients of this driver.
-    due: Vec<AtomicI64>,
-    /// Counts additions, so that a look at all counts one after the other can be trusted.
-    additions: AtomicU64,
+pub(super) struct Accounts {
+    /// One for each server, and a last one for the clients of this driver.
+    accounts: Box<[Account]>,
     settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// Who has to do something: a server, by its number, or the driver's own clients, by the number of servers.
 pub(super) type Party = usize;
 
-impl Activity {
+impl Accounts {
     pub(super) fn new(servers: usize) -> Self {
-        Self {
-            due: (0..=servers).map(|_| AtomicI64::new(0)).collect(),
-            additions: AtomicU64::new(0),
-            settled: Notify::new(),
-        }
+        Self { accounts: (0..=servers).map(|_| Account::default()).collect(), settled: Notify::new() }
     }
 
     /// The clients of this driver.
     pub(super) fn clients(&self) -> Party {
-        self.due.len() - 1
+        self.accounts.len() - 1
     }
 
-    /// Counts what is about to become possible; called by whoever has a thing to do that is counted until this returns.
-    pub(super) fn add(&self, party: Party, things: u64) {
-        self.due[party].fetch_add(things as i64, Ordering::SeqCst);
-        // Last: who has read the count too early reads the additions after it, and whoever adds goes on only then.
-        self.additions.fetch_add(1, Ordering::SeqCst);
+    /// Begins a thing, which ends when what is returned is dropped.
+    pub(super) fn begin(&self, party: Party) -> Begun<&Self> {
+        self.begin_things(party, 1);
+        Begun { accounts: self, party }
     }
 
-    pub(super) fn done(&self, party: Party, things: u64) {
-        let before = self.due[party].fetch_sub(things as i64, Ordering::SeqCst);
-        debug_assert!(before >= things as i64, "{party} had {before} due, and {things} are done");
-        if before == things as i64 {
+    /// As [`Self::begin`], for a thing that outlives the caller.
+    pub(super) fn begin_for_long(self: &Arc<Self>, party: Party) -> Begun<Arc<Self>> {
+        self.begin_things(party, 1);
+        Begun { accounts: self.clone(), party }
+    }
+
+    fn begin_things(&self, party: Party, things: u64) {
+        self.accounts[party].begun.fetch_add(things, Ordering::SeqCst);
+    }
+
+    fn end_things(&self, party: Party, things: u64) {
+        let Account { begun, ended } = &self.accounts[party];
+        let ended = ended.fetch_add(things, Ordering::SeqCst) + things;
+        let begun = begun.load(Ordering::SeqCst);
+        debug_assert!(ended <= begun, "{party} has begun {begun} and ended {ended}");
+        if ended == begun && things > 0 {
             self.settled.notify_one();
         }
-    }
-
-    /// Counts a thing as due until what is returned is dropped.
-    pub(super) fn begin(self: &Arc<Self>, party: Party) -> Begun {
-        self.add(party, 1);
-        Begun { activity: self.clone(), party }
     }
 
     /// Something else changed that [`Self::settled`] should look at.
@@ -72,20 +90,22 @@ impl Activity {
         self.settled.notify_one();
     }
 
-    /// Whether nobody has anything to do, and did not all the while that `linked` took to tell that no dial is due. `asleep`
-    /// tells whose work does not count.
-    ///
-    /// The counts are read one after the other, and things move meanwhile. But whoever moves one adds it before the old one is
-    /// done, so without an addition between the first look and the last one nothing moved.
-    pub(super) fn is_settled(&self, asleep: impl Fn(Party) -> bool, linked: impl FnOnce() -> bool) -> bool {
-        let additions = self.additions.load(Ordering::SeqCst);
-        let idle = |(party, due): (Party, &AtomicI64)| due.load(Ordering::SeqCst) == 0 || asleep(party);
-        self.due.iter().enumerate().all(idle) && linked() && self.additions.load(Ordering::SeqCst) == additions
+    /// Returns `true` if nobody had anything to do at the moment at which `linked` told that no dial is due. `asleep` tells whose
+    /// work does not count.
+    pub(super) fn is_certain(&self, asleep: impl Fn(Party) -> bool, linked: impl FnOnce() -> bool) -> bool {
+        let awake =
+            || self.accounts.iter().enumerate().filter(|(party, _)| !asleep(*party)).map(|(_, account)| account);
+        let ended: u64 = awake().map(|account| account.ended.load(Ordering::SeqCst)).sum();
+        linked() && awake().map(|account| account.begun.load(Ordering::SeqCst)).sum::<u64>() == ended
     }
 
-    /// How much everybody has to do.
-    pub(super) fn due(&self) -> impl Iterator<Item = (Party, i64)> {
-        self.due.iter().map(|due| due.load(Ordering::SeqCst)).enumerate()
+    /// How much everybody has to do, about: things begin and end meanwhile.
+    pub(super) fn due(&self) -> impl Iterator<Item = (Party, u64)> {
+        let due = |account: &Account| {
+            let ended = account.ended.load(Ordering::SeqCst);
+            account.begun.load(Ordering::SeqCst) - ended
+        };
+        self.accounts.iter().map(due).enumerate()
     }
 
     /// Waits until somebody has nothing to do any more.
@@ -94,24 +114,53 @@ impl Activity {
     }
 }
 
-/// A thing that is due until this is dropped.
+/// A thing that was begun. It ends when this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Begun {
-    activity: Arc<Activity>,
+pub(super) struct Begun<A: Deref<Target = Accounts>> {
+    accounts: A,
     party: Party,
 }
 
-impl Drop for Begun {
+impl<A: Deref<Target = Accounts>> Drop for Begun<A> {
     fn drop(&mut self) {
-        self.activity.done(self.party, 1);
+        self.accounts.end_things(self.party, 1);
+    }
+}
+
+/// A thing that is to be done at some times and not at others. Changed only under the lock of what it is about.
+#[derive(Debug)]
+pub(super) struct Recurring {
+    accounts: Arc<Accounts>,
+    party: Party,
+    is_due: AtomicBool,
+}
+
+impl Recurring {
+    pub(super) fn new(accounts: Arc<Accounts>, party: Party) -> Self {
+        Self { accounts, party, is_due: AtomicBool::new(false) }
+    }
+
+    pub(super) fn set(&self, is_due: bool) {
+        match (self.is_due.swap(is_due, Ordering::Relaxed), is_due) {
+            (false, true) => self.accounts.begin_things(self.party, 1),
+            (true, false) => self.accounts.end_things(self.party, 1),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Recurring {
+    /// Nobody is left who could do it.
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
 /// One direction of a connection inside this process: lines or bytes that were sent over it and not yet handled.
 #[derive(Debug)]
 pub(super) struct Flow {
-    activity: Arc<Activity>,
+    accounts: Arc<Accounts>,
     reader: Party,
     state: Mutex<FlowState>,
     over: Notify,
@@ -135,8 +184,8 @@ pub(super) struct InFlight {
 }
 
 impl Flow {
-    pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
-        Self { activity, reader, state: Mutex::default(), over: Notify::new() }
+    pub(super) fn new(accounts: Arc<Accounts>, reader: Party) -> Self {
+        Self { accounts, reader, state: Mutex::default(), over: Notify::new() }
     }
 
     /// Counts what is about to be written. Nothing once the flow has ended: it will not be read.
@@ -154,7 +203,7 @@ impl Flow {
         if !state.ended {
             state.in_flight += things;
             state.lines.extend(lines);
-            self.activity.add(self.reader, things);
+            self.accounts.begin_things(self.reader, things);
         }
     }
 
@@ -171,7 +220,7 @@ impl Flow {
         }
         let handled = things.min(state.in_flight);
         state.in_flight -= handled;
-        self.activity.done(self.reader, handled);
+        self.accounts.end_things(self.reader, handled);
         Some(result)
     }
 
@@ -197,7 +246,7 @@ impl Flow {
         if is_news {
             state.in_flight -= 1;
             state.lines.pop_front();
-            self.activity.done(self.reader, 1);
+            self.accounts.end_things(self.reader, 1);
         }
         is_news
     }
@@ -209,7 +258,7 @@ impl Flow {
         state.lines = VecDeque::new();
         self.over.notify_waiters();
         let lost = std::mem::take(&mut state.in_flight);
-        self.activity.done(self.reader, lost);
+        self.accounts.end_things(self.reader, lost);
         lost
     }
 }
@@ -225,8 +274,7 @@ impl Drop for Flow {
 /// there, and that it has ended. Each is counted as due from before it is so until what follows from it has been counted.
 #[derive(Debug)]
 pub(super) struct Call {
-    activity: Arc<Activity>,
-    reader: Party,
+    due: Recurring,
     state: Mutex<CallState>,
 }
 
@@ -255,9 +303,10 @@ impl CallState {
 
 impl Call {
     /// A call that is about to be made.
-    pub(super) fn new(activity: Arc<Activity>, reader: Party) -> Self {
-        activity.add(reader, 1);
-        Self { activity, reader, state: Mutex::default() }
+    pub(super) fn new(accounts: Arc<Accounts>, reader: Party) -> Self {
+        let due = Recurring::new(accounts, reader);
+        due.set(true);
+        Self { due, state: Mutex::default() }
     }
 
     pub(super) fn accept(&self) {
@@ -294,20 +343,8 @@ impl Call {
 
     fn change(&self, change: impl FnOnce(&mut CallState)) {
         let mut state = lock(&self.state);
-        let was_due = state.is_due();
         change(&mut state);
-        match (was_due, state.is_due()) {
-            (false, true) => self.activity.add(self.reader, 1),
-            (true, false) => self.activity.done(self.reader, 1),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Call {
-    /// Nobody is left who could tell of it.
-    fn drop(&mut self) {
-        self.finish();
+        self.due.set(state.is_due());
     }
 }
 
@@ -315,44 +352,55 @@ impl Drop for Call {
 mod tests {
     use super::*;
 
-    fn due(activity: &Activity) -> i64 {
-        activity.due().map(|(_, due)| due).sum()
+    fn due(accounts: &Accounts) -> u64 {
+        accounts.due().map(|(_, due)| due).sum()
     }
 
     #[test]
     fn what_moves_while_one_looks_is_not_overlooked() {
-        let activity = Activity::new(2);
+        let accounts = Accounts::new(2);
         let awake = |_| false;
-        assert!(activity.is_settled(awake, || true) && !activity.is_settled(awake, || false));
-        // Something begins and ends between the look at the counts and the end of the look at the links.
+        assert!(accounts.is_certain(awake, || true) && !accounts.is_certain(awake, || false));
+        // Something begins and ends between the two looks at the accounts.
         let passing = || {
-            activity.add(0, 1);
-            activity.done(0, 1);
+            drop(accounts.begin(0));
             true
         };
-        assert!(!activity.is_settled(awake, passing));
-        activity.add(1, 1);
-        assert!(!activity.is_settled(awake, || true) && activity.is_settled(|party| party == 1, || true));
+        assert!(!accounts.is_certain(awake, passing));
+        let _begun = accounts.begin(1);
+        assert!(!accounts.is_certain(awake, || true) && accounts.is_certain(|party| party == 1, || true));
+    }
+
+    #[test]
+    fn what_recurs_is_begun_once_and_ends_with_whoever_would_do_it() {
+        let accounts = Arc::new(Accounts::new(1));
+        let recurring = Recurring::new(accounts.clone(), 0);
+        for (is_due, expected) in [(true, 1), (true, 1), (false, 0), (false, 0), (true, 1)] {
+            recurring.set(is_due);
+            assert_eq!(due(&accounts), expected);
+        }
+        drop(recurring);
+        assert_eq!(due(&accounts), 0);
     }
 
     #[test]
     fn a_flow_counts_nothing_once_it_has_ended_or_is_gone() {
-        let activity = Arc::new(Activity::new(1));
-        let flow = Flow::new(activity.clone(), 0);
+        let accounts = Arc::new(Accounts::new(1));
+        let flow = Flow::new(accounts.clone(), 0);
         flow.sent(3);
-        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (Some(()), 2));
-        assert_eq!((flow.lose_one(), flow.end(), flow.lose_one(), due(&activity)), (true, 1, false, 0));
+        assert_eq!((flow.handle(|_| (1, ())), due(&accounts)), (Some(()), 2));
+        assert_eq!((flow.lose_one(), flow.end(), flow.lose_one(), due(&accounts)), (true, 1, false, 0));
         flow.sent(1);
-        assert_eq!((flow.handle(|_| (1, ())), due(&activity)), (None, 0));
-        let unread = Flow::new(activity.clone(), 0);
+        assert_eq!((flow.handle(|_| (1, ())), due(&accounts)), (None, 0));
+        let unread = Flow::new(accounts.clone(), 0);
         unread.sent(2);
         drop(unread);
-        assert_eq!(due(&activity), 0);
+        assert_eq!(due(&accounts), 0);
     }
 
     #[test]
     fn a_call_is_due_until_its_reader_has_told_its_node_and_once_more_when_it_ends() {
-        type Case = (&'static [fn(&Call)], i64);
+        type Case = (&'static [fn(&Call)], u64);
         let cases: [Case; 9] = [
             (&[], 1),
             (&[Call::accept], 1),
@@ -368,12 +416,12 @@ mod tests {
             (&[Call::accept, Call::finish, Call::forget], 0),
         ];
         for (number, (steps, expected)) in cases.iter().enumerate() {
-            let activity = Arc::new(Activity::new(1));
-            let call = Call::new(activity.clone(), 0);
+            let accounts = Arc::new(Accounts::new(1));
+            let call = Call::new(accounts.clone(), 0);
             steps.iter().for_each(|step| step(&call));
-            assert_eq!(due(&activity), *expected, "case {number}");
+            assert_eq!(due(&accounts), *expected, "case {number}");
             drop(call);
-            assert_eq!(due(&activity), 0, "case {number}");
+            assert_eq!(due(&accounts), 0, "case {number}");
         }
     }
 }
