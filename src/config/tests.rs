@@ -574,3 +574,25 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         assert_eq!(listed, known, "{definition}");
     }
 }
+
+#[test]
+fn a_link_whose_dials_time_out_is_warned_of() {
+    let herd = |timeout: &str| {
+        format!(
+            "latency = \"1100ms\"\nredial = {{ timeout = \"{timeout}\" }}\nlinks = [[\"A\", \"B\"]]\n\
+             server = [{{ name = \"A\", port = 1 }}, {{ name = \"B\", port = 2 }}]\n"
+        )
+    };
+    let warnings = |timeout| parse("herd.toml", &herd(timeout)).expect("it is valid").warnings.to_string();
+    assert_eq!(warnings("2200ms"), "");
+    insta::assert_snapshot!(warnings("2s"), @r#"
+    warning: 1 of 1 links can never come up: a dial takes longer than its timeout
+     --> herd.toml:1:1
+      |
+    1 | latency = "1100ms"
+      | ^
+      |
+      = note: a dial of A-B takes 2.2s, there and back, and times out after 2s
+      = help: raise `timeout` of `[redial]`, or lower the latency
+    "#);
+}

@@ -37,13 +37,15 @@ impl Validator<'_> {
         let (servers, links) = self.graph();
         let strategy = self.raw.strategy.as_ref().map_or_else(Strategy::default, |strategy| strategy.value);
         self.warn_of_repair(strategy, &links);
+        let redial = self.redial();
+        self.warn_of_dials(&redial, &servers, &links);
         Topology {
             name: self.name(default_name),
             servers,
             links,
             strategy,
             reply: self.raw.reply,
-            redial: self.redial(),
+            redial,
             places: self.places(),
             limits: self.limits(),
             threads: self.raw.threads.map_or(Threads::Auto, Threads::Exactly),
@@ -216,6 +218,19 @@ impl Validator<'_> {
             let problem = problem.note("a per-message link has no connection whose opening could be noticed");
             self.problems.push(problem.help("use strategy = \"flood\" to say so, or mode = \"persistent\""));
         }
+    }
+
+    fn warn_of_dials(&self, redial: &Redial, servers: &[Server], links: &[Link]) {
+        let round_trip = |link: &Link| link.delays[0].latency.saturating_add(link.delays[1].latency);
+        let never = |link: &&Link| link.mode == LinkMode::Persistent && round_trip(link) > redial.timeout;
+        let Some(first) = links.iter().find(never) else { return };
+        let [one, other] = first.ends.map(|end| &servers[end.index()].name);
+        let (count, trip, timeout) = (links.iter().filter(never).count(), round_trip(first), redial.timeout);
+        let title = format!("{count} of {} links can never come up: a dial takes longer than its timeout", links.len());
+        let problem = Problem::warning(self.whole.clone(), title);
+        let problem = problem
+            .note(format!("a dial of {one}-{other} takes {trip:?}, there and back, and times out after {timeout:?}"));
+        self.problems.push(problem.help("raise `timeout` of `[redial]`, or lower the latency"));
     }
 
     fn redial(&self) -> Redial {

@@ -152,6 +152,11 @@ impl Path {
         self.particulars.as_ref().is_some_and(|own| own.faults.half_open)
     }
 
+    /// Returns `true` if nobody answers a dial before the way is healed.
+    pub fn is_unreachable(&self) -> bool {
+        self.is_cut() || self.is_silent()
+    }
+
     /// Returns `true` if a line passes at once and nothing about it needs to be asked or counted.
     pub fn is_clear(&self) -> bool {
         self.base == Span::default() && self.particulars.as_ref().is_none_or(|own| own.is_clear())

@@ -455,3 +455,32 @@ async fn a_session_is_one_clients_connection_to_one_server_until_the_client_ends
         assert_eq!(done.map(|hit| hit.connections).map_err(|error| error.to_string()), expected, "{action:?}");
     }
 }
+
+#[tokio::test]
+async fn a_dial_takes_the_latency_of_both_directions_and_is_heard_over_no_silent_way() {
+    let (there, back) = (Duration::from_millis(30), Duration::from_millis(50));
+    let topology = with(five_servers(), |topology| {
+        for link in &mut topology.links {
+            (link.delays[0].latency, link.delays[1].latency) = (there, back);
+        }
+    });
+    let mut herd = Herd::start(topology).await;
+    let begun = herd.driver.now();
+    let to_bona = way(CLARK, BONA);
+    herd.apply(WayVerb::Reset { after: 0 }.on(to_bona)).await;
+    herd.settle().await;
+    let is_up = |event: &Event| matches!(event, Event::LinkUp { way, .. } if *way == to_bona);
+    let up = herd.seen.iter().rfind(|seen| is_up(&seen.event)).expect("the way comes up again");
+    assert!(up.at.since(begun) >= there + back);
+    // The connection that is there swallows, and no other comes up before the way is healed.
+    herd.apply(WayVerb::HalfOpen.on(to_bona)).await;
+    herd.apply(WayVerb::Reset { after: 0 }.on(to_bona)).await;
+    herd.settle().await;
+    let ups = |herd: &Herd| herd.seen.iter().filter(|seen| is_up(&seen.event)).count();
+    let before = ups(&herd);
+    herd.say(BONA, "IAMAT kiwi +1+1 1").await;
+    assert_eq!(ups(&herd), before);
+    herd.apply(WayVerb::Heal.on(to_bona)).await;
+    herd.settle().await;
+    assert_eq!(ups(&herd), before + 1);
+}

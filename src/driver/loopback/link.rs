@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::acks::Acks;
 use super::gate::Mode;
@@ -480,7 +480,7 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
             }
             lane.wake.notified().await;
         }
-        let opened = open(shared, lane).await;
+        let opened = if reaches(shared, life, lane).await { open(shared, lane).await } else { None };
         life.gate.pass().await;
         let Some(mut dialled) = opened else {
             life.input(shared, Input::DialFailed(lane.link));
@@ -501,6 +501,40 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     }
 }
 
+/// Waits as long as a dial takes: there and back, or until it times out. Returns `false` if nobody answers.
+///
+/// What is asked in silence is asked again all the time: it is heard as soon as the way is healed.
+async fn reaches(shared: &Shared, life: &Life, lane: &Lane) -> bool {
+    let timeout = shared.topology.redial.timeout;
+    loop {
+        let number = shared.count_dial(lane.way.from, lane.link);
+        let back = lock(shared.path(lane.way.back())).spans();
+        let (trip, is_silent) = {
+            let path = lock(shared.path(lane.way));
+            (path.round_trip(number, back), path.is_silent())
+        };
+        if trip.is_zero() && !is_silent {
+            return true;
+        }
+        let times_out = is_silent || trip > timeout;
+        let end = sleep(if times_out { timeout } else { trip });
+        tokio::pin!(end);
+        let is_healed = || is_silent && !lock(shared.path(lane.way)).is_silent();
+        let is_over = loop {
+            tokio::select! {
+                biased;
+                () = &mut end => break true,
+                () = lane.wake.notified() => if life.gate.mode() == Mode::Draining || is_healed() {
+                    break false;
+                },
+            }
+        };
+        if is_over || life.gate.mode() == Mode::Draining {
+            return is_over && !times_out;
+        }
+    }
+}
+
 /// Dials the neighbour and opens the channel.
 async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     let lines = shared.flow_to(lane.way.to);
@@ -517,7 +551,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
         }
     };
     let path = lock(shared.path(lane.way));
-    if path.is_cut() || (lines.is_some() && !shared.is_life_of(lane.way.to, called.as_ref())) {
+    if path.is_unreachable() || (lines.is_some() && !shared.is_life_of(lane.way.to, called.as_ref())) {
         return None;
     }
     lane.opened(shared).store(connection, Ordering::Relaxed);

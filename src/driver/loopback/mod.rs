@@ -140,6 +140,8 @@ struct Slot {
     paths: Vec<Mutex<Path>>,
     /// Number of connections that each of its outgoing ways has had, by link. Only the way's task changes it.
     opened: Box<[AtomicU32]>,
+    /// Number of dials that each of its outgoing ways has begun, by link. Only the way's task changes it.
+    dials: Box<[AtomicU32]>,
 }
 
 /// Locks without regard to a panic of somebody else under the lock: a server whose task panicked ends as a whole, and
@@ -536,6 +538,7 @@ impl Slot {
             let way = Way { from: server, to: neighbour.server };
             Mutex::new(Path::new(wiring.delay(neighbour), topology.seed, way))
         };
+        let none = || wiring.neighbours(server).iter().map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             address: Mutex::new(resolve(topology, server).await?),
             reservation: Mutex::new(None),
@@ -545,7 +548,8 @@ impl Slot {
             clock_offset: AtomicI64::new(topology.servers[server.index()].clock_offset),
             lives: AtomicU32::new(0),
             paths: wiring.neighbours(server).iter().map(path).collect(),
-            opened: wiring.neighbours(server).iter().map(|_| AtomicU32::new(0)).collect(),
+            opened: none(),
+            dials: none(),
         })
     }
 
@@ -604,6 +608,11 @@ impl Shared {
     /// Returns the number of connections that a server's outgoing way has had: the number of the last one.
     fn opened(&self, server: ServerId, link: LinkId) -> &AtomicU32 {
         &self.slots[server.index()].opened[link.index()]
+    }
+
+    /// Counts a dial of a server's outgoing way. Returns its number.
+    fn count_dial(&self, server: ServerId, link: LinkId) -> u64 {
+        u64::from(self.slots[server.index()].dials[link.index()].fetch_add(1, Ordering::Relaxed)) + 1
     }
 
     /// A count of what is under way to a server, when it is one of this process.
@@ -690,7 +699,7 @@ impl Shared {
         life.lanes.iter().zip(states).all(|(lane, state)| {
             let neighbour = self.wiring.neighbour(server, lane.link);
             let is_up = matches!(state, LinkState::Up { .. });
-            let can_be = self.life(neighbour.server).is_some() && !lock(self.path(lane.way)).is_cut();
+            let can_be = self.life(neighbour.server).is_some() && !lock(self.path(lane.way)).is_unreachable();
             let is_as_it_can_be =
                 neighbour.mode == LinkMode::PerMessage || if is_up { lane.is_open() } else { !can_be };
             is_as_it_can_be && !lane.is_resetting()

@@ -318,7 +318,7 @@ impl SimulatedDriver {
     /// Whether somebody answers a dial at this moment.
     fn answers(&self, pipe: u32) -> bool {
         let state = &self.pipes[pipe as usize];
-        self.hosts[state.to as usize].up && !state.is_unreachable()
+        self.hosts[state.to as usize].up && !state.path.is_unreachable()
     }
 
     /// A dial ends, unless it is no longer the one under way.
@@ -660,7 +660,7 @@ impl SimulatedDriver {
         let state = &self.pipes[pipe as usize];
         let (writer, reader) = (&self.hosts[state.from as usize], &self.hosts[state.to as usize]);
         let runs = writer.up && !writer.paused && reader.up;
-        let dials = state.mode == LinkMode::Persistent && !state.is_connected() && !state.is_unreachable();
+        let dials = state.mode == LinkMode::Persistent && !state.is_connected() && !state.path.is_unreachable();
         let expected = runs && dials;
         if std::mem::replace(&mut self.pipes[pipe as usize].expected, expected) != expected {
             self.expected = if expected { self.expected + 1 } else { self.expected - 1 };

@@ -134,11 +134,6 @@ impl Pipe {
         matches!(self.connection, Connection::Dialing { .. })
     }
 
-    /// Whether nobody answers a dial, in one way or the other, before the pipe is healed.
-    pub(super) fn is_unreachable(&self) -> bool {
-        self.path.is_cut() || self.path.is_silent()
-    }
-
     /// How many lines wait for the pipe's release.
     pub(super) fn waiting(&self) -> usize {
         self.stage.as_ref().map_or(0, |stage| match self.mode {
