@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::command::{Place, Running};
+use crate::command::{Place, Running, SERVERS};
 
 /// Descriptors a herd of five is given where it is to run out of them.
 const FEW: usize = 400;
@@ -77,6 +77,19 @@ fn ten_thousand_idle_connections_cost_little_and_keep_nobody_waiting() {
     drop(idle);
     place.until(|_| descriptors(herd.id()) < 100, &true);
     assert_eq!(ask(clark, "X"), "? X\n");
+}
+
+#[test]
+fn lines_with_connections_of_their_own_take_no_more_descriptors_than_there_are() {
+    let place = Place::new();
+    let herd = std::fs::read_to_string(place.path().join("herd.toml")).unwrap();
+    place.write("herd.toml", &format!("mode = \"per-message\"\n{herd}"));
+    let _herd = up_after(&place, &format!("ulimit -n {FEW}"), "up -q");
+    let lines: String = (0..150).map(|number| format!("IAMAT c{number} +34.0-118.0 1\n")).collect();
+    assert_eq!(ask(port(&place, "Clark"), &lines).lines().count(), 150);
+    for server in SERVERS {
+        place.until(|place| place.server(server)["records"].clone(), &150.into());
+    }
 }
 
 #[test]

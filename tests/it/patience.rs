@@ -64,6 +64,23 @@ async fn eight_clients_that_ask_elsewhere_after_each_reply_find_every_update_the
     }
 }
 
+/// In a ring the end of a line's connection waits for lines that other ways have not taken, and those for others.
+#[tokio::test]
+async fn however_many_lines_wait_for_each_other_in_a_ring_no_reply_is_late() {
+    let ring = [BAILEY, BONA, CAMPBELL];
+    let topology = with(steadfast(LinkMode::PerMessage, ReplyMode::Everywhere), |topology| {
+        topology.links.retain(|link| link.ends.iter().all(|end| ring.contains(end)));
+    });
+    let mut herd = Herd::start(topology).await;
+    for server in ring {
+        let lines = (0..100).map(|number| format!("IAMAT c{}.{number} +1+1 1\n", server.index()));
+        herd.send(server, lines.collect::<String>().trim_end()).await;
+    }
+    herd.settle().await;
+    let (overdue, replied) = replies(&herd.seen);
+    assert_eq!((overdue.iter().filter(|&&late| late).count(), replied), (0, 300));
+}
+
 /// As in a grader's run: eight clients of five processes.
 #[test]
 fn separate_processes_acknowledge_lines_to_each_other() {

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -56,8 +56,12 @@ const GATHERED_LINE: u32 = 4;
 /// once. With 256 connections 2 take 0.95 of the time a command that 1 takes.
 const GATHERING_YIELDS: u32 = 2;
 
-/// Lines of a per-message way that are delivered at once where replies wait.
-const DELIVERIES: usize = 64;
+/// Lines of a per-message way that are dialled and written at once where replies wait.
+const DIALS: usize = 64;
+
+/// Lines of a per-message way whose connections are open at once where replies wait. In a ring the end of one may wait for a
+/// line that has not left yet, and that one for the end of another: they need room for as many lines as clients wait for.
+const DELIVERIES: usize = 1024;
 
 /// What is read of a per-message neighbour's answer before its connection is closed, in bytes. Nothing in it matters.
 const ANSWER_BYTES: u64 = 64 * 1024;
@@ -779,10 +783,13 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     *lock(&lane.channel) = Some(lane.message_channel(shared));
     // Where replies wait for the ends of connections, one line must not wait for the end of another's.
     let most = if shared.is_patient() { DELIVERIES } else { 1 };
+    let dials = &Semaphore::new(DIALS);
     let mut deliveries = FuturesUnordered::new();
     let mut buffer = Vec::new();
     loop {
-        let next = match deliveries.len() < most {
+        // There are descriptors for one; others take what no link needs.
+        let more = if deliveries.is_empty() { None } else { shared.room_for_delivery() };
+        let next = match deliveries.is_empty() || (deliveries.len() < most && more.is_some()) {
             true => lane.fill(shared, life, &mut buffer, 1),
             false => Next::Wait(None),
         };
@@ -793,7 +800,8 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
             Next::Write { connection, number, lines, .. } => {
                 let line = std::mem::take(&mut buffer);
                 deliveries.push(async move {
-                    deliver(shared, lane, connection, lines, &line).await;
+                    deliver(shared, lane, connection, lines, &line, dials).await;
+                    drop(more);
                     (number, line)
                 });
             }
@@ -817,10 +825,26 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     }
 }
 
+impl Shared {
+    /// Returns room for both ends of one more connection that carries one line, unless a client or the next connection of a
+    /// server may need it.
+    fn room_for_delivery(&self) -> Option<OwnedSemaphorePermit> {
+        let spare = self.room.available_permits().checked_sub(self.slots.len() + 2);
+        spare.and_then(|_| self.room.clone().try_acquire_many_owned(2).ok())
+    }
+}
+
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-async fn deliver(shared: &Arc<Shared>, lane: &Lane, connection: u32, lines: Option<Arc<Flow>>, line: &[u8]) {
-    let delivery = deliver_once(shared, lane, connection, lines.clone(), line);
+async fn deliver(
+    shared: &Arc<Shared>,
+    lane: &Lane,
+    connection: u32,
+    lines: Option<Arc<Flow>>,
+    line: &[u8],
+    dials: &Semaphore,
+) {
+    let delivery = deliver_once(shared, lane, connection, lines.clone(), line, dials);
     let delivered = match &lines {
         // A way that is severed keeps no reply waiting.
         Some(lines) if shared.is_patient() => tokio::select! {
@@ -857,11 +881,14 @@ async fn deliver_once(
     connection: u32,
     lines: Option<Arc<Flow>>,
     line: &[u8],
+    dials: &Semaphore,
 ) -> io::Result<Answer> {
+    let begun = dials.acquire().await;
     let mut dialled = dial(shared, lane.way, connection, lines, None).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
     timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
     dialled.finish().await?;
+    drop(begun);
     let mut answer = (&mut **dialled).take(ANSWER_BYTES);
     match timeout(shared.answer_limit(), tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
         Ok(read) => read.map(|_| if dialled.was_read() { Answer::Complete } else { Answer::Unread }),
