@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::acks::Acks;
+use super::acks::{Acks, NOBODY_ASKS};
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
 use super::rest::{Call, InFlight};
@@ -510,7 +510,8 @@ impl Connection {
         let (acks, number) = match &self.acknowledges {
             Acknowledges::Nothing => return,
             Acknowledges::ToNode(acks) => (acks, number),
-            Acknowledges::InLines(acks) | Acknowledges::ByEnd(acks) => (acks, self.read),
+            Acknowledges::InLines(acks) => (acks, self.read),
+            Acknowledges::ByEnd(acks) => (acks, NOBODY_ASKS),
         };
         let is_held = self.shared.is_everywhere()
             && self.is_server
