@@ -27,8 +27,12 @@ pub(super) struct InOrder {
 
 impl InOrder {
     /// Lets a ticket wait for what the link owes, which is `fresh` records and what has left. Returns `false` if that is
-    /// nothing.
-    pub(super) fn wait(&mut self, fresh: u64, place: u64) -> bool {
+    /// nothing. `first` is the first place that is not settled.
+    pub(super) fn wait(&mut self, fresh: u64, place: u64, first: u64) -> bool {
+        // Of a neighbour that takes nothing, what has waited to the limit must not gather.
+        for waits in [&mut self.unsent, &mut self.sent] {
+            while waits.pop_front_if(|&mut (_, place)| place < first).is_some() {}
+        }
         match fresh {
             0 if self.taken >= self.lines => return false,
             0 => self.sent.push_back((self.lines, place)),
@@ -68,5 +72,25 @@ impl InOrder {
     /// Returns all places that wait.
     pub(super) fn places(self) -> impl Iterator<Item = u64> {
         self.sent.into_iter().chain(self.unsent).map(|(_, place)| place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_waited_to_the_limit_for_a_neighbour_that_takes_nothing_does_not_gather() {
+        let mut held = InOrder::default();
+        for place in 0..1000 {
+            assert!(held.wait(place + 1, place, place));
+        }
+        assert_eq!(held.unsent.len(), 1);
+        let mut silent = InOrder::default();
+        for place in 0..1000 {
+            silent.on_other();
+            assert!(silent.wait(0, place, place));
+        }
+        assert_eq!(silent.sent.len(), 1);
     }
 }

@@ -150,7 +150,9 @@ impl Tickets {
         for ((id, link), progress) in (0..).map(LinkId).zip(links).zip(&mut self.links) {
             if link.is_up() && heard.flatten() != Some(id) {
                 waits += match progress {
-                    Progress::InOrder(progress) => u32::from(progress.wait(link.outbox.fresh() as u64, place)),
+                    Progress::InOrder(progress) => {
+                        u32::from(progress.wait(link.outbox.fresh() as u64, place, self.before))
+                    }
                     Progress::ByRecord(progress) => {
                         let waits = |&&record: &&RecordId| progress.wait(record, link.outbox.owes(record), place);
                         records.iter().filter(waits).count() as u32
