@@ -382,7 +382,7 @@ impl Node {
             }
             if let Some(tickets) = &mut self.tickets {
                 match owed {
-                    Owed::Fresh(_) => tickets.on_fresh(link, id, goes),
+                    Owed::Fresh(_) => tickets.on_fresh(link, id, Some(&record.report).filter(|_| goes)),
                     Owed::Replayed(_) if goes => tickets.on_other(link),
                     Owed::Replayed(_) => {}
                 }
@@ -527,7 +527,10 @@ impl Node {
     ) {
         // An older version is acknowledged when servers have the newer one. The version itself has been news here.
         let is_older = known.filter(|&id| line.version_cmp(self.records.get(id).report.at()).is_lt());
-        self.update_tickets(|tickets| tickets.on_heard(is_older));
+        self.update_tickets(|tickets| match is_older {
+            Some(record) => tickets.on_older(record, line),
+            None => tickets.on_heard(None),
+        });
         if let (Some(record), Some(link)) = (known, from) {
             let (spreading, mut around) = self.around(now, outputs);
             spreading.on_known(&mut around, record, line, link);

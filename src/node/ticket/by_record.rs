@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::node::RecordId;
+use crate::wire::{AtLine, Report};
 
 /// What is under way on one link.
 #[derive(Debug, Clone, Default)]
@@ -24,24 +26,39 @@ pub(super) struct ByRecord {
 struct Carried {
     /// Those for which the outbox has the record.
     unsent: Vec<u64>,
-    /// Lines that carry it and are not acknowledged, with those that wait for each.
-    sent: Vec<(u64, Vec<u64>)>,
+    /// Lines that carry it and are not acknowledged.
+    sent: Vec<Sent>,
     /// The last of them carries the version that is held. If it does not, nothing more waits for it: a version must never wait for
     /// an older one, or servers wait for each other.
     is_current: bool,
 }
 
+/// A line that carries a record.
+#[derive(Debug, Clone)]
+struct Sent {
+    line: u64,
+    report: Arc<Report>,
+    /// Those that wait for it.
+    places: Vec<u64>,
+}
+
 impl ByRecord {
     /// Lets a ticket wait until this record is acknowledged, which the outbox has or has not. Returns `false` if it is, or if the
-    /// version that is held never goes this way.
-    pub(super) fn wait(&mut self, record: RecordId, is_queued: bool, place: u64) -> bool {
+    /// version that is held never goes this way. `first` is the first place that is not settled.
+    pub(super) fn wait(&mut self, record: RecordId, is_queued: bool, place: u64, first: u64) -> bool {
         if is_queued {
-            self.records.entry(record).or_default().unsent.push(place);
+            add(&mut self.records.entry(record).or_default().unsent, place, first);
             return true;
         }
         let carried = self.records.get_mut(&record).filter(|carried| carried.is_current);
         let sent = carried.and_then(|carried| carried.sent.last_mut());
-        sent.map(|(_, places)| places.push(place)).is_some()
+        sent.map(|sent| add(&mut sent.places, place, first)).is_some()
+    }
+
+    /// Returns `true` if a line carries this version of a record and is not acknowledged.
+    pub(super) fn carries(&self, record: RecordId, version: AtLine<'_>) -> bool {
+        let carried = self.records.get(&record);
+        carried.is_some_and(|carried| carried.sent.iter().any(|sent| sent.report.at().version_cmp(version).is_eq()))
     }
 
     /// A record has got newer.
@@ -52,25 +69,26 @@ impl ByRecord {
     }
 
     /// `first` is the first place that is not settled.
-    pub(super) fn on_fresh(&mut self, record: RecordId, goes: bool, first: u64) {
-        if !goes {
+    pub(super) fn on_fresh(&mut self, record: RecordId, goes: Option<&Arc<Report>>, first: u64) {
+        let Some(report) = goes else {
             if let Some(carried) = self.records.get_mut(&record) {
                 self.settled.extend(carried.unsent.drain(..));
                 self.forget_if_empty(record);
             }
             return;
-        }
+        };
         self.lines += 1;
         let carried = self.records.entry(record).or_default();
         // Nobody asks for an older version any more.
-        for (_, places) in &mut carried.sent {
-            places.retain(|&place| place >= first);
+        for sent in &mut carried.sent {
+            sent.places.retain(|&place| place >= first);
         }
-        for (line, _) in carried.sent.extract_if(.., |(_, places)| places.is_empty()) {
-            self.by_line.remove(&line);
+        for sent in carried.sent.extract_if(.., |sent| sent.places.is_empty()) {
+            self.by_line.remove(&sent.line);
         }
         carried.is_current = true;
-        carried.sent.push((self.lines, std::mem::take(&mut carried.unsent)));
+        let places = std::mem::take(&mut carried.unsent);
+        carried.sent.push(Sent { line: self.lines, report: report.clone(), places });
         self.by_line.insert(self.lines, record);
     }
 
@@ -86,9 +104,9 @@ impl ByRecord {
         let taken: Vec<_> = self.by_line.extract_if(lines, |_, _| true).collect();
         for (line, record) in taken {
             if let Some(carried) = self.records.get_mut(&record) {
-                carried.is_current &= carried.sent.last().is_some_and(|&(last, _)| last != line);
-                let of_line = carried.sent.extract_if(.., |&mut (sent, _)| sent == line);
-                self.settled.extend(of_line.flat_map(|(_, places)| places));
+                carried.is_current &= carried.sent.last().is_some_and(|last| last.line != line);
+                let of_line = carried.sent.extract_if(.., |sent| sent.line == line);
+                self.settled.extend(of_line.flat_map(|sent| sent.places));
                 self.forget_if_empty(record);
             }
         }
@@ -109,8 +127,36 @@ impl ByRecord {
     pub(super) fn places(self) -> impl Iterator<Item = u64> {
         let carried = self.records.into_values();
         let places = carried.flat_map(|carried| {
-            carried.unsent.into_iter().chain(carried.sent.into_iter().flat_map(|(_, places)| places))
+            carried.unsent.into_iter().chain(carried.sent.into_iter().flat_map(|sent| sent.places))
         });
         self.settled.into_iter().chain(places)
+    }
+}
+
+/// Adds a place. Of a neighbour that takes nothing, those that have waited to the limit must not gather.
+fn add(places: &mut Vec<u64>, place: u64, first: u64) {
+    if places.len() == places.capacity() {
+        places.retain(|&place| place >= first);
+    }
+    places.push(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Command, parse};
+
+    #[test]
+    fn what_has_waited_to_the_limit_for_a_neighbour_that_takes_nothing_does_not_gather() {
+        let (mut link, record) = (ByRecord::default(), RecordId(0));
+        for place in 0..1000 {
+            assert!(link.wait(record, true, place, place));
+        }
+        let Command::At(at) = parse(b"AT Clark +0.1 kiwi +34.0-118.0 1") else { panic!("an AT line") };
+        link.on_fresh(record, Some(&Arc::new(at.to_report())), 1000);
+        for place in 1000..2000 {
+            assert!(link.wait(record, false, place, place));
+        }
+        assert!(link.places().count() < 10);
     }
 }

@@ -7,8 +7,9 @@
 //!
 //! Lines between servers never wait. So with `neighbours` no two servers wait for each other. With `everywhere` they do not
 //! either: the acknowledgement of a line that brings news waits for lines that bring it to others, and every server has news
-//! once. That of an older version waits for lines of the newer one that is known. That of a version which is known waits for
-//! nothing. So along a chain of waits versions never fall, and a server never comes twice with one version.
+//! once. That of an older version waits for lines of the newer one that is known. That of a version which is known, or has been
+//! news and is still under way from here, waits for nothing: in a ring it would wait for itself, and with it for every newer one.
+//! So along a chain of waits versions never fall, and a server never comes twice with one version.
 //!
 //! Not here: where the replies lie meanwhile, which the driver knows.
 
@@ -17,12 +18,14 @@ mod in_order;
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::links::Link;
 use super::records::RecordId;
 use crate::config::{LinkId, ReplyMode};
 use crate::time::Timestamp;
+use crate::wire::{AtLine, Report};
 use by_record::ByRecord;
 use in_order::InOrder;
 
@@ -118,6 +121,16 @@ impl Tickets {
         self.heard = record.filter(|_| self.reply == ReplyMode::Everywhere);
     }
 
+    /// An `AT` line brings an older version of a record.
+    pub(super) fn on_older(&mut self, record: RecordId, line: AtLine<'_>) {
+        // Come back from where it went: it has been news here, and whoever brought it then waits for those to whom it went.
+        let carries = |progress: &Progress| {
+            if let Progress::ByRecord(progress) = progress { progress.carries(record, line) } else { false }
+        };
+        let is_back = self.links.iter().any(carries);
+        self.on_heard(Some(record).filter(|_| !is_back));
+    }
+
     /// Lets the replies of a client's turn wait. Returns `false` if there is nothing to wait for: the ticket is not opened.
     pub(super) fn hold(&mut self, now: Timestamp, ticket: Ticket, links: &[Link]) -> bool {
         let mut updated = std::mem::take(&mut self.updated);
@@ -154,7 +167,8 @@ impl Tickets {
                         u32::from(progress.wait(link.outbox.fresh() as u64, place, self.before))
                     }
                     Progress::ByRecord(progress) => {
-                        let waits = |&&record: &&RecordId| progress.wait(record, link.outbox.owes(record), place);
+                        let waits =
+                            |&&record: &&RecordId| progress.wait(record, link.outbox.owes(record), place, self.before);
                         records.iter().filter(waits).count() as u32
                     }
                 };
@@ -170,12 +184,12 @@ impl Tickets {
     }
 
     /// A fresh record has left the outbox of a link. It `goes` out as a line unless the neighbour has it from elsewhere.
-    pub(super) fn on_fresh(&mut self, link: LinkId, record: RecordId, goes: bool) {
+    pub(super) fn on_fresh(&mut self, link: LinkId, record: RecordId, goes: Option<&Arc<Report>>) {
         match &mut self.links[link.index()] {
-            Progress::InOrder(progress) => progress.on_fresh(goes),
+            Progress::InOrder(progress) => progress.on_fresh(goes.is_some()),
             Progress::ByRecord(progress) => progress.on_fresh(record, goes, self.before),
         }
-        if !goes {
+        if goes.is_none() {
             // It may have been the last thing that a ticket waited for.
             self.settle_link(link);
         }

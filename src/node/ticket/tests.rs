@@ -248,6 +248,26 @@ fn a_ring_does_not_lock() {
     assert!(herd.waiting.is_empty());
 }
 
+/// A line comes back to where it began, where a newer version is known by now.
+#[test]
+fn what_comes_back_in_a_ring_does_not_wait_for_the_newer_version() {
+    let mut herd = Herd::new(Strategy::Flood, 3, &[(0, 1), (1, 2), (2, 0)]);
+    let around = [(0, LinkId(0)), (1, LinkId(1)), (2, LinkId(1))];
+    herd.update(0, 0, 1);
+    for port in around {
+        assert!(herd.write(port));
+        if port.0 == 2 {
+            herd.update(0, 0, 2);
+        }
+        assert!(herd.read(port));
+    }
+    while herd.acknowledge(0) {}
+    let waits = |server: usize| herd.nodes[server].deadline().is_some();
+    assert_eq!([0, 1, 2].map(waits), [true, false, false]);
+    herd.rest();
+    assert!(herd.waiting.is_empty());
+}
+
 #[test]
 fn more_tickets_than_there_is_room_for_let_the_oldest_go() {
     let mut herd = Herd::new(Strategy::Flood, 2, &[(0, 1)]);
