@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
-use super::script::{Mix, Script};
+use super::script::{Mix, Script, Step};
 use super::*;
 use crate::act::{ServerVerb, WayVerb};
 use crate::config::ReplyMode;
@@ -267,10 +267,27 @@ proptest! {
         seed in any::<u64>(),
         per_message in any::<bool>(),
         everywhere in any::<bool>(),
+        strategy in 0..4_usize,
+        is_brief in any::<bool>(),
+        losses in proptest::collection::vec((0..60_usize, 0..8_usize, 0..4_u8), 0..6),
     ) {
         let links = [(0, 1, 3), (1, 2, 0), (2, 3, 40), (0, 3, 7)];
-        let topology = replying(reply_mode(everywhere), 4, &links, link_mode(per_message));
-        let script = Script::random(&topology, &Mix { steps: 60, ..Mix::default() }, seed);
+        let mut topology = replying(reply_mode(everywhere), 4, &links, link_mode(per_message));
+        topology.strategy = Strategy::ALL[strategy];
+        if is_brief {
+            topology.limits.reply = MILLISECOND * 5;
+        }
+        let mut script = Script::random(&topology, &Mix { steps: 60, ..Mix::default() }, seed);
+        let ways: Vec<_> = Wiring::of(&topology).ways().collect();
+        for (place, way, kind) in losses {
+            let verb = match kind {
+                0 => WayVerb::Drop { nth: 1 },
+                1 => WayVerb::Duplicate { nth: 1 },
+                _ => WayVerb::Lose("50%".parse().expect("a share")),
+            };
+            let at = script.steps[place].at;
+            script.steps.insert(place, Step { at, action: verb.on(ways[way]) });
+        }
         let mut driver = SimulatedDriver::new(Arc::new(topology), Settings::default(), no_places());
         let mut seen = Vec::new();
         let observe = |_: &SimulatedDriver, observation: Observation| seen.push(observation.event);
