@@ -47,7 +47,7 @@ fn is_read_back(control: Control<'_>) {
         Control::Hello { name, secret } => ControlLine::hello(name, secret),
         Control::Proof { secret, own } => ControlLine::proof(secret, own),
         Control::Welcome { secret } => ControlLine::welcome(secret),
-        Control::Acknowledge => ControlLine::acknowledge(),
+        Control::Acknowledge { everywhere } => ControlLine::acknowledge(everywhere),
         Control::Took(taken) => {
             let mut line = ControlLine::took();
             taken.iter().for_each(|lines| assert!(line.push_lines(&lines, LIMIT)));
@@ -134,7 +134,7 @@ pub fn node(data: &[u8]) {
         let control = match time % 3 {
             0 => format!("HERD 1 have c{} {} O {:016x}", client % 7, time % 16, client),
             1 => format!("HERD 1 want c{} c{}", client % 7, time % 7),
-            _ if client % 2 == 0 => "HERD 1 acknowledge".to_owned(),
+            _ if client % 2 == 0 => "HERD 1 acknowledge everywhere".to_owned(),
             _ => "HERD 1 prune O S T".to_owned(),
         };
         now = now + Duration::from_micros(u64::from(time) * 50);

@@ -45,12 +45,7 @@ fn write_status(status: &HerdStatus) -> Result<(), Failure> {
     }
     for server in status.servers.iter().filter(|server| server.replies_waiting > 0) {
         let replies = count(server.replies_waiting as u64, "client");
-        writeln!(
-            out,
-            "{}: {} for the neighbours to take updates",
-            server.server,
-            styled(YELLOW, replies + " waiting")
-        )?;
+        writeln!(out, "{}: {} for other servers to take updates", server.server, styled(YELLOW, replies + " waiting"))?;
     }
     for server in &status.servers {
         if let Some(reason) = &server.reason {

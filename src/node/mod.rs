@@ -368,7 +368,8 @@ impl Node {
     fn next_line_of_any(&mut self, link: LinkId, since: Timestamp) -> Option<Line> {
         loop {
             let asks = self.asks.as_mut().is_some_and(|asks| asks.remove(link.index()));
-            let control = if asks { Some(ControlLine::acknowledge()) } else { None };
+            let control =
+                if asks { Some(ControlLine::acknowledge(self.rules.reply == ReplyMode::Everywhere)) } else { None };
             let spreading = &mut self.spreading;
             if let Some(control) = control.or_else(|| spreading.next_control(link, &self.records, &self.rules)) {
                 self.update_tickets(|tickets| tickets.on_other(link));
@@ -539,14 +540,15 @@ impl Node {
 
     /// Lets the strategy heed a control line of a neighbour. From anybody else it is not a command.
     fn on_control(&mut self, now: Timestamp, control: Control<'_>, from: Option<LinkId>, outputs: &mut Vec<Output>) {
-        let acknowledges = self.asks.is_some();
+        let (acknowledges, is_everywhere) = (self.asks.is_some(), self.rules.reply == ReplyMode::Everywhere);
         let (spreading, mut around) = self.around(now, outputs);
         let is_heeded = match (control, from) {
-            (Control::Acknowledge, _) => {
-                if acknowledges {
+            (Control::Acknowledge { everywhere }, _) => {
+                let promises = acknowledges && (!everywhere || is_everywhere);
+                if promises {
                     outputs.push(Output::Acknowledge);
                 }
-                acknowledges
+                promises
             }
             (Control::Hello { name, secret }, _) => spreading.on_hello(&mut around, name, secret),
             (Control::Welcome { secret }, _) => spreading.on_welcome(&mut around, secret),

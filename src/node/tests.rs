@@ -779,6 +779,7 @@ fn where_no_driver_knows_what_is_taken_a_link_asks_for_it_first() {
     assert_eq!((bench.node.owed(LinkId(0)), bench.drain(0).len()), (2, 2));
     assert_eq!(bench.node.line_number(LinkId(0)), 2);
     assert_eq!(bench.line("HERD 1 acknowledge", None), [Output::Acknowledge]);
+    assert_eq!(bench.line("HERD 1 acknowledge everywhere", None), [Output::Refuse], "it promises less");
     assert_eq!(bench.line("HERD 1 took 1", None), [Output::Refuse]);
     let mut bench = node(ReplyMode::AtOnce);
     bench.line("IAMAT a +1+1 1", None);

@@ -11,7 +11,8 @@
 //! | `HERD 1 hello NAME SECRET` | the sender claims to be this server |
 //! | `HERD 1 proof SECRET OWN` | the sender repeats the secret of a hello, and tells that of its own on this connection |
 //! | `HERD 1 welcome SECRET` | the sender heeds control lines on the connection whose hello had this secret |
-//! | `HERD 1 acknowledge` | the sender asks to be told on this connection what becomes of its lines |
+//! | `HERD 1 acknowledge` | the sender asks to be told on this connection which of its lines the receiver has taken |
+//! | `HERD 1 acknowledge everywhere` | and to be told when those have them to which the receiver passes them on |
 //! | `HERD 1 took 1-4 7 ..` | the answer: these lines of the connection, counted from 1, are acknowledged |
 //!
 //! The second field is the version of the format.
@@ -59,8 +60,11 @@ pub enum Control<'a> {
         /// The secret of the connection's hello.
         secret: u64,
     },
-    /// The sender asks to be told on this connection what becomes of its lines.
-    Acknowledge,
+    /// The sender asks to be told on this connection which of its lines are taken.
+    Acknowledge {
+        /// By the receiver and by all to which it passes them on.
+        everywhere: bool,
+    },
     /// The sender acknowledges lines of the receiver's, who dialled this connection.
     Took(Taken<'a>),
 }
@@ -194,10 +198,11 @@ pub(super) fn control<'a>(fields: &mut Fields<'a>) -> Result<Control<'a>, Invali
             let [secret] = super::parse::operands(fields)?;
             Control::Welcome { secret: number(secret)? }
         }
-        "acknowledge" => {
-            let [] = super::parse::operands(fields)?;
-            Control::Acknowledge
-        }
+        "acknowledge" => match (fields.next(), fields.next()) {
+            (None, _) => Control::Acknowledge { everywhere: false },
+            (Some("everywhere"), None) => Control::Acknowledge { everywhere: true },
+            _ => return Err(Invalid::Operands),
+        },
         "took" => Control::Took(taken(rest)?),
         _ => return Err(Invalid::Unknown),
     };
@@ -258,9 +263,9 @@ impl ControlLine {
         Self { text: format!("{START}welcome {secret:016x}") }
     }
 
-    /// Returns the line that asks to be told what becomes of lines.
-    pub fn acknowledge() -> Self {
-        Self::begin("acknowledge")
+    /// Returns the line that asks to be told which lines are taken, by the receiver or `everywhere`.
+    pub fn acknowledge(everywhere: bool) -> Self {
+        Self::begin(if everywhere { "acknowledge everywhere" } else { "acknowledge" })
     }
 
     /// Returns `HERD 1 took`, to which numbers of lines are added.
@@ -371,9 +376,14 @@ mod tests {
         assert_eq!(want.text(), "HERD 1 want kiwi mango");
         let mut took = ControlLine::took();
         assert!(took.push_lines(&(1..=4), 80) && took.push_lines(&(7..=7), 80) && !took.push_lines(&(9..=9), 18));
-        assert_eq!((took.text(), ControlLine::acknowledge().text()), ("HERD 1 took 1-4 7", "HERD 1 acknowledge"));
+        assert_eq!((took.text(), ControlLine::acknowledge(false).text()), ("HERD 1 took 1-4 7", "HERD 1 acknowledge"));
         let Some(Control::Took(taken)) = read(took.text()) else { panic!("it is understood") };
-        assert!(taken.iter().eq([1..=4, 7..=7]) && read("HERD 1 acknowledge") == Some(Control::Acknowledge));
+        assert!(
+            taken.iter().eq([1..=4, 7..=7])
+                && read("HERD 1 acknowledge") == Some(Control::Acknowledge { everywhere: false })
+        );
+        let everywhere = ControlLine::acknowledge(true);
+        assert_eq!(read(everywhere.text()), Some(Control::Acknowledge { everywhere: true }));
     }
 
     #[test]
@@ -396,6 +406,7 @@ mod tests {
             "HERD 1 proof 00000000000000ff",
             "HERD 1 welcome 0",
             "HERD 1 acknowledge 1",
+            "HERD 1 acknowledge everywhere 1",
             "HERD 1 took",
             "HERD 1 took 0",
             "HERD 1 took 2-1",

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::lock;
+use crate::node::Settled;
 use crate::numbers::Numbers;
 use crate::wire::ControlLine;
 
@@ -53,11 +54,13 @@ impl Acks {
         lock(&self.state).held += 1;
     }
 
-    /// Acknowledges a line that was held.
-    pub(super) fn release(&self, line: u64) {
+    /// A line that was held is held no longer. It is acknowledged if all have it that it waited for.
+    pub(super) fn release(&self, line: u64, how: Settled) {
         {
             let mut state = lock(&self.state);
-            state.taken.insert(line..=line);
+            if how == Settled::Taken {
+                state.taken.insert(line..=line);
+            }
             state.held -= 1;
         }
         self.bell.notify_one();
@@ -100,7 +103,7 @@ mod tests {
         let acks = Acks::new(Arc::default());
         for _ in 0..1000 {
             acks.hold();
-            acks.release(NOBODY_ASKS);
+            acks.release(NOBODY_ASKS, Settled::Taken);
         }
         assert_eq!(acks.take().ranges().count(), 1);
     }

@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::acks::{Acks, NOBODY_ASKS};
+use super::gate::Mode;
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
 use super::rest::{Call, InFlight};
@@ -400,7 +401,8 @@ impl Connection {
         // One ticket more may have let another go.
         life.settle(&mut node);
         if self.held.is_none() {
-            self.acknowledge(Settled::Taken);
+            // A server that stops waits for nobody.
+            self.acknowledge(if life.gate.mode() == Mode::Draining { Settled::Overdue } else { Settled::Taken });
             self.count_replies(replies);
         }
         taken

@@ -31,7 +31,7 @@ use crate::history::Event;
 use crate::node::{Input, Node};
 use crate::numbers::Numbers;
 use crate::time::Timestamp;
-use crate::wire::{Command, Control, ControlLine, Line, next_line, parse, write_line};
+use crate::wire::{Command, Control, Line, next_line, parse, write_line};
 
 /// Bytes of lines that are written at once, about.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -604,6 +604,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 then
             }
         };
+        let due = due.into_iter().chain(answers.deadline()).min();
         tokio::select! {
             biased;
             () = lane.wake.notified() => {
@@ -719,21 +720,42 @@ struct Answers<'a> {
     unread: Vec<u8>,
     /// Whether anything in it matters.
     asked: bool,
+    /// Until when the neighbour may answer the question. `None`: it has answered, or is asked nothing.
+    until: Option<Timestamp>,
+}
+
+/// Returns `true` if a line asks for acknowledgements.
+fn is_question(line: &[u8]) -> bool {
+    matches!(parse(line), Command::Control(Control::Acknowledge { .. }))
 }
 
 impl<'a> Answers<'a> {
     fn new(shared: &'a Shared, life: &'a Life, lane: &'a Lane) -> Self {
         let asked = lock(&lane.channel).as_ref().is_some_and(|channel| channel.written.is_some());
-        Self { shared, life, lane, unread: Vec::new(), asked }
+        let until = asked.then(|| shared.clock.now() + shared.topology.limits.reply);
+        Self { shared, life, lane, unread: Vec::new(), asked, until }
     }
 
-    /// The neighbour does not know the question.
+    /// The neighbour does not know the question, or has not answered it in time.
     fn on_refusal(&self) {
-        if !self.lane.is_classic.swap(true, Ordering::Relaxed) {
+        let is_new = self.lane.on_refusal(self.shared, self.life);
+        if is_new && !self.lane.is_classic.swap(true, Ordering::Relaxed) {
             let name = |server| self.shared.topology.name(server);
             let (server, neighbour) = (name(self.lane.way.from), name(self.lane.way.to));
             tracing::warn!(%server, %neighbour, "the neighbour acknowledges no lines: what is written to it counts as taken");
         }
+    }
+
+    /// Returns when the question counts as refused, if it is open.
+    fn deadline(&mut self) -> Option<Timestamp> {
+        let is_open = |channel: &Channel| channel.written.as_ref().is_some_and(|written| written.is_unanswered());
+        let until = self.until.filter(|_| lock(&self.lane.channel).as_ref().is_some_and(is_open));
+        self.until = until;
+        if until.is_some_and(|until| until <= self.shared.clock.now()) {
+            self.on_refusal();
+            self.until = None;
+        }
+        self.until
     }
 
     /// Reads until the neighbour closes.
@@ -757,7 +779,7 @@ impl<'a> Answers<'a> {
         while let Some((line, length)) = next_line(&self.unread[start..], 0) {
             match parse(line) {
                 Command::Control(Control::Took(taken)) => self.lane.on_took(self.shared, self.life, taken),
-                Command::Refusal if line.ends_with(ControlLine::acknowledge().text().as_bytes()) => self.on_refusal(),
+                Command::Refusal if line.strip_prefix(b"? ").is_some_and(is_question) => self.on_refusal(),
                 _ => {}
             }
             start += length;

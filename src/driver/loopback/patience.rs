@@ -74,7 +74,7 @@ impl Waiting {
                 waker.into_iter().for_each(Waker::wake);
             }
             Place::Line(acks, number) => {
-                acks.release(number);
+                acks.release(number, how);
                 self.free.push(ticket.0);
             }
             Place::Abandoned | Place::Free | Place::Settled(_) => self.free.push(ticket.0),
@@ -243,12 +243,22 @@ impl Lane {
         life.settle(&mut node);
     }
 
-    /// Lines have been written to a neighbour in another process. They count as taken unless it acknowledges lines.
+    /// Lines have been written to a neighbour in another process. They count as taken if it acknowledges none.
     pub(super) fn on_written(&self, shared: &Shared, life: &Life) {
         if let Some(Channel { acks, written: Some(written), .. }) = lock(&self.channel).as_mut() {
             written.told(acks);
         }
         self.catch_up(shared, life, None);
+    }
+
+    /// A neighbour in another process acknowledges no lines. Returns `true` if that is new.
+    pub(super) fn on_refusal(&self, shared: &Shared, life: &Life) -> bool {
+        let is_new = match lock(&self.channel).as_mut() {
+            Some(Channel { acks, written: Some(written), .. }) => written.is_refused(acks),
+            _ => false,
+        };
+        self.catch_up(shared, life, None);
+        is_new
     }
 
     /// A line of a per-message way has been delivered, or is lost.
@@ -276,8 +286,19 @@ pub(super) struct Written {
     skews: VecDeque<(u64, i64)>,
     /// Numbers of lines that are not acknowledged and have not been told to be taken.
     open: Numbers,
-    /// The neighbour acknowledges lines.
-    acknowledges: bool,
+    neighbour: Neighbour,
+}
+
+/// Whether a neighbour in another process acknowledges lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Neighbour {
+    /// It has not answered the question.
+    #[default]
+    Unknown,
+    /// It does.
+    Acknowledges,
+    /// It does not: what is written counts as taken.
+    IsClassic,
 }
 
 impl Written {
@@ -291,20 +312,35 @@ impl Written {
                 self.skews.pop_front();
             }
         }
-        if !self.acknowledges {
+        if self.neighbour != Neighbour::Acknowledges {
             self.open.insert(number..=number);
         }
     }
 
     /// What was written has left.
     fn told(&mut self, acks: &Acks) {
-        if !self.acknowledges {
+        if self.neighbour == Neighbour::IsClassic {
             acks.append(&mut self.open);
         }
     }
 
+    /// The neighbour has refused the question, or has not answered it in time. Returns `true` if that is new.
+    fn is_refused(&mut self, acks: &Acks) -> bool {
+        let is_new = self.neighbour == Neighbour::Unknown;
+        if is_new {
+            self.neighbour = Neighbour::IsClassic;
+            self.told(acks);
+        }
+        is_new
+    }
+
+    /// Returns `true` if the neighbour has not answered the question.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.neighbour == Neighbour::Unknown
+    }
+
     fn took(&mut self, taken: Taken<'_>, acks: &Acks) {
-        self.acknowledges = true;
+        self.neighbour = Neighbour::Acknowledges;
         self.open = Numbers::default();
         let mut numbers = Numbers::default();
         for places in taken.iter() {

@@ -154,7 +154,10 @@ impl SimulatedDriver {
                 Some(Waiter::Session(slot)) => self.let_go(slot, how),
                 Some(Waiter::Line { pipe, connection, number }) => {
                     self.patience.as_mut().map(|patience| patience.waiting.remove(&ticket));
-                    self.acknowledge(pipe, connection, number);
+                    // Over a connection of its own the end says it, however it came to that.
+                    if how == Settled::Taken || self.pipes[pipe as usize].mode == LinkMode::PerMessage {
+                        self.acknowledge(pipe, connection, number);
+                    }
                 }
                 None => {}
             }

@@ -21,7 +21,8 @@
 //!   ignored, as updates of clients are for which there is no room.
 //! * Announcements, requests and prunings of a link that wait are sets. Lines are made of them when they leave.
 //!
-//! Where replies wait for the neighbours, a server sends what its own clients say whole to all of them.
+//! Where replies wait for the neighbours, a server sends what its own clients say whole to all of them. Where they wait for the
+//! whole herd, updates flood.
 //!
 //! Per-message links, and neighbours that have not proved that they know control lines ([`super::greeting`]), are flooded.
 
@@ -210,7 +211,7 @@ impl Tree {
                 }
             }
             Control::Hello { .. } | Control::Proof { .. } | Control::Welcome { .. } => return false,
-            Control::Acknowledge | Control::Took(_) => return false,
+            Control::Acknowledge { .. } | Control::Took(_) => return false,
         }
         self.finish(before, around);
         true
@@ -461,9 +462,14 @@ impl Tree {
 }
 
 /// Returns `true` if all neighbours are sent a record itself. Where replies wait for the neighbours, those find there what a
-/// client said before the client has its reply.
+/// client said before the client has its reply. Where replies wait for the whole herd, updates flood: who only announces an update
+/// cannot know when it is everywhere.
 fn goes_whole(record: &Record, rules: &Rules) -> bool {
-    record.source == Source::Client && rules.reply != ReplyMode::AtOnce
+    match rules.reply {
+        ReplyMode::AtOnce => false,
+        ReplyMode::Neighbours => record.source == Source::Client,
+        ReplyMode::Everywhere => true,
+    }
 }
 
 impl Branch {

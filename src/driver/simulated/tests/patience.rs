@@ -87,6 +87,32 @@ fn a_reply_from_everywhere_comes_when_the_last_server_has_told_back_along_the_wa
 }
 
 #[test]
+fn everywhere_means_every_server_under_every_strategy_when_a_link_is_gone() {
+    let ring = [(0, 1, 5), (1, 2, 5), (2, 3, 5), (3, 0, 5)];
+    for strategy in Strategy::ALL {
+        let topology = Topology { strategy, ..replying(ReplyMode::Everywhere, 4, &ring, LinkMode::Persistent) };
+        for cut in ring {
+            let mut run = Run::of(topology.clone());
+            for time in 1..3 {
+                run.iamat(0, "a", time);
+                run.settle();
+            }
+            for (from, to) in [(cut.0, cut.1), (cut.1, cut.0)] {
+                run.act(WayVerb::Cut.on(Way { from: ServerId(from), to: ServerId(to) }));
+            }
+            run.iamat(0, "a", 3);
+            while overdue(&run).len() < 3 {
+                run.pass(MILLISECOND);
+            }
+            let holders = (0..4).filter(|&server| run.knows(server, "a") == Some(3)).count();
+            // Sent directly, it takes the link that is cut and no other.
+            let expected = if strategy == Strategy::Direct { 3..=4 } else { 4..=4 };
+            assert!(expected.contains(&holders), "{strategy} {cut:?}: {holders}");
+        }
+    }
+}
+
+#[test]
 fn a_server_behind_a_neighbour_is_waited_for_until_it_cannot_be_reached_or_the_limit() {
     let (relay, last) = (ServerId(1), ServerId(2));
     let way = Way { from: relay, to: last };
