@@ -294,8 +294,29 @@ async fn a_foreign_neighbour_that_acknowledges_nothing_keeps_no_reply_waiting() 
         herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
         assert!(herd.driver.now().since(begun) < PATIENCE);
     }
-    let first = herd.seen.iter().find(|seen| matches!(seen.event, Event::Acknowledged { .. }));
-    assert!(first.is_some_and(|seen| matches!(seen.event, Event::Acknowledged { overdue: true, .. })));
+}
+
+#[tokio::test]
+async fn a_foreign_neighbour_that_has_not_answered_yet_is_waited_for() {
+    let (mut herd, link) = clark_in(patient(ReplyMode::Neighbours)).await;
+    let (read, mut write) = link.into_split();
+    let mut told = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(read));
+    assert_eq!(told.next_line().await.unwrap().unwrap(), "HERD 1 acknowledge");
+    herd.send(CLARK, "IAMAT kiwi +1+1 1").await;
+    assert!(told.next_line().await.unwrap().unwrap().starts_with("AT Clark "));
+    is_served(&herd).await;
+    observe(&mut herd).await;
+    assert_eq!(acknowledged(&herd), 0);
+    write.write_all(b"? HERD 1 acknowledge\n").await.unwrap();
+    herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
+}
+
+/// Takes what has been observed by now.
+async fn observe(herd: &mut Herd) {
+    let now = herd.driver.now();
+    while let Some(seen) = herd.driver.next(Wait::Until(now)).await {
+        herd.seen.push(seen);
+    }
 }
 
 #[tokio::test]
@@ -322,10 +343,7 @@ async fn only_what_a_neighbour_acknowledges_lets_a_reply_go() {
             let nothing = format!("HERD 1 took 1\nHERD 1 took {}-99\n", number + 1);
             write.write_all(&[nothing.as_bytes(), &babble].concat()).await.unwrap();
             is_served(&herd).await;
-            let now = herd.driver.now();
-            while let Some(seen) = herd.driver.next(Wait::Until(now)).await {
-                herd.seen.push(seen);
-            }
+            observe(&mut herd).await;
             assert_eq!(acknowledged(&herd), number - 2, "{reply:?}");
             write.write_all(format!("HERD 1 took {number}\n").as_bytes()).await.unwrap();
             herd.until(|event| matches!(event, Event::Acknowledged { .. })).await;
