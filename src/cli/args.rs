@@ -417,7 +417,8 @@ pub(super) struct Run {
     /// Run twice on virtual time and point at the first difference
     #[arg(long)]
     pub(super) check_determinism: bool,
-    /// Save the history, to judge it again; a directory when there are several scenarios
+    /// Save the history, to judge it again; a directory when there are several scenarios, and with `--driver both` two files:
+    /// `h.loopback.jsonl` and `h.simulated.jsonl` for `h.jsonl`
     #[arg(long, value_name = "FILE")]
     pub(super) history: Option<PathBuf>,
     /// What is written about them.

@@ -88,6 +88,11 @@ fn select(global: &Global, args: &Run, scripts: Vec<Arc<Script>>) -> Result<Vec<
             }
             continue;
         };
+        if args.driver == DriverChoice::Both && driver != CaseDriver::Both && !global.quiet {
+            let left_out =
+                if driver == CaseDriver::One(DriverKind::Loopback) { "virtual time" } else { "real sockets" };
+            terminal::warn(&format!("{} does not run on {left_out}; nothing is compared", script.name()))?;
+        }
         let own = script.topology.seed..script.topology.seed + 1;
         for seed in args.seeds.clone().unwrap_or(own) {
             let case = Case { script: script.clone(), seed, driver };

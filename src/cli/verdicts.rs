@@ -37,6 +37,7 @@ fn judge_file(path: &Path) -> Result<CaseResult, Failure> {
         line: None,
         seed,
         driver: origin.driver,
+        compared_with: None,
         status: Status::from(judgement.verdict),
         attempts: 1,
         wall: Duration::ZERO,

@@ -39,6 +39,9 @@ pub struct CaseResult {
     pub seed: u64,
     /// What ran the herd.
     pub driver: DriverKind,
+    /// The other driver, which came to the same result, or else to a better one: the case fails then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<DriverKind>,
     /// How it ended.
     pub status: Status,
     /// How often it was tried; the judgement is the last try's.
@@ -223,7 +226,7 @@ impl CaseResult {
 }
 
 #[cfg(test)]
-mod examples {
+pub(crate) mod examples {
     //! Cases for the tests of all formats: judged histories, not made-up judgements.
 
     use super::*;
@@ -246,6 +249,7 @@ mod examples {
             line: None,
             seed,
             driver: DriverKind::Simulated,
+            compared_with: None,
             status: judgement.verdict.into(),
             attempts: 1,
             wall: Duration::from_millis(3),
@@ -284,7 +288,7 @@ mod examples {
         case("partition.toml", seed, partition(Some(40 + seed)))
     }
 
-    pub(super) fn failed(seed: u64) -> CaseResult {
+    pub(crate) fn failed(seed: u64) -> CaseResult {
         let excerpt = "24 | converged = { within = \"500ms\" }\n   | ^^^^^^^^^";
         CaseResult {
             teaches: Some("Flooding alone loses what happens during a partition.".into()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::claim::Verdict;
 use crate::config::Topology;
 use crate::driver::Known;
 use crate::report::{CaseResult, Status};
@@ -35,8 +36,8 @@ impl Ending {
     }
 }
 
-/// One result of two: the worse one, and an error where the drivers disagree.
-pub(super) fn compare(loopback: (CaseResult, Ending), simulated: (CaseResult, Ending)) -> CaseResult {
+/// One result of two: the worse one, and an error where the drivers disagree. `replay` runs the case again on both.
+pub(super) fn compare(loopback: (CaseResult, Ending), simulated: (CaseResult, Ending), replay: String) -> CaseResult {
     let ((loopback, here), (simulated, there)) = (loopback, simulated);
     let disagreement = if loopback.status != simulated.status {
         Some(format!(
@@ -45,12 +46,68 @@ pub(super) fn compare(loopback: (CaseResult, Ending), simulated: (CaseResult, En
             simulated.status.name()
         ))
     } else {
-        here.difference(&there).map(|difference| format!("the drivers end differently: {difference}"))
+        let reason = different_reason(&loopback, &simulated);
+        let reason = reason.map(|reason| format!("the drivers fail for different reasons: {reason}"));
+        reason
+            .or_else(|| here.difference(&there).map(|difference| format!("the drivers end differently: {difference}")))
     };
-    let mut worse = if simulated.status > loopback.status { simulated } else { loopback };
+    let is_worse = simulated.status > loopback.status;
+    let (mut worse, other) = if is_worse { (simulated, loopback) } else { (loopback, simulated) };
+    worse.compared_with = Some(other.driver);
+    worse.replay = replay;
     if let Some(disagreement) = disagreement.filter(|_| worse.status != Status::Error) {
         worse.status = Status::Failed;
         worse.error = Some(disagreement);
     }
     worse
+}
+
+/// Returns what failed on one driver and not on the other.
+fn different_reason(loopback: &CaseResult, simulated: &CaseResult) -> Option<String> {
+    let failed = |result: &CaseResult| -> BTreeSet<(Option<u32>, String)> {
+        let findings = result.judgement.iter().flat_map(|judgement| &judgement.findings);
+        let failed = findings.filter(|finding| finding.verdict == Verdict::Failed);
+        failed.map(|finding| (finding.line, finding.statement.clone())).collect()
+    };
+    let (here, there) = (failed(loopback), failed(simulated));
+    let first = |one: &BTreeSet<(Option<u32>, String)>, other: &BTreeSet<_>, place: &str| {
+        let (line, statement) = one.difference(other).next()?.clone();
+        let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+        Some(format!("`{statement}`{line} fails {place} only"))
+    };
+    first(&here, &there, "on real sockets").or_else(|| first(&there, &here, "on virtual time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::DriverKind;
+    use crate::report::examples;
+
+    fn failing(driver: DriverKind, statements: &[&str]) -> (CaseResult, Ending) {
+        let mut case = CaseResult { driver, ..examples::failed(1) };
+        let judgement = case.judgement.as_mut().expect("it was judged");
+        let pattern = judgement.findings[0].clone();
+        let finding = |statement: &&str| crate::checker::Finding {
+            statement: (*statement).to_owned(),
+            verdict: Verdict::Failed,
+            line: Some(7),
+            ..pattern.clone()
+        };
+        judgement.findings = statements.iter().map(finding).collect();
+        (case, Ending { records: BTreeSet::new() })
+    }
+
+    #[test]
+    fn what_fails_on_one_driver_only_is_a_disagreement() {
+        let compared = |here: &[&str], there: &[&str]| {
+            let (here, there) = (failing(DriverKind::Loopback, here), failing(DriverKind::Simulated, there));
+            let result = compare(here, there, "again".to_owned());
+            assert_eq!((result.compared_with, result.replay.as_str()), (Some(DriverKind::Simulated), "again"));
+            result.error
+        };
+        assert_eq!(compared(&["a", "b"], &["a", "b"]), None);
+        let message = "the drivers fail for different reasons: `b` (line 7) fails on virtual time only";
+        assert_eq!(compared(&["a"], &["a", "b"]).as_deref(), Some(message));
+    }
 }

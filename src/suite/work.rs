@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
                     let ending = Ending::of(&case.script.topology, &attempt.records);
                     (self.result(case, driver, attempt), ending)
                 });
-                compare(loopback, simulated)
+                compare(loopback, simulated, replay(case, "both"))
             }
         }
     }
@@ -135,7 +135,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
             attempt.error = attempt.error.or_else(|| first_difference(&attempt.history, &again.history));
         }
         if let Some(history) = &attempt.history {
-            attempt.error = attempt.error.or_else(|| self.save(number, driver, history));
+            attempt.error = attempt.error.or_else(|| self.save(number, case, driver, history));
         }
         attempt
     }
@@ -271,16 +271,18 @@ impl<'a, W: Watcher> Worker<'a, W> {
             excerpt: troubled.and_then(|judgement| excerpt(&case.script, judgement)),
             error: attempt.error,
             notes: attempt.notes,
-            replay: replay(case, driver),
+            compared_with: None,
+            replay: replay(case, driver_name(driver)),
             judgement,
         }
     }
 
     /// Saves a history; why that did not work, if so.
-    fn save(&self, number: usize, driver: DriverKind, history: &History) -> Option<String> {
+    fn save(&self, number: usize, case: &Case, driver: DriverKind, history: &History) -> Option<String> {
         let path = self.options.histories.as_ref()?;
-        let path = match self.cases {
-            1 => path.clone(),
+        let path = match (self.cases, case.driver) {
+            (1, CaseDriver::One(_)) => path.clone(),
+            (1, CaseDriver::Both) => with_driver(path, driver),
             _ => path.join(format!("{:04}-{}.jsonl", number + 1, driver_name(driver))),
         };
         write_history(&path, history).err().map(|error| format!("cannot write {}: {error}", path.display()))
@@ -341,9 +343,18 @@ fn driver_name(driver: DriverKind) -> &'static str {
     }
 }
 
+/// Puts a driver's name before the end of a file's name.
+fn with_driver(path: &Path, driver: DriverKind) -> PathBuf {
+    let name = driver_name(driver);
+    match path.extension() {
+        Some(extension) => path.with_extension(format!("{name}.{}", extension.display())),
+        None => path.with_extension(name),
+    }
+}
+
 /// The one command that runs a case again.
-fn replay(case: &Case, driver: DriverKind) -> String {
+fn replay(case: &Case, driver: &str) -> String {
     let filter = if case.script.case.is_empty() { String::new() } else { format!(" --filter '{}'", case.script.case) };
     let file = case.script.file.display();
-    format!("herdsim run {file} --driver {} --seed {}{filter}", driver_name(driver), case.seed)
+    format!("herdsim run {file} --driver {driver} --seed {}{filter}", case.seed)
 }
