@@ -184,9 +184,12 @@ pub struct KnownStatus {
     pub origin: String,
     /// When this server got it.
     pub since: i64,
-    /// The neighbour it came from; `None`: the client or somebody unknown.
+    /// The neighbour it came from. `None`: the client. [`A_SERVER`]: a server that has not proved which one it is.
     pub from: Option<String>,
 }
+
+/// Stands in [`KnownStatus::from`] for a server whose name is not known. No server has this name, because names have no space.
+pub const A_SERVER: &str = "a server";
 
 /// How to end the herd: `POST /v1/down`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

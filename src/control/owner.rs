@@ -10,15 +10,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
-    HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
-    ServerState, ServerStatus, VerbAnswer, WayFault,
+    A_SERVER, HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal,
+    RefusalCode, ServerState, ServerStatus, VerbAnswer, WayFault,
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal};
 use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayVerb, take_back};
 use crate::config::{ServerId, Topology, Way, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Driver, DriverError, Known, Performed, Wait, perform};
+use crate::driver::{Driver, DriverError, Known, Performed, Sender, Wait, perform};
 use crate::exit::Exit;
 use crate::history::{self, Entry, Event, Fact, History, Observation};
 use crate::time::Timestamp;
@@ -593,7 +593,11 @@ impl Owner {
             time: line.stated_time().to_owned(),
             origin: line.origin().to_owned(),
             since: known.learned_at.nanoseconds(),
-            from: known.from.map(|server| self.topology.name(server).to_string()),
+            from: match known.from {
+                Sender::Client => None,
+                Sender::Neighbour(server) => Some(self.topology.name(server).to_string()),
+                Sender::UnknownServer => Some(A_SERVER.to_owned()),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ pub use perform::{Performed, perform};
 use std::sync::Arc;
 
 use crate::act::{Action, Hit, SessionId, WayFaults};
-use crate::config::{ServerId, Way, Wiring};
+use crate::config::{LinkId, ServerId, Way};
 use crate::history::Observation;
 use crate::node::Source;
 use crate::time::Timestamp;
@@ -96,8 +96,19 @@ pub struct Known {
     pub report: Arc<Report>,
     /// When the server got it, by the driver's time.
     pub learned_at: Timestamp,
-    /// From which neighbour it came; `None`: from the client itself or from somebody unknown.
-    pub from: Option<ServerId>,
+    /// The sender of the line that brought it.
+    pub from: Sender,
+}
+
+/// The sender of a line that a server learned from. Only an `IAMAT` comes from a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The client itself.
+    Client,
+    /// This neighbour.
+    Neighbour(ServerId),
+    /// A server that is not known to be a neighbour, such as one in another process.
+    UnknownServer,
 }
 
 /// What runs a herd: on real sockets, or on virtual time.
@@ -156,10 +167,13 @@ pub trait Driver {
     fn port(&self, server: ServerId) -> Option<u16>;
 }
 
-/// Returns the neighbour that a record of `server` came from, or `None` if it came from a client or a stranger.
-fn neighbour_of(wiring: &Wiring, server: ServerId, source: Source) -> Option<ServerId> {
-    match source {
-        Source::Link(link) => Some(wiring.neighbour(server, link).server),
-        Source::Client | Source::Stranger => None,
+impl Sender {
+    /// Returns the sender that a record's source stands for. `neighbour` finds the neighbour of a link.
+    fn of(source: Source, neighbour: impl FnOnce(LinkId) -> ServerId) -> Self {
+        match source {
+            Source::Client => Self::Client,
+            Source::Link(link) => Self::Neighbour(neighbour(link)),
+            Source::Stranger => Self::UnknownServer,
+        }
     }
 }

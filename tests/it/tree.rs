@@ -95,6 +95,9 @@ fn five_processes_send_n_minus_1_lines_along_a_tree_and_catch_up_after_a_kill() 
     let costs = (2..6).map(&mut cost).collect::<Vec<_>>();
     // A process that does not run for a while makes others ask elsewhere.
     assert!(costs.iter().min() == Some(&4) && costs.iter().max() <= Some(&8), "{costs:?}");
+    // A neighbour that has proved itself is named.
+    let known = place.json("--herd herd.Bailey records --format json")["records"][0]["known"].clone();
+    assert!(["Bona", "Campbell"].map(Into::into).contains(&known["from"]), "{known}");
     drop(nodes[1].take());
     nodes[1] = Some(place.process("Bona"));
     update(&place, 6);

@@ -32,7 +32,7 @@ pub use feed::Feed;
 
 use super::path::Path;
 use super::session::{Ledger, commands};
-use super::{Driver, DriverError, Known, Wait, neighbour_of};
+use super::{Driver, DriverError, Known, Sender, Wait};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
 use crate::draws::Draws;
@@ -522,7 +522,7 @@ impl Driver for LoopbackDriver {
         let known = node.records().map(|record| Known {
             report: record.report.clone(),
             learned_at: record.learned_at,
-            from: neighbour_of(&self.shared.wiring, server, record.source),
+            from: Sender::of(record.source, |link| self.shared.wiring.neighbour(server, link).server),
         });
         known.collect()
     }

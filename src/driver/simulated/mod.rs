@@ -25,11 +25,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Driver, DriverError, Known, Wait};
+use super::{Driver, DriverError, Known, Sender, Wait};
 use crate::act::{Action, Hit, SessionId, WayFaults};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::history::{Event, Observation};
-use crate::node::{Input, Node, NodeConfig, Output, Rules, Source};
+use crate::node::{Input, Node, NodeConfig, Output, Rules};
 use crate::places::Service;
 use crate::time::Timestamp;
 use crate::wire::{Answer, Search};
@@ -372,11 +372,8 @@ impl SimulatedDriver {
         &mut self.hosts[server.index()]
     }
 
-    fn source(&self, server: ServerId, source: Source) -> Option<ServerId> {
-        match source {
-            Source::Link(link) => Some(ServerId(self.pipes[(self.host(server).first_pipe + link.0) as usize].to)),
-            Source::Client | Source::Stranger => None,
-        }
+    fn neighbour(&self, server: ServerId, link: LinkId) -> ServerId {
+        ServerId(self.pipes[(self.host(server).first_pipe + link.0) as usize].to)
     }
 }
 
@@ -429,7 +426,7 @@ impl Driver for SimulatedDriver {
         let known = self.host(server).node.records().map(|record| Known {
             report: record.report.clone(),
             learned_at: record.learned_at,
-            from: self.source(server, record.source),
+            from: Sender::of(record.source, |link| self.neighbour(server, link)),
         });
         known.collect()
     }
