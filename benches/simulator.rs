@@ -85,6 +85,7 @@ fn herd(servers: u32) -> Topology {
     let server = |place| Server {
         name: format!("server-{place}").into(),
         host: "127.0.0.1".to_owned(),
+        listen: None,
         port: 0,
         clock_offset: 0,
     };

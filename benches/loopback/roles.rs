@@ -185,7 +185,8 @@ fn four_regular(servers: usize) -> Topology {
 }
 
 fn topology(names: Vec<String>, links: &[(usize, usize)]) -> Topology {
-    let server = |name: String| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
+    let server =
+        |name: String| Server { name: name.into(), host: "127.0.0.1".into(), listen: None, port: 0, clock_offset: 0 };
     let link = |&(a, b): &(usize, usize)| Link {
         ends: [ServerId(a as u32), ServerId(b as u32)],
         mode: LinkMode::Persistent,

@@ -192,6 +192,7 @@ fn with_delay(topology: &Topology, delay: Delay) -> Topology {
     topology.links = topology.effective_links();
     for server in &mut topology.servers {
         "127.0.0.1".clone_into(&mut server.host);
+        server.listen = None;
         server.port = 0;
     }
     for link in &mut topology.links {

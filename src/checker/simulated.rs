@@ -33,7 +33,8 @@ struct Script {
 }
 
 fn topology(strategy: Strategy) -> Topology {
-    let server = |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
+    let server =
+        |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), listen: None, port: 0, clock_offset: 0 };
     let delay = Delay { latency: Duration::from_millis(2), ..Delay::default() };
     let link = |(a, b)| Link { ends: [ServerId(a), ServerId(b)], mode: LinkMode::Persistent, delays: [delay; 2] };
     Topology {

@@ -53,13 +53,8 @@ fn find<'a>(status: &'a HerdStatus, name: &str) -> Result<&'a ServerStatus, Fail
 
 /// Writes everything, closes its side, and prints what comes until the server closes too.
 async fn exchange(server: &ServerStatus, lines: &[u8]) -> Outcome {
-    let host = match server.host.as_str() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
     let lost = |error: std::io::Error| Failure::could_not(format!("{} cannot be talked to: {error}", server.server));
-    let stream = TcpStream::connect((host, server.port)).await.map_err(lost)?;
+    let stream = TcpStream::connect((server.host_here(), server.port)).await.map_err(lost)?;
     let (mut reader, mut writer) = stream.into_split();
     // Side by side: a server that answers a long input waits for its answers to be read.
     let write = async {

@@ -26,17 +26,21 @@ pub(super) fn ps(global: &Global, formatted: &Formatted) -> Outcome {
 }
 
 fn write_status(status: &HerdStatus) -> Result<(), Failure> {
-    let mut table = Table::new(&["SERVER", "STATE", "ADDRESS", "LINKS", "RECORDS", "CLOCK", "NEIGHBOURS"]);
+    let listens = status.servers.iter().any(|server| server.listen.is_some());
+    let mut columns = vec!["SERVER", "STATE", "ADDRESS"];
+    columns.extend(listens.then_some("LISTENS ON"));
+    columns.extend(["LINKS", "RECORDS", "CLOCK", "NEIGHBOURS"]);
+    let mut table = Table::new(&columns);
     for server in &status.servers {
-        table.row([
-            Cell::new(CYAN, printable(&server.server)),
-            state(server),
-            address(server).into(),
+        let mut row = vec![Cell::new(CYAN, printable(&server.server)), state(server), address(server).into()];
+        row.extend(listens.then(|| server.listen.as_ref().unwrap_or(&server.host).as_str().into()));
+        row.extend([
             links(server),
             server.records.to_string().into(),
             signed_seconds(server.clock_offset).into(),
             server.neighbours.join(" ").into(),
         ]);
+        table.row(row);
     }
     let mut out = terminal::out();
     table.write_to(&mut out)?;

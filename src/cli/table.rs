@@ -38,9 +38,10 @@ impl Table {
     }
 
     /// Adds a row with a cell for every column.
-    pub(super) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        assert_eq!(N, self.heading.len());
-        self.rows.push(cells.into());
+    pub(super) fn row(&mut self, cells: impl Into<Vec<Cell>>) {
+        let cells = cells.into();
+        assert_eq!(cells.len(), self.heading.len());
+        self.rows.push(cells);
     }
 
     pub(super) fn write_to(&self, out: &mut impl Write) -> io::Result<()> {

@@ -183,7 +183,7 @@ fn announce(global: &Global, status: &HerdStatus) -> Result<(), Failure> {
     write_addresses(status)?;
     let Some(last) = status.servers.last() else { return Ok(()) };
     let server = status.servers.iter().find(|server| server.server == "Clark").unwrap_or(last);
-    let (host, port) = (&server.host, server.port);
+    let (host, port) = (server.host_here(), server.port);
     let now = RealClock::start().now();
     let line = format!("IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 {now}");
     let mut err = terminal::err();

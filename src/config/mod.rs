@@ -65,12 +65,21 @@ pub struct Topology {
 pub struct Server {
     /// A run of non-white-space without `,`, `>`, `:` and control characters; unique in the herd.
     pub name: Arc<str>,
-    /// Address or host name it listens on; 127.0.0.1 unless the file says otherwise.
+    /// Address or host name by which others dial it. 127.0.0.1 unless the file says otherwise.
     pub host: String,
+    /// Address or host name it listens on. `None`: `host`.
+    pub listen: Option<String>,
     /// TCP port it listens on; 0 lets the system choose.
     pub port: u16,
     /// How far its clock is ahead of the machine's, in nanoseconds; negative when behind.
     pub clock_offset: i64,
+}
+
+impl Server {
+    /// Returns the address or host name it listens on.
+    pub fn listens_on(&self) -> &str {
+        self.listen.as_deref().unwrap_or(&self.host)
+    }
 }
 
 /// A two-way link.

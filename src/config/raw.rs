@@ -59,8 +59,10 @@ pub(super) struct Server {
     pub(super) name: Located<String>,
     /// TCP port; 0 lets the system choose.
     pub(super) port: Located<u16>,
-    /// Address or host name it listens on; 127.0.0.1 unless given.
+    /// Address or host name by which others dial it; 127.0.0.1 unless given.
     pub(super) host: Option<Located<String>>,
+    /// Address or host name it listens on, such as 0.0.0.0 or ::, every address of the machine; `host` unless given.
+    pub(super) listen: Option<Located<String>>,
     /// How far its clock is ahead, or, with a `-` before it, behind; nothing unless given.
     #[schemars(with = "Option<DurationText>")]
     pub(super) clock: Option<i64>,
@@ -264,10 +266,11 @@ impl Server {
         let name = table.required("name", |value| value.located(owned));
         let port = table.required("port", |value| value.located(|value| value.integer(0..=u16::MAX)));
         let host = table.optional("host", |value| value.located(owned));
+        let listen = table.optional("listen", |value| value.located(owned));
         let clock = table.optional("clock", |value| value.signed_duration().map(nanoseconds));
         // A server whose port is wrong is still one that links can name.
         let port = port.unwrap_or(Located { value: 0, span: table.span() });
-        Some(Self { name: name?, port, host, clock })
+        Some(Self { name: name?, port, host, listen, clock })
     }
 }
 

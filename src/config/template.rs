@@ -124,6 +124,10 @@ mode = {mode}
 links = [
 {links}]
 
+# The servers. Each may also have:
+#   host = \"clark.example.org\"  # address or name by which the others dial it; 127.0.0.1 when left out
+#   listen = \"0.0.0.0\"          # where it listens, here on every address of its machine; as `host` when left out
+#   clock = \"2s\"                # how far its clock is ahead
 {servers}# More, with what holds unless you say otherwise:
 #
 # [redial]                # a server that lost a neighbour dials it again after..

@@ -508,6 +508,76 @@ fn ports_clash_on_one_host_under_any_of_its_names() {
 }
 
 #[test]
+fn a_server_listens_on_its_host_or_on_another_address() {
+    let text = "[[server]]\nname = 'A'\nport = 1\nhost = 'a'\nlisten = '0.0.0.0'\n[[server]]\nname = 'B'\nport = 1\nhost = 'b'\n";
+    let servers = loaded(text).servers;
+    assert_eq!((servers[0].host.as_str(), servers[0].listens_on()), ("a", "0.0.0.0"));
+    assert_eq!((servers[1].host.as_str(), servers[1].listens_on()), ("b", "b"));
+}
+
+#[test]
+fn ports_clash_where_servers_of_one_machine_listen_and_not_between_machines() {
+    let clash = |[a, b]: [(&str, &str); 2]| {
+        let server = |name: &str, (host, listen): (&str, &str)| {
+            format!("[[server]]\nname = '{name}'\nport = 1\nhost = '{host}'\nlisten = '{listen}'\n")
+        };
+        parse("f", &(server("A", a) + &server("B", b))).is_err()
+    };
+    assert!(!clash([("a", "0.0.0.0"), ("b", "0.0.0.0")]));
+    assert!(!clash([("127.0.0.1", "127.0.0.1"), ("b", "::")]));
+    assert!(clash([("a", "10.0.0.1"), ("a", "10.0.0.2")]));
+    assert!(clash([("127.0.0.1", "0.0.0.0"), ("127.0.0.2", "127.0.0.2")]));
+}
+
+#[test]
+fn a_server_that_is_dialled_on_its_own_machine_listens_there() {
+    let text = |keys: &str| format!("server = [{{ name = 'A', port = 0, {keys} }}]");
+    for right in [
+        "listen = '0.0.0.0'",
+        "listen = '::'",
+        "listen = '127.0.0.1'",
+        "listen = 'localhost'",
+        "host = '::1', listen = '::'",
+        "host = 'localhost', listen = '::1'",
+        "host = '192.0.2.1', listen = '10.0.0.1'",
+        "host = 'a', listen = '127.0.0.1'",
+    ] {
+        loaded(&text(right));
+    }
+    for wrong in ["listen = '127.0.0.2'", "host = '::1', listen = '0.0.0.0'", "host = 'localhost', listen = '10.0.0.1'"]
+    {
+        assert!(refused(&text(wrong)).contains("does not listen there"), "{wrong}");
+    }
+    insta::assert_snapshot!(refused(&text("listen = '10.0.0.1'")), @r"
+    error: others dial `127.0.0.1`, and this server does not listen there
+     --> herd.toml:1:44
+      |
+    1 | server = [{ name = 'A', port = 0, listen = '10.0.0.1' }]
+      |                                            ^^^^^^^^^^
+      |
+      = help: give `host`, the address or name by which others dial it
+    ");
+    insta::assert_snapshot!(refused(&text("host = '::1', listen = '0.0.0.0'")), @r"
+    error: others dial `::1`, and this server does not listen there
+     --> herd.toml:1:58
+      |
+    1 | server = [{ name = 'A', port = 0, host = '::1', listen = '0.0.0.0' }]
+      |                                          ----- by this   ^^^^^^^^^
+      |
+      = help: listen on this address, or on ::
+    ");
+    insta::assert_snapshot!(refused(&text("listen = '0.0.0.0:80'")), @r"
+    error: `0.0.0.0:80` is no address and no host name
+     --> herd.toml:1:44
+      |
+    1 | server = [{ name = 'A', port = 0, listen = '0.0.0.0:80' }]
+      |                                            ^^^^^^^^^^^^
+      |
+      = help: write an address such as 127.0.0.1 or ::1, or a name; `port` is a key of its own
+    ");
+}
+
+#[test]
 fn a_host_is_an_address_or_a_name_without_a_port() {
     for host in ["127.0.0.1", "::1", "localhost", "herd-1.example.org"] {
         loaded(&format!("server = [{{ name = 'A', port = 0, host = '{host}' }}]"));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::diagnostic::{Located, Problem, Problems, quoted};
 
-/// Where a server listens when the file does not say.
+/// Where a server listens and is dialled when the file does not say.
 const LOOPBACK: &str = "127.0.0.1";
 
 /// Reads a topology from the keys of `table`, which may be a whole file or a part of one; `None` after reporting why not.
@@ -100,7 +100,7 @@ impl Validator<'_> {
             return Default::default();
         }
         let port = |place: u32| first_port.map_or(0, |first| (first + place) as u16);
-        let server = |(place, name): (u32, String)| server(name, LOOPBACK.into(), port(place), 0);
+        let server = |(place, name): (u32, String)| server(name, LOOPBACK.into(), None, port(place), 0);
         let servers = (0..).zip(generate::names(rule.value.n)).map(server).collect();
         let links = generate::links(rule.value, self.raw.seed.unwrap_or(1)).unwrap_or_else(|reason| {
             self.problems.push(self.error(&rule.span, reason));
@@ -114,11 +114,13 @@ impl Validator<'_> {
         for Located { value, .. } in raw {
             self.check_name(&value.name);
             self.check_unique(&mut names, value.name.value.clone(), &value.name.span, "server", &value.name.value);
-            value.host.iter().for_each(|host| self.check_host(host));
+            value.host.iter().chain(&value.listen).for_each(|host| self.check_host(host));
+            self.check_listens_where_dialled(value);
         }
         self.check_ports(raw);
         let made = raw.iter().map(|Located { value, .. }| {
-            server(value.name.value.clone(), host(value).to_owned(), value.port.value, value.clock.unwrap_or(0))
+            let listen = value.listen.as_ref().map(|listen| listen.value.clone());
+            server(value.name.value.clone(), host(value).to_owned(), listen, value.port.value, value.clock.unwrap_or(0))
         });
         made.collect()
     }
@@ -133,11 +135,26 @@ impl Validator<'_> {
         }
     }
 
+    /// Refuses a server that others dial on this machine, but that listens on an address where no such dial arrives.
+    fn check_listens_where_dialled(&self, server: &raw::Server) {
+        let Some(listen) = &server.listen else { return };
+        let host = host(server);
+        if !is_dialled_on_this_machine(host) || takes_dials_of(&listen.value, host) {
+            return;
+        }
+        let title = format!("others dial {}, and this server does not listen there", quoted(host));
+        let problem = self.error(&listen.span, title);
+        self.problems.push(match &server.host {
+            Some(host) => problem.related(host.span.clone(), "by this").help("listen on this address, or on ::"),
+            None => problem.help("give `host`, the address or name by which others dial it"),
+        });
+    }
+
     fn check_ports(&self, raw: &[Located<raw::Server>]) {
         let mut by_port: BTreeMap<u16, Vec<&raw::Server>> = BTreeMap::new();
         for server in raw.iter().map(|server| &server.value).filter(|server| server.port.value != 0) {
             let others = by_port.entry(server.port.value).or_default();
-            if let Some(other) = others.iter().find(|other| share_ports(host(other), host(server))) {
+            if let Some(other) = others.iter().find(|other| clash(other, server)) {
                 let address = quoted(&format!("{}:{}", host(server), server.port.value));
                 let problem = self.error(&server.port.span, format!("address {address} is taken"));
                 self.problems.push(problem.related(other.port.span.clone(), "by this one"));
@@ -293,9 +310,40 @@ impl Validator<'_> {
     }
 }
 
-/// Where a server of the file listens.
+/// Returns the address or name by which others dial a server of the file.
 fn host(server: &raw::Server) -> &str {
     server.host.as_ref().map_or(LOOPBACK, |host| &host.value)
+}
+
+/// Returns where a server of the file listens.
+fn listens_on(server: &raw::Server) -> &str {
+    server.listen.as_ref().map_or(host(server), |listen| &listen.value)
+}
+
+/// Returns `true` if two servers of one port are dialled at one address, or listen on one address of one machine.
+///
+/// Servers with different host names may run on different machines, each on every address of its own.
+fn clash(a: &raw::Server, b: &raw::Server) -> bool {
+    let are_here = || [a, b].iter().all(|server| is_dialled_on_this_machine(host(server)));
+    share_ports(host(a), host(b)) || are_here() && share_ports(listens_on(a), listens_on(b))
+}
+
+/// Returns `true` if a dial of `host` ends on the machine that it comes from.
+fn is_dialled_on_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns `true` if a server that listens on `listen` may get the connections of those who dial `host`, which is a loopback
+/// address or `localhost`.
+fn takes_dials_of(listen: &str, host: &str) -> bool {
+    match (listen.parse::<IpAddr>(), host.parse::<IpAddr>()) {
+        // `::` takes the connections of both families, 0.0.0.0 those of its own.
+        (Ok(listen), Ok(host)) if listen.is_unspecified() => listen.is_ipv6() || host.is_ipv4(),
+        (Ok(listen), Ok(host)) => listen == host,
+        (Ok(listen), Err(_)) => listen.is_unspecified() || listen.is_loopback(),
+        // A name's addresses are not known here.
+        (Err(_), _) => true,
+    }
 }
 
 /// Whether a port cannot be had on both hosts: they are one, or one of them is every address of the machine.
@@ -306,6 +354,6 @@ fn share_ports(a: &str, b: &str) -> bool {
     one_name(a) == one_name(b) || is_every_address(a) || is_every_address(b)
 }
 
-fn server(name: String, host: String, port: u16, clock_offset: i64) -> Server {
-    Server { name: Arc::from(name), host, port, clock_offset }
+fn server(name: String, host: String, listen: Option<String>, port: u16, clock_offset: i64) -> Server {
+    Server { name: Arc::from(name), host, listen, port, clock_offset }
 }

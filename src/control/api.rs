@@ -75,8 +75,11 @@ pub struct ServerStatus {
     /// Why it crashed, when it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Host it listens on.
+    /// Host by which others dial it.
     pub host: String,
+    /// Host it listens on, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
     /// Port it listens on; that of the file when it is down.
     pub port: u16,
     /// Whom it is linked with.
@@ -89,6 +92,17 @@ pub struct ServerStatus {
     pub clock_offset: i64,
     /// Connections whose replies wait for neighbours.
     pub replies_waiting: usize,
+}
+
+impl ServerStatus {
+    /// Returns the host by which a client on the server's machine reaches it.
+    pub fn host_here(&self) -> &str {
+        match self.listen.as_deref().unwrap_or(&self.host) {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        }
+    }
 }
 
 /// Whether a server runs.

@@ -521,6 +521,7 @@ impl Owner {
                 _ => None,
             },
             host: configured.host.clone(),
+            listen: configured.listen.clone(),
             port: self.driver.address(server).map_or(configured.port, |address| address.port()),
             neighbours: neighbours.iter().map(|n| self.topology.name(n.server).to_string()).collect(),
             links_up: self.driver.links_up(server),

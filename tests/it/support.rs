@@ -30,7 +30,8 @@ pub(crate) const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 1621
 /// The herd of the assignment, on ports the system chooses.
 pub(crate) fn five_servers() -> Topology {
     let names = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
-    let server = |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
+    let server =
+        |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), listen: None, port: 0, clock_offset: 0 };
     let links =
         [(CLARK, JAQUEZ), (CLARK, BONA), (CAMPBELL, BAILEY), (CAMPBELL, BONA), (CAMPBELL, JAQUEZ), (BONA, BAILEY)];
     let link = |(a, b)| Link { ends: [a, b], mode: LinkMode::Persistent, delays: [Delay::default(); 2] };

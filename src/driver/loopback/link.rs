@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -23,7 +22,7 @@ use super::patience::Written;
 use super::registry::{Caller, Dialled};
 use super::rest::{Accounts, Call, Flow, InFlight, Recurring};
 use super::server::Life;
-use super::socket::{Socket, bound_for};
+use super::socket::{Socket, bound_for, socket_for};
 use super::{Shared, lock};
 use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::path::{Passage, Path};
@@ -929,8 +928,17 @@ async fn dial(
     lines: Option<Arc<Flow>>,
     acks: Option<Arc<Acks>>,
 ) -> io::Result<Dialled> {
+    if lock(shared.path(way)).is_cut() {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let limit = shared.topology.redial.timeout;
+    if let Some(name) = shared.name_elsewhere(way.to) {
+        // On the heap, because every way's task has room for what is awaited here, and few ways lead to a name.
+        let stream = Box::pin(name.connect(limit)).await?;
+        return Ok(Dialled::new(Socket::new(stream), None));
+    }
     let target = shared.dial_address(way.to);
-    if lock(shared.path(way)).is_cut() || target.port() == 0 {
+    if target.port() == 0 {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     let (socket, registration) = match lines {
@@ -941,8 +949,8 @@ async fn dial(
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))
         }
-        None => (if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?, None),
+        None => (socket_for(target)?, None),
     };
-    let stream = timeout(shared.topology.redial.timeout, socket.connect(target)).await??;
+    let stream = timeout(limit, socket.connect(target)).await??;
     Ok(Dialled::new(Socket::new(stream), registration))
 }

@@ -8,6 +8,7 @@ mod descriptors;
 mod feed;
 mod gate;
 mod link;
+mod names;
 mod patience;
 mod registry;
 mod rest;
@@ -42,6 +43,7 @@ use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
 use feed::Sink;
 use gate::Mode;
+use names::Name;
 use registry::{Dialled, Registry};
 use rest::{Accounts, Flow};
 use server::{Ending, Life};
@@ -123,8 +125,11 @@ pub fn runtime(topology: &Topology) -> io::Result<Runtime> {
 /// What stays of a server while it is down.
 #[derive(Debug)]
 struct Slot {
-    /// Its port is known once it has listened.
+    /// The address that it listens on, with a port once it has listened. Of a server in another process, the one to dial, and
+    /// without a port if the server goes by `name`.
     address: Mutex<SocketAddr>,
+    /// The host name of a server in another process.
+    name: Option<Name>,
     /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
     reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
@@ -162,7 +167,7 @@ impl LoopbackDriver {
         let room = descriptors::provide(&topology, &wiring, options.only)?;
         let mut slots = Vec::with_capacity(topology.servers.len());
         for server in topology.ids() {
-            slots.push(Slot::new(&topology, &wiring, server).await?);
+            slots.push(Slot::new(&topology, &wiring, server, options.only).await?);
         }
         let rules = Arc::new(Rules::of(&topology));
         let shared = Arc::new(Shared {
@@ -533,14 +538,29 @@ impl Driver for LoopbackDriver {
 }
 
 impl Slot {
-    async fn new(topology: &Topology, wiring: &Wiring, server: ServerId) -> Result<Self, DriverError> {
+    async fn new(
+        topology: &Topology,
+        wiring: &Wiring,
+        server: ServerId,
+        only: Option<ServerId>,
+    ) -> Result<Self, DriverError> {
+        let (address, name) = if only.is_none_or(|only| only == server) {
+            (listening_address(topology, server).await?, None)
+        } else {
+            let config = &topology.servers[server.index()];
+            match config.host.parse() {
+                Ok(ip) => (SocketAddr::new(ip, config.port), None),
+                Err(_) => ((Ipv4Addr::UNSPECIFIED, 0).into(), Some(Name::new(&config.host, config.port))),
+            }
+        };
         let path = |neighbour: &Neighbour| {
             let way = Way { from: server, to: neighbour.server };
             Mutex::new(Path::new(wiring.delay(neighbour), topology.seed, way))
         };
         let none = || wiring.neighbours(server).iter().map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
-            address: Mutex::new(resolve(topology, server).await?),
+            address: Mutex::new(address),
+            name,
             reservation: Mutex::new(None),
             life: Mutex::new(None),
             departed: Mutex::default(),
@@ -568,15 +588,16 @@ impl Slot {
     }
 }
 
-/// The address a server of the file is to listen on.
-async fn resolve(topology: &Topology, server: ServerId) -> Result<SocketAddr, DriverError> {
+/// Returns the address that a server of this process is to listen on.
+async fn listening_address(topology: &Topology, server: ServerId) -> Result<SocketAddr, DriverError> {
     let config = &topology.servers[server.index()];
+    let host = config.listens_on();
     let failed = |source| DriverError::Listen {
         server: config.name.clone(),
-        address: format!("{}:{}", config.host, config.port),
+        address: format!("{host}:{}", config.port),
         source,
     };
-    let mut found = tokio::net::lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?;
+    let mut found = tokio::net::lookup_host((host, config.port)).await.map_err(failed)?;
     found.next().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))
 }
 
@@ -644,7 +665,13 @@ impl Shared {
         });
     }
 
-    /// Where a server is dialled.
+    /// Returns the name of a server in another process, if it goes by one.
+    fn name_elsewhere(&self, server: ServerId) -> Option<&Name> {
+        self.slots[server.index()].name.as_ref()
+    }
+
+    /// Returns the address at which a server without such a name is dialled. In this process that is where it listens, and not
+    /// its `host`: an address of this machine, by which [`Registry`] knows the caller.
     fn dial_address(&self, server: ServerId) -> SocketAddr {
         let address = *lock(&self.slots[server.index()].address);
         let ip = match address.ip() {
@@ -713,7 +740,8 @@ mod tests {
     use crate::config::{Delay, Limits, Link, Places, Redial, Server, Strategy, Threads};
 
     fn pair() -> Topology {
-        let server = |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), port: 0, clock_offset: 0 };
+        let server =
+            |name: &str| Server { name: name.into(), host: "127.0.0.1".into(), listen: None, port: 0, clock_offset: 0 };
         Topology {
             name: "pair".into(),
             servers: ["A", "B"].map(server).into(),

@@ -82,6 +82,6 @@ pub(super) fn bound_for(target: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+pub(super) fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }

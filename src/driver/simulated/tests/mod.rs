@@ -27,8 +27,13 @@ fn herd(servers: usize, links: &[(u32, u32, u64)], strategy: Strategy) -> Topolo
         mode: LinkMode::Persistent,
         delays: [Delay { latency: Duration::from_millis(latency), ..Delay::default() }; 2],
     };
-    let server =
-        |place| Server { name: format!("s{place}").into(), host: "127.0.0.1".to_owned(), port: 0, clock_offset: 0 };
+    let server = |place| Server {
+        name: format!("s{place}").into(),
+        host: "127.0.0.1".to_owned(),
+        listen: None,
+        port: 0,
+        clock_offset: 0,
+    };
     Topology {
         name: "test".to_owned(),
         servers: (0..servers).map(server).collect(),
