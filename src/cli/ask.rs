@@ -14,15 +14,24 @@ use crate::words::{count, nanoseconds};
 /// Does something to a herd that is up.
 pub(super) fn verb(global: &Global, verb: &Verb<String>) -> Outcome {
     block_on(async {
-        let answer = connect(global).await?.verb(verb).await?;
+        let servers = match verb {
+            Verb::Servers { on, .. } | Verb::RollingRestart { on } => on.as_slice(),
+            Verb::Ways { .. } | Verb::Partition { .. } => &[],
+        };
+        let answer = connect_to(global, servers).await?.verb(verb).await?;
         tell(global, verb, &answer)?;
         Ok(Exit::Passed)
     })
 }
 
-/// The herd that is meant.
+/// Connects to the herd that is meant.
 pub(super) async fn connect(global: &Global) -> Result<Client, Failure> {
-    Ok(Client::connect(global.herd.as_deref(), global.request_timeout).await?)
+    connect_to(global, &[]).await
+}
+
+/// Connects to the herd that is meant. If none is named and several are up, that is the only one with these servers.
+pub(super) async fn connect_to(global: &Global, servers: &[String]) -> Result<Client, Failure> {
+    Ok(Client::connect(global.herd.as_deref(), servers, global.request_timeout).await?)
 }
 
 /// `down`.
@@ -32,7 +41,7 @@ pub(super) fn down(global: &Global, down: &Down) -> Outcome {
         if let Some(timeout) = down.timeout {
             limit = limit.saturating_add(timeout);
         }
-        let client = Client::connect(global.herd.as_deref(), limit).await?;
+        let client = Client::connect(global.herd.as_deref(), &[], limit).await?;
         let herd = client.herd().to_owned();
         let answer = client.down(&DownRequest { timeout: down.timeout.map(nanoseconds) }).await?;
         if !answer.in_order {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{Global, LogFormat, Logs};
-use super::ask::connect;
+use super::ask::connect_to;
 use super::narrate::{Detail, Narrator};
 use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
@@ -141,7 +141,7 @@ fn path(dir: &Path, server: &str) -> PathBuf {
 /// `logs`.
 pub(super) fn logs(global: &Global, logs: &Logs) -> Outcome {
     block_on(async {
-        let status = connect(global).await?.status().await?;
+        let status = connect_to(global, &logs.nodes).await?.status().await?;
         let mut tails = tails(&status, &logs.nodes)?;
         let mut lines = read_all(&mut tails)?;
         if let Some(since) = logs.since {
@@ -250,7 +250,7 @@ fn print(lines: &[Line], several: bool) -> Result<(), Failure> {
 
 async fn follow(tails: &mut [Tail], herd: &str) -> Result<(), Failure> {
     loop {
-        let is_up = Client::connect(Some(herd), LOOK).await.is_ok();
+        let is_up = Client::connect(Some(herd), &[], LOOK).await.is_ok();
         print(&read_all(tails)?, tails.len() > 1)?;
         if !is_up {
             return Ok(());

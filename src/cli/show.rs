@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::args::{Events, Format, Formatted, Global, Records};
-use super::ask::connect;
+use super::ask::{connect, connect_to};
 use super::narrate::{Detail, Narrator, printable, time_of_day};
 use super::table::{Cell, Table};
 use super::terminal::{self, CYAN, DIM, GREEN, RED, YELLOW, styled};
@@ -84,7 +84,7 @@ pub(super) fn address(server: &ServerStatus) -> String {
 pub(super) fn records(global: &Global, records: &Records) -> Outcome {
     block_on(async {
         let query = RecordsQuery { server: records.node.clone(), client: records.client.clone() };
-        let answer = connect(global).await?.records(&query).await?;
+        let answer = connect_to(global, records.node.as_slice()).await?.records(&query).await?;
         show(&records.formatted, &answer, |answer| write_records(&answer.records))?;
         if answer.left_out > 0 {
             terminal::warn(&format!("{} further records are left out; ask for one NODE or --client", answer.left_out))?;

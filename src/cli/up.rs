@@ -20,12 +20,11 @@ use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
 use crate::config::{LinkMode, ReplyMode, ServerId, Topology};
 use crate::control::api::HerdStatus;
 use crate::control::owner::{Origin, Owner, Watch};
-use crate::control::socket::Claim;
+use crate::control::socket::{Claim, SocketError};
 use crate::control::{names, server};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options};
 use crate::places::Service;
 use crate::time::RealClock;
-use crate::words::percent_encoded;
 
 /// Observations that wait for the control plane at most; further ones are counted and forgotten.
 const FEED: usize = 1 << 16;
@@ -53,8 +52,7 @@ pub(super) fn node(global: &Global, node: &Node) -> Outcome {
         Failure::usage(names::unknown_server(&topology.name, &node.server, known).error)
     })?;
     let herd = node.running.name.as_ref().unwrap_or(&topology.name);
-    // A point, which no herd's own name has.
-    let name = format!("{herd}.{}", percent_encoded(&node.server));
+    let name = names::of_node(herd, &node.server);
     live(global, &node.running, topology, &node.file, name, Some(server))
 }
 
@@ -88,17 +86,23 @@ pub(super) fn runtime(topology: &Topology) -> Result<Runtime, Failure> {
     loopback::runtime(topology).map_err(|error| Failure::could_not(format!("cannot start: {error}")))
 }
 
-async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, origin: Origin) -> Outcome {
+async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, mut origin: Origin) -> Outcome {
     let mut signals = Signals::take()?;
-    let mut claim = Claim::take(&origin.name)?;
+    let (mut claim, warning) = claim(&mut origin)?;
     let places = Service::open(&topology.places).map_err(|error| Failure::could_not(error.to_string()))?;
     let options = Options { only: origin.only, places: Arc::new(places), feed: Feed::Lossy { capacity: FEED } };
     let driver = LoopbackDriver::start(topology, options).await?;
     let (mut owner, asks) = Owner::new(driver, origin.clone());
+    if let Some(warning) = warning {
+        terminal::warn(&warning)?;
+    }
     let (end_server, server_ends) = oneshot::channel();
-    let server = tokio::spawn(server::serve(claim.listen()?, asks, async {
-        let _ = server_ends.await;
-    }));
+    let listener = claim.as_mut().map(Claim::listen).transpose()?;
+    let server = listener.map(|listener| {
+        tokio::spawn(server::serve(listener, asks, async {
+            let _ = server_ends.await;
+        }))
+    });
 
     let output = watch(global, running, &mut owner)?;
     let exit = owner.serve(signals.next()).await;
@@ -111,7 +115,9 @@ async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, orig
     };
     let _ = end_server.send(());
     let last_words = async {
-        let _ = server.await;
+        if let Some(server) = server {
+            let _ = server.await;
+        }
         for output in output {
             let _ = output.await;
         }
@@ -119,6 +125,29 @@ async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, orig
     // What is not out by now is not read by anybody.
     let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
     Ok(at_once.unwrap_or(exit))
+}
+
+/// Takes the control name of a herd, and returns what to warn of.
+///
+/// A single server needs only its port: when another process holds its name, it takes another name, or serves without one.
+fn claim(origin: &mut Origin) -> Result<(Option<Claim>, Option<String>), Failure> {
+    if origin.only.is_none() {
+        return Ok((Some(Claim::take(&origin.name)?), None));
+    }
+    match Claim::take_any(&origin.name) {
+        Ok(claim) if claim.herd() == origin.name => Ok((Some(claim), None)),
+        Ok(claim) => {
+            let held = std::mem::replace(&mut origin.name, claim.herd().to_owned());
+            let warning =
+                format!("another process is called `{held}`; commands reach this one with --herd {}", origin.name);
+            Ok((Some(claim), Some(warning)))
+        }
+        Err(SocketError::AlreadyUp { .. }) => {
+            let warning = format!("too many processes are called `{}`; commands cannot reach this one", origin.name);
+            Ok((None, Some(warning)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Says that the herd is up, and sets going what tells and logs what happens. The receivers fire when all is told.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -14,7 +15,7 @@ use tokio::net::UnixStream;
 use super::api::{
     DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
 };
-use super::socket;
+use super::{names, socket};
 use crate::act::Verb;
 use crate::history::{Entry, History, json};
 use crate::wire::next_line;
@@ -37,6 +38,14 @@ pub enum ClientError {
     /// More than one is up and none was named.
     #[error("{} herds are up: {}; choose one with --herd NAME", .0.len(), .0.join(", "))]
     SeveralHerds(Vec<String>),
+    /// More than one may have the servers that were named.
+    #[error("{servers} may belong to {}; choose one with --herd NAME", herds.join(" or "))]
+    SeveralHave {
+        /// The servers.
+        servers: String,
+        /// The herds that are up and may have them.
+        herds: Vec<String>,
+    },
     /// The herd said no.
     #[error("{}", .0.error)]
     Refused(Refusal),
@@ -65,7 +74,7 @@ impl ClientError {
             Self::Refused(refusal) => {
                 matches!(refusal.code, RefusalCode::UnknownServer | RefusalCode::NotLinked | RefusalCode::Invalid)
             }
-            Self::SeveralHerds(_) => true,
+            Self::SeveralHerds(_) | Self::SeveralHave { .. } => true,
             _ => false,
         }
     }
@@ -80,14 +89,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the herd called `name`, or to the only one that is up. Requests give up after `limit`.
-    pub async fn connect(name: Option<&str>, limit: Duration) -> Result<Self, ClientError> {
+    /// Connects to the herd called `name`, or to the only one that is up. Of several, takes the only one that has all of
+    /// `servers`. Requests give up after `limit`.
+    pub async fn connect(name: Option<&str>, servers: &[String], limit: Duration) -> Result<Self, ClientError> {
         let mut up = Self::all(limit).await;
         let Some(name) = name else {
             return match up.len() {
                 0 => Err(ClientError::NoHerd),
                 1 => Ok(up.remove(0)),
-                _ => Err(ClientError::SeveralHerds(up.into_iter().map(|client| client.herd).collect())),
+                _ => Self::that_has(servers, up).await,
             };
         };
         match up.iter().position(|client| client.herd == name) {
@@ -99,15 +109,55 @@ impl Client {
         }
     }
 
+    /// Returns a connection to the only herd of `up` that has all of `servers`.
+    async fn that_has(servers: &[String], up: Vec<Self>) -> Result<Self, ClientError> {
+        let all: Vec<_> = up.iter().map(|client| client.herd.clone()).collect();
+        if servers.is_empty() {
+            return Err(ClientError::SeveralHerds(all));
+        }
+        let asked = up.into_iter().map(|client| async {
+            let (herd, limit) = (client.herd.clone(), client.limit);
+            client.may_have(servers).await.then_some((herd, limit))
+        });
+        let mut found: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        match found.len() {
+            0 => Err(ClientError::SeveralHerds(all)),
+            1 => {
+                let (herd, limit) = found.remove(0);
+                Self::open(&herd, limit).await.map_err(|error| lost(&herd, &error))
+            }
+            _ => {
+                let herds = found.into_iter().map(|(herd, _)| herd).collect();
+                Err(ClientError::SeveralHave { servers: servers.join(", "), herds })
+            }
+        }
+    }
+
+    /// Returns `false` if the herd lacks one of `servers`. Asks it where its name does not tell. A herd that does not answer may
+    /// have any server.
+    async fn may_have(self, servers: &[String]) -> bool {
+        let told: Option<Vec<bool>> = servers.iter().map(|server| names::is_node_of(&self.herd, server)).collect();
+        if let Some(told) = told {
+            return told.into_iter().all(|is_here| is_here);
+        }
+        let status = self.status().await;
+        let has =
+            |name: &String| status.as_ref().map_or(true, |status| status.servers.iter().any(|s| s.server == *name));
+        servers.iter().all(has)
+    }
+
     /// Connects to every herd of this user that is up, in the order of their names.
     pub async fn all(limit: Duration) -> Vec<Self> {
         let mut clients = Vec::new();
         for herd in socket::names() {
-            if let Ok(stream) = UnixStream::connect(socket::path(&herd)).await {
-                clients.push(Self { herd, stream, limit });
-            }
+            clients.extend(Self::open(&herd, limit).await);
         }
         clients
+    }
+
+    async fn open(herd: &str, limit: Duration) -> std::io::Result<Self> {
+        let stream = UnixStream::connect(socket::path(herd)).await?;
+        Ok(Self { herd: herd.to_owned(), stream, limit })
     }
 
     /// The herd at the other end.

@@ -4,6 +4,7 @@ use super::api::{Refusal, RefusalCode};
 use crate::act::{Plan, Refused, Verb};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::diagnostic::{did_you_mean, quoted};
+use crate::words::percent_encoded;
 
 /// The names of one herd.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,19 @@ impl<'a> Names<'a> {
         })?;
         Ok((verb, plan))
     }
+}
+
+/// Returns the control name of a process that runs one server of a herd: `herd.Clark`.
+pub fn of_node(herd: &str, server: &str) -> String {
+    // A herd's own name has no point, and neither has what is encoded.
+    format!("{herd}.{}", percent_encoded(server))
+}
+
+/// Returns `true` if a process of this control name runs `server` and no other. `None`: the name does not tell.
+///
+/// When two processes want one name, the later one has a number behind it, as in `herd.Clark.2`.
+pub fn is_node_of(control: &str, server: &str) -> Option<bool> {
+    control.split('.').nth(1).map(|encoded| encoded == percent_encoded(server))
 }
 
 /// The herd called `herd` has no server `name`, only `names`.

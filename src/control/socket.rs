@@ -86,7 +86,25 @@ pub struct Claim {
     bound: bool,
 }
 
+/// Names that are tried when another process holds the first one.
+const FURTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=99;
+
 impl Claim {
+    /// Takes the name `herd`, or the first that is free of `herd.2`, `herd.3` and so on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if all of them are held, or if the directory is unfit.
+    pub fn take_any(herd: &str) -> Result<Self, SocketError> {
+        let is_held = |taken: &Result<Self, SocketError>| matches!(taken, Err(SocketError::AlreadyUp { .. }));
+        let first = Self::take(herd);
+        if !is_held(&first) {
+            return first;
+        }
+        let mut further = FURTHER_NAMES.map(|number| Self::take(&format!("{herd}.{number}")));
+        further.find(|taken| !is_held(taken)).unwrap_or(first)
+    }
+
     /// Takes the name `herd`, and clears the socket that a killed herd left under it.
     pub fn take(herd: &str) -> Result<Self, SocketError> {
         let directory = directory();

@@ -172,7 +172,7 @@ impl Drop for Place {
 }
 
 /// Ports that nobody listens on. No two tests of a process are given the same, and each process begins at another.
-fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id().wrapping_mul(97);
     let tried = std::iter::repeat_with(|| TRIED.fetch_add(1, Ordering::Relaxed));

@@ -9,6 +9,7 @@ mod hostile;
 mod house;
 mod oracle;
 mod patience;
+mod processes;
 mod protocol;
 mod readme;
 mod support;
