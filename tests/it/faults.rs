@@ -484,3 +484,36 @@ async fn a_dial_takes_the_latency_of_both_directions_and_is_heard_over_no_silent
     herd.settle().await;
     assert_eq!(ups(&herd), before + 1);
 }
+
+#[tokio::test]
+async fn a_reset_behind_a_line_lets_that_line_arrive() {
+    for after in 1..3 {
+        let mut herd = Herd::start(five_servers()).await;
+        for server in [JAQUEZ, CAMPBELL, BAILEY] {
+            // Bona hears of Clark by nobody else.
+            herd.apply(ServerVerb::Kill.on(server)).await;
+        }
+        herd.apply(WayVerb::Reset { after }.on(way(CLARK, BONA))).await;
+        let begun = herd.seen.len();
+        for time in 1..=after {
+            herd.say(CLARK, &format!("IAMAT kiwi +1+1 {time}")).await;
+        }
+        let lost = herd.seen[begun..].iter().filter_map(|seen| match seen.event {
+            Event::LinkLost { way: lost, lines_lost, .. } if lost == way(CLARK, BONA) => Some(lines_lost),
+            _ => None,
+        });
+        assert_eq!((lost.collect::<Vec<_>>(), herd.holders("kiwi", &after.to_string()).len()), (vec![0], 2));
+    }
+}
+
+#[tokio::test]
+async fn what_a_way_holds_is_lost_when_its_server_stops() {
+    let mut herd = Herd::start(five_servers()).await;
+    herd.apply(WayVerb::Hold.on(way(CLARK, BONA))).await;
+    herd.say(CLARK, "IAMAT kiwi +1+1 1").await;
+    herd.apply(ServerVerb::Stop.on(CLARK)).await;
+    herd.settle().await;
+    let is_told =
+        |event: &Event| matches!(event, Event::LinkLost { way: lost, lines_lost: 1, .. } if *lost == way(CLARK, BONA));
+    assert!(herd.seen.iter().any(|seen| is_told(&seen.event)));
+}

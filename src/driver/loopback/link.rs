@@ -231,10 +231,11 @@ impl Lane {
         Some(lost)
     }
 
-    /// The connection is closed in order: what is under way arrives.
+    /// The connection is closed in order: what is under way arrives, and what a way holds is lost.
     fn close(&self, shared: &Shared) {
-        if let Some(Channel { connection, .. }) = lock(&self.channel).take() {
-            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost: 0 });
+        if let Some(Channel { connection, stage, .. }) = lock(&self.channel).take() {
+            let lines_lost = stage.len() as u64;
+            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost });
         }
     }
 
@@ -491,13 +492,15 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
             continue;
         };
         life.input(shared, Input::LinkOpened(lane.link));
-        let closed = write_lines(shared, life, lane, &mut dialled).await;
-        if closed {
-            lane.disarm(&lock(&life.node));
-            shared.see_off(lane.way.to, dialled);
-            return;
+        match write_lines(shared, life, lane, &mut dialled).await {
+            End::Lost => drop(dialled),
+            End::GivenUp => shared.see_off(lane.way.to, dialled),
+            End::Closed => {
+                lane.disarm(&lock(&life.node));
+                shared.see_off(lane.way.to, dialled);
+                return;
+            }
         }
-        drop(dialled);
         life.gate.pass().await;
         life.input(shared, Input::LinkLost(lane.link));
         shared.accounts.look();
@@ -564,8 +567,19 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     Some(dialled)
 }
 
-/// Writes until the connection is gone; whether it was closed in order.
-async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Socket) -> bool {
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// It is gone, and what was under way with it.
+    Lost,
+    /// A fault ended it behind a line ([`WayVerb::Reset`](crate::act::WayVerb::Reset)): what was written arrives.
+    GivenUp,
+    /// Its writer has handed on everything.
+    Closed,
+}
+
+/// Writes until the connection has ended.
+async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Socket) -> End {
     let mut buffer = Vec::new();
     let mut pace = Pace::new();
     let mut answers = Answers::new(shared, life, lane);
@@ -575,13 +589,14 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
             lane.catch_up(shared, life, None);
         }
         let due = match next {
-            Next::GiveUp => break,
-            Next::Close => {
+            // Severed by somebody else.
+            Next::GiveUp if !lane.is_open() => break,
+            Next::GiveUp | Next::Close => {
                 if socket.finish().await.is_err() {
                     break;
                 }
                 lane.close(shared);
-                return true;
+                return if matches!(next, Next::Close) { End::Closed } else { End::GivenUp };
             }
             Next::Wait(due) => due,
             Next::Write { then, direct, last, .. } => {
@@ -618,7 +633,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
         }
     }
     lane.sever(shared);
-    false
+    End::Lost
 }
 
 /// Whether a way is under load.
