@@ -834,11 +834,11 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
         }
         match next {
             Next::Write { connection, number, lines, .. } => {
-                let line = std::mem::take(&mut buffer);
+                let message = Message { connection, lines, line: std::mem::take(&mut buffer) };
                 deliveries.push(async move {
-                    deliver(shared, lane, connection, lines, &line, dials).await;
+                    deliver(shared, lane, &message, dials).await;
                     drop(more);
-                    (number, line)
+                    (number, message.line)
                 });
             }
             Next::Wait(due) => tokio::select! {
@@ -870,18 +870,21 @@ impl Shared {
     }
 }
 
+/// A line that has a connection of its own.
+#[derive(Debug)]
+struct Message {
+    connection: u32,
+    /// Where it is counted, if its neighbour is in this process.
+    lines: Option<Arc<Flow>>,
+    line: Vec<u8>,
+}
+
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-async fn deliver(
-    shared: &Arc<Shared>,
-    lane: &Lane,
-    connection: u32,
-    lines: Option<Arc<Flow>>,
-    line: &[u8],
-    dials: &Semaphore,
-) {
-    let delivery = deliver_once(shared, lane, connection, lines.clone(), line, dials);
-    let delivered = match &lines {
+async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) {
+    let Message { connection, lines, .. } = message;
+    let delivery = deliver_once(shared, lane, message, dials);
+    let delivered = match lines {
         // A way that is severed keeps no reply waiting.
         Some(lines) if shared.is_patient() => tokio::select! {
             biased;
@@ -896,8 +899,9 @@ async fn deliver(
         Ok(Answer::Unread) | Err(_) => {
             let _begun = shared.accounts.begin(lane.way.from.index());
             // Not once more what was lost with a server that was killed, or when the way was severed.
-            if lines.is_none_or(|lines| lines.lose_one()) {
-                shared.sink.push(&shared.clock, Event::LinkLost { way: lane.way, connection, lines_lost: 1 });
+            if lines.as_ref().is_none_or(|lines| lines.lose_one()) {
+                let (way, connection) = (lane.way, *connection);
+                shared.sink.push(&shared.clock, Event::LinkLost { way, connection, lines_lost: 1 });
             }
         }
     }
@@ -911,18 +915,11 @@ enum Answer {
     Unread,
 }
 
-async fn deliver_once(
-    shared: &Arc<Shared>,
-    lane: &Lane,
-    connection: u32,
-    lines: Option<Arc<Flow>>,
-    line: &[u8],
-    dials: &Semaphore,
-) -> io::Result<Answer> {
+async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) -> io::Result<Answer> {
     let begun = dials.acquire().await;
-    let mut dialled = dial(shared, lane.way, connection, lines, None).await?;
+    let mut dialled = dial(shared, lane.way, message.connection, message.lines.clone(), None).await?;
     // A neighbour that does not read must not keep the way for ever: the line is lost then.
-    timeout(shared.topology.redial.timeout, dialled.write_all(line)).await??;
+    timeout(shared.topology.redial.timeout, dialled.write_all(&message.line)).await??;
     dialled.finish().await?;
     drop(begun);
     let mut answer = (&mut **dialled).take(ANSWER_BYTES);
