@@ -535,9 +535,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 fn choice<T: Choice>(text: &str) -> Result<T, String> {
-    let found = T::WORDS.iter().find(|(word, _)| *word == text);
-    let words = || alternatives(T::WORDS.iter().map(|(word, _)| *word));
-    found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("use {}", words()))
+    T::of_word(text).ok_or_else(|| format!("use {}", alternatives(T::words())))
 }
 
 fn herd_name(text: &str) -> Result<String, String> {

@@ -212,10 +212,7 @@ impl FromStr for Distribution {
                 width(sigma).map(Self::log_normal).ok_or("the width of a log-normal distribution is from 0.01 to 3")
             }
             None if text == "log-normal" => Err("a log-normal distribution needs its width, as in log-normal=0.5"),
-            _ => {
-                let found = Option::<Self>::WORDS.iter().find(|(word, _)| *word == text);
-                found.and_then(|(_, meaning)| *meaning).ok_or("it is uniform, exponential or log-normal=SIGMA")
-            }
+            _ => Option::of_word(text).flatten().ok_or("it is uniform, exponential or log-normal=SIGMA"),
         }
     }
 }

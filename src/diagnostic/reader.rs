@@ -143,6 +143,16 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Located<T> {
 pub trait Choice: Copy + 'static {
     /// Every word with what it means.
     const WORDS: &'static [(&'static str, Self)];
+
+    /// Returns what a word means. `None`: it is none of [`Self::WORDS`].
+    fn of_word(text: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(word, _)| *word == text).map(|&(_, meaning)| meaning)
+    }
+
+    /// Returns every word.
+    fn words() -> impl Iterator<Item = &'static str> + Clone {
+        Self::WORDS.iter().map(|(word, _)| *word)
+    }
 }
 
 /// One value of a file. Its methods return `None` after reporting what is wrong with it.
@@ -322,13 +332,12 @@ impl<'a> Value<'a> {
 
     /// One of the words of a [`Choice`].
     pub fn choice<T: Choice>(self) -> Option<T> {
-        let words = || T::WORDS.iter().map(|(word, _)| *word);
-        let DeValue::String(text) = self.value else { return self.mismatch(&alternatives(words())) };
-        if let Some((_, meaning)) = T::WORDS.iter().find(|(word, _)| word == text) {
-            return Some(*meaning);
+        let DeValue::String(text) = self.value else { return self.mismatch(&alternatives(T::words())) };
+        if let Some(meaning) = T::of_word(text) {
+            return Some(meaning);
         }
         let problem = self.error(format!("{} cannot be {}", self.subject, quoted(text)));
-        self.reject(problem.suggest(text, words(), format!("use {}", alternatives(words()))))
+        self.reject(problem.suggest(text, T::words(), format!("use {}", alternatives(T::words()))))
     }
 
     /// The entries of a list.

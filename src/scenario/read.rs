@@ -188,14 +188,14 @@ impl Case<'_> {
     /// Returns what the matrix chose for a key of the herd. Reports a word that the key cannot be.
     fn chosen<T: Choice>(&self, table: &Table<'_>, key: &str) -> Option<T> {
         let chosen = self.variant.chosen.get(key)?;
-        let found = T::WORDS.iter().find(|(word, _)| word == chosen);
+        let found = T::of_word(chosen);
         if found.is_none() {
             let span = table.key_span("matrix").unwrap_or_default();
             let problem = Problem::error(span, format!("{} cannot be {}", quoted(key), quoted(chosen)));
-            let words = T::WORDS.iter().map(|(word, _)| *word);
-            table.problems().push(problem.suggest(chosen, words.clone(), format!("use {}", alternatives(words))));
+            let help = format!("use {}", alternatives(T::words()));
+            table.problems().push(problem.suggest(chosen, T::words(), help));
         }
-        found.map(|(_, meaning)| *meaning)
+        found
     }
 
     /// A herd file, by its path from the scenario, or a herd in place.
