@@ -518,8 +518,7 @@ impl Connection {
         let is_held = self.shared.is_everywhere()
             && self.is_server
             && self.life.hold_heard(&self.shared, node, self.from, acks, number);
-        let is_told = !matches!(self.acknowledges, Acknowledges::ByEnd(_));
-        if is_told && !is_held {
+        if !is_held && number != NOBODY_ASKS {
             self.taken.insert(number..=number);
         }
     }

@@ -568,7 +568,7 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
 }
 
 /// How a connection ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum End {
     /// It is gone, and what was under way with it.
     Lost,
@@ -908,7 +908,7 @@ async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &S
 }
 
 /// How far a neighbour got with a message before its connection was closed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Answer {
     Complete,
     Outstanding,

@@ -245,20 +245,12 @@ impl Lane {
 
     /// Lines have been written to a neighbour in another process. They count as taken if it acknowledges none.
     pub(super) fn on_written(&self, shared: &Shared, life: &Life) {
-        if let Some(Channel { acks, written: Some(written), .. }) = lock(&self.channel).as_mut() {
-            written.told(acks);
-        }
-        self.catch_up(shared, life, None);
+        self.update_written(shared, life, Written::told);
     }
 
     /// A neighbour in another process acknowledges no lines. Returns `true` if that is new.
     pub(super) fn on_refusal(&self, shared: &Shared, life: &Life) -> bool {
-        let is_new = match lock(&self.channel).as_mut() {
-            Some(Channel { acks, written: Some(written), .. }) => written.is_refused(acks),
-            _ => false,
-        };
-        self.catch_up(shared, life, None);
-        is_new
+        self.update_written(shared, life, Written::on_refusal)
     }
 
     /// A line of a per-message way has been delivered, or is lost.
@@ -270,10 +262,23 @@ impl Lane {
 
     /// The neighbour acknowledges lines of the way's connection, by their place on it.
     pub(super) fn on_took(&self, shared: &Shared, life: &Life, taken: Taken<'_>) {
-        if let Some(Channel { acks, written: Some(written), .. }) = lock(&self.channel).as_mut() {
-            written.took(taken, acks);
-        }
+        self.update_written(shared, life, |written, acks| written.took(taken, acks));
+    }
+
+    /// Changes what is known of lines that were written to another process, and tells the node what follows. Does nothing on a
+    /// way within this process.
+    fn update_written<T: Default>(
+        &self,
+        shared: &Shared,
+        life: &Life,
+        update: impl FnOnce(&mut Written, &Acks) -> T,
+    ) -> T {
+        let result = match lock(&self.channel).as_mut() {
+            Some(Channel { acks, written: Some(written), .. }) => update(written, acks),
+            _ => T::default(),
+        };
         self.catch_up(shared, life, None);
+        result
     }
 }
 
@@ -325,7 +330,7 @@ impl Written {
     }
 
     /// The neighbour has refused the question, or has not answered it in time. Returns `true` if that is new.
-    fn is_refused(&mut self, acks: &Acks) -> bool {
+    fn on_refusal(&mut self, acks: &Acks) -> bool {
         let is_new = self.neighbour == Neighbour::Unknown;
         if is_new {
             self.neighbour = Neighbour::IsClassic;

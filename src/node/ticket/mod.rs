@@ -102,6 +102,9 @@ impl Tickets {
 
     /// A record has got newer.
     pub(super) fn on_stored(&mut self, record: RecordId) {
+        if self.reply != ReplyMode::Everywhere {
+            return;
+        }
         for progress in &mut self.links {
             if let Progress::ByRecord(progress) = progress {
                 progress.on_stored(record);
