@@ -129,7 +129,7 @@ fn simulator(topology: &Arc<Topology>, settings: Settings) -> SimulatedDriver {
 
 fn settle(driver: &mut SimulatedDriver) {
     let limit = driver.now() + Duration::from_secs(3600);
-    while let Some(observation) = driver.observe_next(Wait::Quiescent(limit)) {
+    while let Some(observation) = driver.observe_next(Wait::Quiescent(limit)).seen() {
         black_box(observation);
     }
 }
@@ -159,7 +159,7 @@ fn deliveries(topology: &Arc<Topology>, settings: Settings, updates: u64) -> Vec
         for (update, line) in (0..).zip(&lines) {
             write(&mut driver, (update * 7919 % servers) as u32, line.clone());
             let until = driver.now() + ms(1);
-            while let Some(observation) = driver.observe_next(Wait::Until(until)) {
+            while let Some(observation) = driver.observe_next(Wait::Until(until)).seen() {
                 black_box(observation);
             }
         }
@@ -231,7 +231,7 @@ fn compare(strategy: Strategy) {
 fn cost(driver: &mut SimulatedDriver) -> Cost {
     let (begun, mut cost) = (driver.now(), Cost::default());
     let limit = begun + Duration::from_secs(3600);
-    while let Some(seen) = driver.observe_next(Wait::Quiescent(limit)) {
+    while let Some(seen) = driver.observe_next(Wait::Quiescent(limit)).seen() {
         match seen.event {
             Event::Sent { report, .. } => {
                 (cost.lines, cost.bytes) = (cost.lines + 1, cost.bytes + report.written_len() as u64);

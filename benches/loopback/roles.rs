@@ -126,15 +126,15 @@ async fn start(servers: usize, reply: Option<ReplyMode>) -> LoopbackDriver {
 
 async fn settle(driver: &mut LoopbackDriver) {
     let until = driver.now() + PATIENCE;
-    while driver.next(Wait::Quiescent(until)).await.is_some() {}
-    assert!(driver.quiescent(), "the herd does not come to rest");
+    while driver.next(Wait::Quiescent(until)).await.seen().is_some() {}
+    assert!(driver.is_quiescent(), "the herd does not come to rest");
 }
 
 /// Waits until so many ways have come up.
 async fn until_linked(driver: &mut LoopbackDriver, mut ways: usize) {
     let until = driver.now() + PATIENCE;
     while ways > 0 {
-        let observation = driver.next(Wait::Until(until)).await.expect("the links come up");
+        let observation = driver.next(Wait::Until(until)).await.seen().expect("the links come up");
         ways -= usize::from(matches!(observation.event, Event::LinkUp { .. }));
     }
 }

@@ -235,7 +235,7 @@ async fn say<D: Driver>(driver: &mut D, server: ServerId, number: u32) -> Result
 async fn settle<D: Driver>(driver: &mut D) -> Vec<Observation> {
     let limit = driver.now() + PATIENCE;
     let mut seen = Vec::new();
-    while let Some(observation) = driver.next(Wait::Quiescent(limit)).await {
+    while let Some(observation) = driver.next(Wait::Quiescent(limit)).await.seen() {
         seen.push(observation);
     }
     seen

@@ -1,22 +1,31 @@
 //! `quiescent`: nothing is in flight and nothing is due.
 
+use std::time::Duration;
+
 use super::run::Run;
 use super::{Explanation, Outcome, Span};
 use crate::act::Action;
 use crate::history::Fact;
+use crate::words::short;
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let told = run.history.entries[..span.until].iter().enumerate().rev().find_map(|(index, entry)| match entry.fact {
-        Fact::Quiescent(quiescent) => Some((index, quiescent)),
+        Fact::Quiescent(true) => Some((index, Told::AtRest)),
+        Fact::Quiescent(false) => Some((index, Told::Busy)),
+        Fact::Silent(since) => Some((index, Told::Silent(since))),
         _ => None,
     });
     match told {
         None => Outcome::Unobserved("nobody looked".into()),
-        Some((index, true)) => match acted(run, index, span) {
+        Some((_, Told::Silent(since))) => Outcome::Unobserved(format!(
+            "the herd was silent from {} on, and from outside nobody can tell whether it was at rest",
+            short(since)
+        )),
+        Some((index, Told::AtRest)) => match acted(run, index, span) {
             Some(action) => Outcome::Unobserved(format!("nobody looked after the action at {}", run.when(action))),
             None => Outcome::Holds,
         },
-        Some((index, false)) => Outcome::Violated(Box::new(Explanation {
+        Some((index, Told::Busy)) => Outcome::Violated(Box::new(Explanation {
             headline: format!("the herd was still busy at {}", run.when(index)),
             expected: "nothing in flight and nothing due".into(),
             actual: "the herd was still busy".into(),
@@ -24,6 +33,14 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
             because: Vec::new(),
         })),
     }
+}
+
+/// What was found when somebody looked last.
+enum Told {
+    AtRest,
+    Busy,
+    /// Since this time from the beginning of the run.
+    Silent(Duration),
 }
 
 /// The first thing done after the herd was found quiescent.
@@ -46,6 +63,12 @@ mod tests {
     #[test]
     fn is_violated_when_it_was_found_busy() {
         assert_eq!(herd().push(Fact::Quiescent(false)).verdict(Assertion::Quiescent), Verdict::Failed);
+    }
+
+    #[test]
+    fn is_unproven_when_silence_is_all_that_was_seen() {
+        let silent = herd().push(Fact::Silent(std::time::Duration::from_millis(7)));
+        assert_eq!(silent.verdict(Assertion::Quiescent), Verdict::Unproven);
     }
 
     #[test]

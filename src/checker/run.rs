@@ -127,7 +127,7 @@ impl<'h> Run<'h> {
     pub(crate) fn of(history: &'h History) -> Self {
         let mut index = Index::default();
         let subjects =
-            history.entries.iter().map(|entry| report_of(entry).map(|report| index.version(report))).collect();
+            history.entries.iter().map(|entry| entry.fact.report().map(|report| index.version(report))).collect();
         let by_rank = index.rank();
         let mut run = Self {
             history,
@@ -391,12 +391,6 @@ impl Conversation {
         self.answered += 1;
         Some(place)
     }
-}
-
-/// Returns the report that an entry is about.
-fn report_of(entry: &Entry) -> Option<&Arc<Report>> {
-    let Fact::Saw(event) = &entry.fact else { return None };
-    event.report()
 }
 
 fn turns(history: &History) -> Vec<usize> {

@@ -86,7 +86,7 @@ impl Script {
     }
 
     fn wait(mut self, wait: Wait) -> Self {
-        while let Some(observation) = self.driver.observe_next(wait) {
+        while let Some(observation) = self.driver.observe_next(wait).seen() {
             self.history.saw(self.step, observation);
         }
         self

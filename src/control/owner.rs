@@ -186,7 +186,7 @@ impl Owner {
                 biased;
                 exit = &mut end => Step::Ended(exit),
                 Some(request) = self.requests.recv() => Step::Asked(request),
-                seen = self.driver.next(wait) => Step::Seen(seen),
+                seen = self.driver.next(wait) => Step::Seen(seen.seen()),
             };
             match step {
                 Step::Ended(exit) => return exit,
@@ -271,7 +271,7 @@ impl Owner {
     async fn catch_up(&mut self) {
         let now = self.driver.now();
         for _ in 0..IN_A_ROW {
-            match self.driver.next(Wait::Until(now)).await {
+            match self.driver.next(Wait::Until(now)).await.seen() {
                 Some(observation) => self.observe(observation),
                 None => return,
             }

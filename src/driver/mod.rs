@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::act::{Action, Hit, SessionId, WayFaults};
 use crate::config::{LinkId, ServerId, Way};
-use crate::history::Observation;
+use crate::history::{Observation, Sight};
 use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
@@ -89,7 +89,45 @@ impl Wait {
     }
 }
 
-/// What one server knows about one client, as [`Driver::records`] tells it.
+/// What [`Driver::next`] comes back with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Something happened.
+    Seen(Observation),
+    /// The herd is at rest, as [`Wait::Quiescent`] asks.
+    Rested(Rest),
+    /// The time of the wait is over.
+    TimeUp,
+}
+
+/// How sure a driver is that a herd is at rest: that nothing is in flight, nothing is due, and without a further action nothing
+/// will happen any more.
+///
+/// What waits for an action does not count: lines on a way that is held, the input of a paused server, dials of a way that is
+/// cut or whose far end is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// All servers tell their driver what they have to do, and it is nothing.
+    Certain,
+    /// A server does not tell, and none has shown a sign of work for a while.
+    Silent {
+        /// When the last sign was seen.
+        since: Timestamp,
+    },
+}
+
+/// Why a server could not be asked what it knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unseen {
+    /// It does not run.
+    #[error("it does not run")]
+    Down,
+    /// It gave no answer, or one that makes no sense.
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+/// What one server knows about one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// The newest report.
@@ -132,14 +170,19 @@ pub trait Driver {
     /// except that a server that was to restart is down.
     async fn apply(&mut self, action: Action) -> Result<Hit, DriverError>;
 
-    /// The next observation, in the order in which things happened; `None` once the wait is over.
-    async fn next(&mut self, wait: Wait) -> Option<Observation>;
+    /// Returns the next observation, in the order in which things happened, or why the wait is over.
+    async fn next(&mut self, wait: Wait) -> Next;
 
-    /// Whether nothing is in flight and nothing is due: without a further action nothing will happen any more.
+    /// Returns how much of a server the driver sees. It stays so.
+    fn sight(&self, server: ServerId) -> Sight;
+
+    /// Asks a server what it knows about some clients, from outside if that is how the driver sees it. Returns the newest
+    /// reports in the order of `clients`; `None` for a client that the server knows nothing about.
     ///
-    /// What waits for an action does not count: lines on a way that is held, the input of a paused server, dials of a way
-    /// that is cut or whose far end is down.
-    fn quiescent(&self) -> bool;
+    /// # Errors
+    ///
+    /// Returns an error if the server does not run, or does not answer.
+    async fn probe(&mut self, server: ServerId, clients: &[Arc<str>]) -> Result<Vec<Option<Arc<Report>>>, Unseen>;
 
     /// Returns `true` if every way from and to a server that can be open is open. A way that is cut or per message, or whose
     /// other end does not run, cannot be.
@@ -160,9 +203,6 @@ pub trait Driver {
     /// Returns how far a server's wall clock is ahead of the driver's time, in nanoseconds; negative when behind.
     fn clock_offset(&self, server: ServerId) -> i64;
 
-    /// Everything a server knows, in the order in which it first heard of the clients; empty when it is down.
-    fn records(&self, server: ServerId) -> Vec<Known>;
-
     /// The port a server listens on, 0 on virtual time; `None` when it is down.
     fn port(&self, server: ServerId) -> Option<u16>;
 }
@@ -174,6 +214,16 @@ impl Sender {
             Source::Client => Self::Client,
             Source::Link(link) => Self::Neighbour(neighbour(link)),
             Source::Stranger => Self::UnknownServer,
+        }
+    }
+}
+
+impl Next {
+    /// Returns the observation, if it is one.
+    pub fn seen(self) -> Option<Observation> {
+        match self {
+            Self::Seen(observation) => Some(observation),
+            Self::Rested(_) | Self::TimeUp => None,
         }
     }
 }

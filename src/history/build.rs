@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DriverKind, Fact, History, Origin, Step};
+use super::{DriverKind, Fact, History, Origin, Sight, Step};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayVerb};
 use crate::checker::{Cause, Explanation, Judgement, judge};
 use crate::claim::{Assertion, Check, StepId, Verdict, When};
@@ -54,6 +54,7 @@ pub(crate) fn herd() -> Builder {
         reply: ReplyMode::AtOnce,
         servers: SERVERS.map(Arc::from).to_vec(),
         clocks: vec![0; SERVERS.len()],
+        sights: vec![Sight::Inside; SERVERS.len()],
         links: LINKS.map(link).to_vec(),
         redial: Redial::default(),
         max_records: 1000,
@@ -80,6 +81,24 @@ impl Builder {
     pub(crate) fn patient(mut self) -> Self {
         self.origin.reply = ReplyMode::Neighbours;
         self
+    }
+
+    /// Every server is seen from outside only.
+    pub(crate) fn outside(mut self) -> Self {
+        self.origin.sights.fill(Sight::Outside);
+        self
+    }
+
+    /// A server is asked about clients: in `began`, in milliseconds, and it answers at `ended`.
+    pub(crate) fn probed(self, server: &str, client: &str, time: Option<u32>, [began, ended]: [u64; 2]) -> Self {
+        let report = time.map(|time| Self::report(&line("Bona", client, time)));
+        let (id, client) = (self.server(server), Arc::from(client));
+        let mut asked = 0;
+        let herd = self.at(began, |herd| {
+            asked = herd.history.entries.len() as u32;
+            herd.push(Fact::Probing { server: id })
+        });
+        herd.at(ended, |herd| herd.push(Fact::Probed { server: id, asked, client, report }))
     }
 
     pub(crate) fn server(&self, name: &str) -> ServerId {

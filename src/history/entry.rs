@@ -11,6 +11,7 @@ use crate::act::{Action, Hit, SessionId, Verb};
 use crate::claim::{StepId, Verdict};
 use crate::config::ServerId;
 use crate::time::Timestamp;
+use crate::wire::Report;
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +54,41 @@ pub enum Fact<S = ServerId> {
     },
     /// `true` if nothing was in flight and nothing due at this moment. Asked after a wait for it, and at the end.
     Quiescent(bool),
+    /// Nothing was seen of the herd any more since this time, in nanoseconds from the header's `started` in JSON. Whether it was
+    /// at rest cannot be told: a server is seen from outside only.
+    Silent(#[serde(with = "crate::words::Nanoseconds")] Duration),
     /// The script compared what it got with what it wanted.
     Compared(Comparison),
     /// The script waited for time to pass, and for nothing else, this long. Nanoseconds in JSON.
     Waited(#[serde(with = "crate::words::Nanoseconds")] Duration),
+    /// The runner asks a server that it sees from outside what it knows. What the answers show was so at some moment between
+    /// this entry and theirs.
+    Probing {
+        /// The server that is asked.
+        server: S,
+    },
+    /// A server that is seen from outside answered what it knows about a client.
+    Probed {
+        /// The server that was asked.
+        server: S,
+        /// The entry of the question: its place in the history, counted from 0.
+        asked: u32,
+        /// The client.
+        client: Arc<str>,
+        /// The newest line that the server has about the client; absent if it knows nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none", rename = "line")]
+        #[schemars(with = "Option<String>")]
+        report: Option<Arc<Report>>,
+    },
+    /// A server that is seen from outside was asked and did not answer.
+    Unanswered {
+        /// The server that was asked.
+        server: S,
+        /// The entry of the question: its place in the history, counted from 0.
+        asked: u32,
+        /// Why there is no answer.
+        reason: Arc<str>,
+    },
     /// Entries are missing here. A claim about such a history cannot be proven.
     LeftOut {
         /// Number of missing entries.
@@ -79,6 +111,24 @@ pub struct Comparison {
 }
 
 impl<S> Fact<S> {
+    /// Returns the report it is about, if it is about one.
+    pub fn report(&self) -> Option<&Arc<Report>> {
+        match self {
+            Self::Saw(event) => event.report(),
+            Self::Probed { report, .. } => report.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the report it is about, to be shared with other facts.
+    pub(super) fn report_mut(&mut self) -> Option<&mut Arc<Report>> {
+        match self {
+            Self::Saw(event) => event.report_mut(),
+            Self::Probed { report, .. } => report.as_mut(),
+            _ => None,
+        }
+    }
+
     /// Returns the same fact with its servers told apart another way.
     ///
     /// # Errors
@@ -93,8 +143,14 @@ impl<S> Fact<S> {
             Self::Saw(event) => Fact::Saw(event.map(name)?),
             Self::Opened { session, talker } => Fact::Opened { session, talker },
             Self::Quiescent(quiescent) => Fact::Quiescent(quiescent),
+            Self::Silent(since) => Fact::Silent(since),
             Self::Compared(comparison) => Fact::Compared(comparison),
             Self::Waited(time) => Fact::Waited(time),
+            Self::Probing { server } => Fact::Probing { server: name(server)? },
+            Self::Probed { server, asked, client, report } => {
+                Fact::Probed { server: name(server)?, asked, client, report }
+            }
+            Self::Unanswered { server, asked, reason } => Fact::Unanswered { server: name(server)?, asked, reason },
             Self::LeftOut { entries } => Fact::LeftOut { entries },
         })
     }

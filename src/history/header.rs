@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DriverKind, History, Origin, Step};
+use super::{DriverKind, History, Origin, Sight, Step};
 use crate::claim::{Assertion, Check, StepId, When, limit};
 use crate::config::{Delay, Link, LinkMode, Redial, ReplyMode, ServerId, Strategy};
 use crate::time::Timestamp;
@@ -78,6 +78,9 @@ struct ServerHeader {
     /// Nanoseconds that its clock is ahead at the start.
     #[serde(default, skip_serializing_if = "crate::words::is_default")]
     clock_offset: i64,
+    /// Whether the server told of itself what it did, or was seen from outside only.
+    #[serde(default, skip_serializing_if = "crate::words::is_default")]
+    sight: Sight,
 }
 
 /// A link.
@@ -145,7 +148,7 @@ impl Header {
     pub(super) fn of(history: &History, log_of: Option<ServerId>) -> Self {
         let origin = &*history.origin;
         let name = |server: ServerId| origin.name(server).to_owned();
-        let servers = origin.servers.iter().zip(&origin.clocks);
+        let servers = origin.servers.iter().zip(&origin.clocks).zip(&origin.sights);
         Self {
             herdsim_history: VERSION,
             title: origin.title.clone(),
@@ -158,7 +161,7 @@ impl Header {
             linked: history.linked.map(|linked| nanoseconds(linked - history.started)),
             log_of: log_of.map(name),
             servers: servers
-                .map(|(name, &offset)| ServerHeader { name: name.to_string(), clock_offset: offset })
+                .map(|((name, &clock_offset), &sight)| ServerHeader { name: name.to_string(), clock_offset, sight })
                 .collect(),
             links: origin.links.iter().map(|link| LinkHeader::of(link, name)).collect(),
             redial: origin.redial,
@@ -179,6 +182,7 @@ impl Header {
             reply: self.reply,
             servers: self.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
             clocks: self.servers.iter().map(|server| server.clock_offset).collect(),
+            sights: self.servers.iter().map(|server| server.sight).collect(),
             links: Vec::new(),
             redial: self.redial,
             max_records: self.max_records,

@@ -193,9 +193,7 @@ impl Reader {
         }
         let server = |name: Arc<str>| self.servers.get(&name).copied().ok_or_else(|| unknown(&name));
         let mut fact = fact.map(&mut { server }).map_err(wrong)?;
-        if let Fact::Saw(event) = &mut fact
-            && let Some(report) = event.report_mut()
-        {
+        if let Some(report) = fact.report_mut() {
             self.share(report);
         }
         let at = self.history.started.shifted(i64::try_from(at).unwrap_or(i64::MAX));
@@ -275,7 +273,7 @@ mod tests {
             },
             Event::Heard { server: b, life: 1, from: None, report: report.clone(), newer: false },
             Event::Vanished { way, connection: 6, report: report.clone() },
-            Event::Missed { way, life: 4, report },
+            Event::Missed { way, life: 4, report: report.clone() },
             Event::Replied { session, reply: not_text },
             Event::SessionLost { session, unanswered: 1 },
         ];
@@ -308,6 +306,11 @@ mod tests {
                 actual: "? IAMAT".into(),
                 verdict: Verdict::Failed,
             }))
+            .push(Fact::Silent(Duration::from_millis(2)))
+            .push(Fact::Probing { server: a })
+            .push(Fact::Probed { server: a, asked: 3, client: "kiwi".into(), report: Some(report.clone()) })
+            .push(Fact::Probed { server: a, asked: 3, client: "plum".into(), report: None })
+            .push(Fact::Unanswered { server: b, asked: 4, reason: "its process is gone".into() })
             .push(Fact::Waited(Duration::from_millis(2)))
             .push(Fact::StepEnded)
             .check_here(Assertion::Knows { client: "kiwi".into(), version, on: vec![a, b] })

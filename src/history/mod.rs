@@ -51,6 +51,8 @@ pub struct Origin {
     pub servers: Vec<Arc<str>>,
     /// How far each server's clock is ahead at the start, in nanoseconds, by [`ServerId`].
     pub clocks: Vec<i64>,
+    /// How much of each server the driver saw, by [`ServerId`].
+    pub sights: Vec<Sight>,
     /// Who talks with whom under the strategy ([`Topology::effective_links`]).
     pub links: Vec<Link>,
     /// How long a server waits before it dials again.
@@ -73,6 +75,17 @@ pub enum DriverKind {
     Loopback,
     /// Virtual time.
     Simulated,
+}
+
+/// How much of a server the driver of a run saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// Everything: the server itself told what it took, sent and heard.
+    #[default]
+    Inside,
+    /// Only what it says to those who ask it.
+    Outside,
 }
 
 /// One step, as people see it.
@@ -121,6 +134,7 @@ impl Origin {
             reply: topology.reply.unwrap_or_default(),
             servers: topology.servers.iter().map(|server| server.name.clone()).collect(),
             clocks: topology.servers.iter().map(|server| server.clock_offset).collect(),
+            sights: vec![Sight::Inside; topology.servers.len()],
             links: topology.effective_links(),
             redial: topology.redial,
             max_records: topology.limits.records,
@@ -135,6 +149,16 @@ impl Origin {
         let mut origin = Self::new(topology.name.clone(), DriverKind::Loopback, topology);
         origin.checks = Assertion::ALWAYS.map(|assertion| Check::implied(assertion, &origin.servers)).into();
         origin
+    }
+
+    /// Returns `true` if the driver saw a server from outside only.
+    pub fn is_outside(&self, server: ServerId) -> bool {
+        self.sights[server.index()] == Sight::Outside
+    }
+
+    /// Returns `true` if the driver saw any server from outside only.
+    pub fn has_outside(&self) -> bool {
+        self.sights.contains(&Sight::Outside)
     }
 
     /// The name of a server.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::act::{Action, Agenda, Later, Moment, Verb, take_back};
 use crate::claim::{StepId, Verdict};
 use crate::config::Wiring;
-use crate::driver::{Driver, DriverError, Performed, Wait, perform};
+use crate::driver::{Driver, DriverError, Next, Performed, Rest, Wait, perform};
 use crate::history::{Comparison, Fact, History};
 use crate::history::{Event, Observation};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
@@ -102,6 +102,28 @@ enum Goal {
     Milestone(Watch),
 }
 
+/// How a wait for a goal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The goal is reached.
+    Reached,
+    /// The herd came to rest, and nothing is planned that could bring the goal nearer.
+    AtRest(Rest),
+    /// The time for it is over.
+    Late,
+}
+
+impl Goal {
+    /// Returns `true` if a wait that ended like this was not in vain.
+    fn is_met_by(&self, ended: Ended) -> bool {
+        match ended {
+            Ended::Reached => true,
+            Ended::AtRest(_) => matches!(self, Self::Quiescent | Self::Done),
+            Ended::Late => false,
+        }
+    }
+}
+
 impl<'a, D: Driver> Runner<'a, D> {
     /// A run that has not begun; `history` is empty, and has the seed of its random draws.
     pub fn new(script: &'a Script, history: History, wiring: Arc<Wiring>, driver: &'a mut D) -> Self {
@@ -133,9 +155,9 @@ impl<'a, D: Driver> Runner<'a, D> {
         let begun = self.driver.now();
         self.end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
         // The links come up first: a script begins with a herd that is whole.
-        let linked = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
+        let ended = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
         let begun = self.driver.now();
-        self.history.linked = linked.then_some(begun);
+        self.history.linked = matches!(ended, Ended::AtRest(_)).then_some(begun);
         for number in 0..self.script.steps.len() {
             let step = StepId(number as u32);
             progress.step(step);
@@ -170,12 +192,12 @@ impl<'a, D: Driver> Runner<'a, D> {
         self.current = Some(id);
         self.record(Some(id), Fact::StepBegan);
         if let Some(goal) = self.begin(id).await? {
-            if !self.reach(&goal, step.asked() + step.deadline, progress).await? {
-                self.overdue(id);
+            let ended = self.reach(&goal, step.asked() + step.deadline, progress).await?;
+            if !goal.is_met_by(ended) {
+                self.overdue(id, ended);
             }
             if let Goal::Quiescent = goal {
-                let quiescent = self.driver.quiescent();
-                self.record(Some(id), Fact::Quiescent(quiescent));
+                self.record_rest(Some(id), ended);
             }
         }
         self.record(Some(id), Fact::StepEnded);
@@ -277,9 +299,9 @@ impl<'a, D: Driver> Runner<'a, D> {
         Ok(())
     }
 
-    /// Lets time pass until the goal is reached; `false` when it is not within `allowed`, counted from now or, where all that
-    /// is planned must have happened, from the last of it; and also as soon as it never can be reached any more.
-    async fn reach(&mut self, goal: &Goal, allowed: Duration, progress: &impl Progress) -> Result<bool, RunError> {
+    /// Lets time pass until the goal is reached, or never can be any more, or was not within `allowed`. That counts from now or,
+    /// where all that is planned must have happened, from the last of it.
+    async fn reach(&mut self, goal: &Goal, allowed: Duration, progress: &impl Progress) -> Result<Ended, RunError> {
         let begun = self.driver.now();
         let mut watch = match goal {
             Goal::Milestone(watch) => Some(watch.clone()),
@@ -292,7 +314,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             }
             self.do_what_is_due().await?;
             if self.is_reached(goal, watch.as_ref()) {
-                return Ok(true);
+                return Ok(Ended::Reached);
             }
             let from = if let Goal::Done = goal { self.horizon.max(begun) } else { begun };
             let deadline = (from + allowed).min(self.end);
@@ -300,18 +322,21 @@ impl<'a, D: Driver> Runner<'a, D> {
             // Most of what is seen brings no goal nearer, and need not be asked about one by one.
             loop {
                 seen += 1;
-                match self.driver.next(wait).await {
-                    Some(observation) => {
-                        let matters = watch.is_some() || self.may_matter(&observation.event);
-                        self.see(observation, watch.as_mut());
-                        if matters || self.driver.now() >= wait.limit() || seen.is_multiple_of(BETWEEN_LOOKS) {
-                            break;
-                        }
+                let next = self.driver.next(wait).await;
+                if let Next::Seen(observation) = next {
+                    let matters = watch.is_some() || self.may_matter(&observation.event);
+                    self.see(observation, watch.as_mut());
+                    if matters || self.driver.now() >= wait.limit() || seen.is_multiple_of(BETWEEN_LOOKS) {
+                        break;
                     }
-                    None if self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server)) => break,
-                    None if self.is_at_rest(goal) => return Ok(matches!(goal, Goal::Quiescent | Goal::Done)),
-                    None if self.driver.now() >= deadline => return Ok(false),
-                    None => break,
+                    continue;
+                }
+                let is_due = self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server));
+                match next {
+                    _ if is_due => break,
+                    Next::Rested(rest) if self.can_only_wait_for_rest(goal) => return Ok(Ended::AtRest(rest)),
+                    _ if self.driver.now() >= deadline => return Ok(Ended::Late),
+                    _ => break,
                 }
             }
         }
@@ -350,14 +375,13 @@ impl<'a, D: Driver> Runner<'a, D> {
         }
     }
 
-    /// Whether nothing will happen any more that could bring the goal nearer, which for quiescence is the goal.
-    fn is_at_rest(&self, goal: &Goal) -> bool {
-        let is_waiting = match goal {
-            Goal::Time(_) => return false,
-            Goal::Quiescent => false,
-            _ => !self.agenda.is_empty(),
-        };
-        !is_waiting && self.driver.quiescent()
+    /// Returns `true` if nothing is planned that could bring the goal nearer. Quiescence waits for no plan.
+    fn can_only_wait_for_rest(&self, goal: &Goal) -> bool {
+        match goal {
+            Goal::Time(_) => false,
+            Goal::Quiescent => true,
+            _ => self.agenda.is_empty(),
+        }
     }
 
     /// Everything on the agenda whose time has come.
@@ -419,15 +443,16 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// Lets everything that is planned and under way come to its end.
     async fn finish(&mut self, progress: &impl Progress) -> Result<(), RunError> {
         self.current = None;
-        let settled = loop {
+        let ended = loop {
             let done = self.reach(&Goal::Done, STEP_DEADLINE, progress).await?;
-            let settled = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
+            let ended = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
             // On its way to rest the herd may have reached a milestone, and something is planned again.
-            if !done || !settled || self.agenda.is_empty() {
-                break settled;
+            let is_over = [done, ended].contains(&Ended::Late);
+            if is_over || self.agenda.is_empty() {
+                break ended;
             }
         };
-        self.record(None, Fact::Quiescent(settled));
+        self.record_rest(None, ended);
         for step in self.talking.unanswered() {
             self.compare(step, None);
         }
@@ -446,7 +471,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     }
 
     /// A step was not done in time, or never can be: the script ends there.
-    fn overdue(&mut self, id: StepId) {
+    fn overdue(&mut self, id: StepId, ended: Ended) {
         self.failed = true;
         let step = &self.script.steps[id.index()];
         let limit = match self.script.deadline.filter(|_| self.driver.now() >= self.end) {
@@ -454,8 +479,12 @@ impl<'a, D: Driver> Runner<'a, D> {
             None => format!("the step is done within {}", short(step.asked() + step.deadline)),
         };
         let mut actual = self.why_not_done(id, &step.task);
-        if self.agenda.is_empty() && self.driver.quiescent() {
-            actual += ", and nothing is in flight or due in the herd any more";
+        match ended {
+            Ended::AtRest(Rest::Certain) => actual += ", and nothing is in flight or due in the herd any more",
+            Ended::AtRest(Rest::Silent { since }) => {
+                actual += &format!(", and the herd is silent since {}", short(since - self.history.started));
+            }
+            Ended::Reached | Ended::Late => {}
         }
         self.found(id, "deadline", limit, actual, Verdict::Failed);
     }
@@ -482,6 +511,16 @@ impl<'a, D: Driver> Runner<'a, D> {
             let expected = format!("{}, when its time has come", self.script.steps[step.index()].shown.text);
             self.found(step, "milestone", expected, "what it waits for never happened".into(), Verdict::Unproven);
         }
+    }
+
+    /// Records whether the herd came to rest.
+    fn record_rest(&mut self, step: Option<StepId>, ended: Ended) {
+        let fact = match ended {
+            Ended::AtRest(Rest::Silent { since }) => Fact::Silent(since - self.history.started),
+            Ended::AtRest(Rest::Certain) => Fact::Quiescent(true),
+            Ended::Reached | Ended::Late => Fact::Quiescent(false),
+        };
+        self.record(step, fact);
     }
 
     fn found(&mut self, step: StepId, name: &str, expected: String, actual: String, verdict: Verdict) {

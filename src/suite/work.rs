@@ -14,7 +14,7 @@ use super::excerpt::{excerpt, line};
 use super::{Case, CaseDriver, Options, Watcher};
 use crate::checker::judge;
 use crate::claim::{StepId, Verdict};
-use crate::config::{ServerId, Topology, Wiring};
+use crate::config::{Topology, Wiring};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options as LoopbackOptions};
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
 use crate::driver::{Driver, Known};
@@ -160,7 +160,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let mut runner = Runner::new(&case.script, history, wiring, simulator);
         let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
         let history = runner.into_history();
-        let records = all_records(simulator, topology);
+        let records = topology.ids().map(|server| simulator.records(server)).collect();
         Attempt {
             history: Some(history),
             records,
@@ -220,7 +220,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         };
         let error = ended.err().map(|error| self.told(&error));
         let history = runner.into_history();
-        let records = all_records(&driver, &topology);
+        let records = topology.ids().map(|server| driver.records(server)).collect();
         Attempt { history: Some(history), records, error, notes: Vec::new() }
     }
 
@@ -293,10 +293,6 @@ impl Attempt {
     fn failed(error: String) -> Self {
         Self { history: None, records: Vec::new(), error: Some(error), notes: Vec::new() }
     }
-}
-
-fn all_records(driver: &impl Driver, topology: &Topology) -> Vec<Vec<Known>> {
-    topology.ids().map(|server: ServerId| driver.records(server)).collect()
 }
 
 async fn expired(limit: Option<Duration>) {

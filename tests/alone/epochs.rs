@@ -9,7 +9,7 @@ use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Delay, LinkMode, ServerId, Strategy, Topology, Way};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Driver, Wait};
+use herdsim::driver::{Driver, Next, Rest, Wait};
 use herdsim::history::Event;
 use herdsim::places::Service;
 
@@ -40,11 +40,13 @@ async fn loopback(topology: &Topology) -> LoopbackDriver {
 async fn settle<D: Driver>(driver: &mut D) -> Vec<Event> {
     let until = driver.now() + PATIENCE;
     let mut seen = Vec::new();
-    while let Some(observation) = driver.next(Wait::Quiescent(until)).await {
-        seen.push(observation.event);
+    loop {
+        match driver.next(Wait::Quiescent(until)).await {
+            Next::Seen(observation) => seen.push(observation.event),
+            Next::Rested(Rest::Certain) => return seen,
+            other => panic!("the herd does not come to rest: {other:?}"),
+        }
     }
-    assert!(driver.quiescent(), "the herd does not come to rest");
-    seen
 }
 
 /// Applies the actions one by one, each after what follows from the one before.
@@ -294,7 +296,7 @@ async fn crossing(driver: &mut impl Driver) -> Vec<Event> {
             driver.apply(action).await.expect("the action can be done");
             // Lets lines leave and arrive, or not.
             let until = driver.now() + Duration::from_millis(u64::from(round % 3));
-            while let Some(observation) = driver.next(Wait::Until(until)).await {
+            while let Some(observation) = driver.next(Wait::Until(until)).await.seen() {
                 seen.push(observation.event);
             }
         }

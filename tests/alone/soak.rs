@@ -102,7 +102,7 @@ impl Herd {
     }
 
     async fn observe_until(&mut self, until: Timestamp) {
-        while let Some(observation) = self.driver.next(Wait::Until(until)).await {
+        while let Some(observation) = self.driver.next(Wait::Until(until)).await.seen() {
             self.seen.push(observation);
         }
     }

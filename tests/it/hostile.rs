@@ -190,7 +190,7 @@ async fn a_paused_server_does_not_hang_up_on_those_who_wait_for_it() {
     client.read_exact(&mut reply).await.expect("the server answers");
     herd.apply(ServerVerb::Pause.on(CLARK)).await;
     let long = herd.driver.now() + std::time::Duration::from_millis(80);
-    while herd.driver.next(Wait::Until(long)).await.is_some() {}
+    while herd.driver.next(Wait::Until(long)).await.seen().is_some() {}
     client.write_all(b"Y\n").await.expect("it is connected");
     herd.apply(ServerVerb::Resume.on(CLARK)).await;
     client.read_exact(&mut reply).await.expect("the server answers");
@@ -314,7 +314,7 @@ async fn a_foreign_neighbour_that_has_not_answered_yet_is_waited_for() {
 /// Takes what has been observed by now.
 async fn observe(herd: &mut Herd) {
     let now = herd.driver.now();
-    while let Some(seen) = herd.driver.next(Wait::Until(now)).await {
+    while let Some(seen) = herd.driver.next(Wait::Until(now)).await.seen() {
         herd.seen.push(seen);
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use herdsim::act::{ServerVerb, WayVerb};
 use herdsim::config::{LinkMode, ReplyMode, ServerId, Topology};
-use herdsim::driver::Driver as _;
 use herdsim::history::{Event, Observation};
 
 use crate::command::{Place, SERVERS};

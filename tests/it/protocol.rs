@@ -1,7 +1,6 @@
 //! What the assignment says of the wire, byte for byte over real sockets.
 
 use herdsim::config::{Limits, LinkMode};
-use herdsim::driver::Driver as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::*;

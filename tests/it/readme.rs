@@ -95,7 +95,7 @@ fn lines_per_update(strategy: Strategy) -> (f64, f64) {
     let mut driver = SimulatedDriver::new(topology, Settings::default(), PlacesAnswer::offline());
     let seen_until_rest = |driver: &mut SimulatedDriver| {
         let limit = driver.now() + std::time::Duration::from_secs(10);
-        std::iter::from_fn(|| driver.observe_next(Wait::Quiescent(limit))).collect::<Vec<_>>()
+        std::iter::from_fn(|| driver.observe_next(Wait::Quiescent(limit)).seen()).collect::<Vec<_>>()
     };
     // The links come up.
     seen_until_rest(&mut driver);

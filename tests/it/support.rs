@@ -83,7 +83,7 @@ impl Herd {
     /// Waits until nothing is under way.
     pub(crate) async fn settle(&mut self) {
         let until = self.driver.now() + PATIENCE;
-        while let Some(observation) = self.driver.next(Wait::Quiescent(until)).await {
+        while let Some(observation) = self.driver.next(Wait::Quiescent(until)).await.seen() {
             self.seen.push(observation);
         }
         // Not asked once more: a way's task that looks and finds nothing to do counts as busy while it looks.
@@ -94,7 +94,7 @@ impl Herd {
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Event) -> bool) {
         let until = self.driver.now() + PATIENCE;
         loop {
-            let observation = self.driver.next(Wait::Until(until)).await.expect("it happens in time");
+            let observation = self.driver.next(Wait::Until(until)).await.seen().expect("it happens in time");
             self.seen.push(observation.clone());
             if wanted(&observation.event) {
                 return;

@@ -134,7 +134,7 @@ async fn converges(seed: u64) -> bool {
             _ => drop(herd.apply(WayVerb::Reset { after: below(3, 4) }.on(way)).await),
         }
         let until = herd.driver.now() + Duration::from_micros(below(4000, 5));
-        while herd.driver.next(Wait::Until(until)).await.is_some() {}
+        while herd.driver.next(Wait::Until(until)).await.seen().is_some() {}
     }
     for server in (0..5).map(ServerId) {
         herd.apply(ServerVerb::Start.on(server)).await;

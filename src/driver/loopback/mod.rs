@@ -33,14 +33,15 @@ pub use feed::Feed;
 
 use super::path::Path;
 use super::session::{Ledger, commands};
-use super::{Driver, DriverError, Known, Sender, Wait};
+use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, Wait};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
 use crate::draws::Draws;
-use crate::history::{Event, Observation};
+use crate::history::{Event, Sight};
 use crate::node::{Handshake, Input, LinkState, Peer, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
+use crate::wire::Report;
 use feed::Sink;
 use gate::Mode;
 use names::Name;
@@ -260,6 +261,24 @@ impl LoopbackDriver {
         self.shared.sink.take_forgotten()
     }
 
+    /// Returns everything a server knows, in the order in which it first heard of the clients; nothing when it is down.
+    pub fn records(&self, server: ServerId) -> Vec<Known> {
+        let Some(life) = self.shared.life(server) else { return Vec::new() };
+        let node = lock(&life.node);
+        let known = node.records().map(|record| Known {
+            report: record.report.clone(),
+            learned_at: record.learned_at,
+            from: Sender::of(record.source, |link| self.shared.wiring.neighbour(server, link).server),
+        });
+        known.collect()
+    }
+
+    /// Returns `true` if the herd is at rest ([`Rest::Certain`]).
+    pub fn is_quiescent(&self) -> bool {
+        let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
+        self.shared.accounts.is_certain(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
+    }
+
     /// What keeps the herd from being quiescent, for people; nothing when it is.
     pub fn unrest(&self) -> Vec<String> {
         let name = |party: usize| match self.shared.topology.servers.get(party) {
@@ -469,22 +488,25 @@ impl Driver for LoopbackDriver {
         }
     }
 
-    async fn next(&mut self, wait: Wait) -> Option<Observation> {
+    async fn next(&mut self, wait: Wait) -> Next {
         let (until, quiescent) = match wait {
             Wait::Until(until) => (until, false),
             Wait::Quiescent(until) => (until, true),
         };
         loop {
             if let Some(observation) = self.shared.sink.pop() {
-                return Some(observation);
+                return Next::Seen(observation);
             }
-            let is_quiescent = quiescent && self.quiescent();
+            let is_quiescent = quiescent && self.is_quiescent();
             // Once more: what led to quiescence may have been observed since.
             if let Some(observation) = self.shared.sink.pop() {
-                return Some(observation);
+                return Next::Seen(observation);
             }
-            if is_quiescent || self.now() >= until {
-                return None;
+            if is_quiescent {
+                return Next::Rested(Rest::Certain);
+            }
+            if self.now() >= until {
+                return Next::TimeUp;
             }
             tokio::select! {
                 () = self.shared.sink.filled() => {}
@@ -494,9 +516,14 @@ impl Driver for LoopbackDriver {
         }
     }
 
-    fn quiescent(&self) -> bool {
-        let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
-        self.shared.accounts.is_certain(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
+    fn sight(&self, _: ServerId) -> Sight {
+        Sight::Inside
+    }
+
+    async fn probe(&mut self, server: ServerId, clients: &[Arc<str>]) -> Result<Vec<Option<Arc<Report>>>, Unseen> {
+        let life = self.shared.life(server).ok_or(Unseen::Down)?;
+        let node = lock(&life.node);
+        Ok(clients.iter().map(|client| node.find(client).map(|record| record.report.clone())).collect())
     }
 
     fn is_linked(&self, server: ServerId) -> bool {
@@ -519,17 +546,6 @@ impl Driver for LoopbackDriver {
 
     fn clock_offset(&self, server: ServerId) -> i64 {
         self.shared.clock_offset(server)
-    }
-
-    fn records(&self, server: ServerId) -> Vec<Known> {
-        let Some(life) = self.shared.life(server) else { return Vec::new() };
-        let node = lock(&life.node);
-        let known = node.records().map(|record| Known {
-            report: record.report.clone(),
-            learned_at: record.learned_at,
-            from: Sender::of(record.source, |link| self.shared.wiring.neighbour(server, link).server),
-        });
-        known.collect()
     }
 
     fn port(&self, server: ServerId) -> Option<u16> {
@@ -768,11 +784,11 @@ mod tests {
         let until = driver.now() + std::time::Duration::from_secs(30);
         driver.shared.life(ServerId(0)).expect("it runs").end(Ending::Crash);
         let crashed = Event::Crashed { server: ServerId(0), life: 1, reason: "asked to crash".into() };
-        while driver.next(Wait::Until(until)).await.expect("it happens in time").event != crashed {}
+        while driver.next(Wait::Until(until)).await.seen().expect("it happens in time").event != crashed {}
         assert_eq!(driver.condition(ServerId(0)), Condition::Crashed("asked to crash".into()));
         assert_eq!(driver.condition(ServerId(1)), Condition::Up);
         driver.apply(ServerVerb::Start.on(ServerId(0))).await.expect("it starts again");
-        while driver.next(Wait::Quiescent(until)).await.is_some() {}
-        assert_eq!((driver.quiescent(), driver.links_up(ServerId(1))), (true, 1));
+        while driver.next(Wait::Quiescent(until)).await.seen().is_some() {}
+        assert_eq!((driver.is_quiescent(), driver.links_up(ServerId(1))), (true, 1));
     }
 }

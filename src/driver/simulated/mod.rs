@@ -25,14 +25,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Driver, DriverError, Known, Sender, Wait};
+use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, Wait};
 use crate::act::{Action, Hit, SessionId, WayFaults};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
-use crate::history::{Event, Observation};
+use crate::history::{Event, Observation, Sight};
 use crate::node::{Input, Node, NodeConfig, Output, Rules};
 use crate::places::Service;
 use crate::time::Timestamp;
-use crate::wire::{Answer, Search};
+use crate::wire::{Answer, Report, Search};
 use client::Clients;
 use control::Controls;
 use host::Host;
@@ -225,18 +225,18 @@ impl SimulatedDriver {
     }
 
     /// The next observation; see [`Driver::next`].
-    pub fn observe_next(&mut self, wait: Wait) -> Option<Observation> {
+    pub fn observe_next(&mut self, wait: Wait) -> Next {
         loop {
             if let Some(observation) = self.seen.pop_front() {
-                return Some(observation);
+                return Next::Seen(observation);
             }
             let limit = match wait {
-                Wait::Quiescent(_) if self.is_quiescent() => return None,
+                Wait::Quiescent(_) if self.is_quiescent() => return Next::Rested(Rest::Certain),
                 Wait::Quiescent(limit) | Wait::Until(limit) => limit,
             };
             let Some((at, due)) = self.queue.pop_until(limit) else {
                 self.now = self.now.max(limit);
-                return None;
+                return Next::TimeUp;
             };
             self.now = at;
             self.happen(due);
@@ -246,7 +246,17 @@ impl SimulatedDriver {
         }
     }
 
-    /// Whether nothing is in flight and nothing is due; see [`Driver::quiescent`].
+    /// Returns everything a server knows, in the order in which it first heard of the clients; nothing when it is down.
+    pub fn records(&self, server: ServerId) -> Vec<Known> {
+        let known = self.host(server).node.records().map(|record| Known {
+            report: record.report.clone(),
+            learned_at: record.learned_at,
+            from: Sender::of(record.source, |link| self.neighbour(server, link)),
+        });
+        known.collect()
+    }
+
+    /// Returns `true` if the herd is at rest ([`Rest::Certain`]).
     pub fn is_quiescent(&self) -> bool {
         self.busy == 0 && self.expected == 0 && self.waiting == 0 && self.held == 0
     }
@@ -393,12 +403,20 @@ impl Driver for SimulatedDriver {
         self.act(action)
     }
 
-    async fn next(&mut self, wait: Wait) -> Option<Observation> {
+    async fn next(&mut self, wait: Wait) -> Next {
         self.observe_next(wait)
     }
 
-    fn quiescent(&self) -> bool {
-        self.is_quiescent()
+    fn sight(&self, _: ServerId) -> Sight {
+        Sight::Inside
+    }
+
+    async fn probe(&mut self, server: ServerId, clients: &[Arc<str>]) -> Result<Vec<Option<Arc<Report>>>, Unseen> {
+        let host = self.host(server);
+        if !host.up {
+            return Err(Unseen::Down);
+        }
+        Ok(clients.iter().map(|client| host.node.find(client).map(|record| record.report.clone())).collect())
     }
 
     fn is_linked(&self, server: ServerId) -> bool {
@@ -420,15 +438,6 @@ impl Driver for SimulatedDriver {
 
     fn clock_offset(&self, server: ServerId) -> i64 {
         self.host(server).node.clock_offset()
-    }
-
-    fn records(&self, server: ServerId) -> Vec<Known> {
-        let known = self.host(server).node.records().map(|record| Known {
-            report: record.report.clone(),
-            learned_at: record.learned_at,
-            from: Sender::of(record.source, |link| self.neighbour(server, link)),
-        });
-        known.collect()
     }
 
     fn port(&self, server: ServerId) -> Option<u16> {

@@ -147,7 +147,7 @@ impl Script {
 
 /// Takes observations as long as there are any.
 pub(super) fn drain(driver: &mut SimulatedDriver, wait: Wait, observe: &mut impl FnMut(&SimulatedDriver, Observation)) {
-    while let Some(observation) = driver.observe_next(wait) {
+    while let Some(observation) = driver.observe_next(wait).seen() {
         observe(driver, observation);
     }
 }
