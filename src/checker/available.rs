@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::run::{Asked, Run};
+use super::run::Run;
+use super::sessions::Asked;
 use super::state::{Life, State};
 use super::{Cause, Explanation, Outcome, Span};
 use crate::claim::Scope;

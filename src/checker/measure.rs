@@ -8,48 +8,69 @@ use super::convergence::Convergence;
 use super::faults::Ledger;
 use super::run::{ClientId, Run};
 use super::state::{Held, State};
-use super::{Numbers, Propagation, SetFull};
-use crate::claim::{ConvergedMode, Scope};
+use super::unseen::unseen;
+use super::{AtLeast, Deeds, Numbers, Propagation, Seen, SetFull, Span};
+use crate::claim::{ConvergedMode, Needs, Scope};
 use crate::config::{Link, ServerId};
 use crate::history::{Event, Fact};
 
 /// Measures everything that reports show.
-pub(crate) fn numbers(run: &Run<'_>, ledger: &Ledger<'_>) -> Numbers {
+pub(super) fn numbers(seen: &Seen<'_, '_>) -> Numbers {
+    let run = seen.run;
     let until = run.len();
-    let convergence = Convergence::of(run, ledger, ConvergedMode::Survivors, &Scope::Core, until);
+    let scope = Convergence::of(run, seen.ledger, ConvergedMode::Survivors, &Scope::Core, until).scope;
     let origin = &run.history.origin;
+    let all = Span { from: 0, until };
+    let records = Needs::Records { client: None, scope: Scope::Core };
+    // Times are worth something only where it is known who holds what in the end.
+    let is_known = unseen(run, all, &records, true).is_none();
+    let times = |run: &Run<'_>, ledger: &Ledger<'_>| if is_known { times(run, ledger) } else { AtLeast::default() };
+    let most = times(run, seen.ledger);
     let mut numbers = Numbers {
         duration: run.history.ended() - run.history.started,
-        convergence: convergence.time.filter(|_| convergence.lacking.is_empty()),
-        propagation: propagation(run, 0, until).summary(run),
+        convergence: most.convergence,
+        propagation: most.propagation,
         writes: run.acknowledged().len() as u64,
         updates: run.writes.iter().filter(|write| write.newer).count() as u64,
         reads: run.reads.len() as u64,
         lines_of_flood: origin.lines_of_flood(),
         lines_of_tree: origin.lines_of_tree(),
-        stale_area: stale_area(run, until),
-        set: set_full(run, &convergence.scope),
+        set: is_known.then(|| set_full(run, &scope)),
+        at_least: seen.early.map(|run| times(run, &Ledger::of(run))),
         ..Numbers::default()
     };
+    let mut deeds = Deeds { stale_area: stale_area(run, until), ..Deeds::default() };
     for entry in &run.history.entries {
-        tally(&mut numbers, &entry.fact);
+        match &entry.fact {
+            Fact::Waited(time) => numbers.waited += *time,
+            Fact::Saw(Event::Refused { .. }) => numbers.refused += 1,
+            fact => tally(&mut deeds, fact),
+        }
     }
+    numbers.deeds = seen.early.is_none().then_some(deeds);
     numbers
 }
 
-fn tally(numbers: &mut Numbers, fact: &Fact) {
+/// Measures how long updates took.
+fn times(run: &Run<'_>, ledger: &Ledger<'_>) -> AtLeast {
+    let convergence = Convergence::of(run, ledger, ConvergedMode::Survivors, &Scope::Core, run.len());
+    AtLeast {
+        convergence: convergence.time.filter(|_| convergence.lacking.is_empty()),
+        propagation: propagation(run, 0, run.len()).summary(run),
+    }
+}
+
+fn tally(deeds: &mut Deeds, fact: &Fact) {
     match fact {
-        Fact::Waited(time) => numbers.waited += *time,
         Fact::Saw(Event::Sent { report, .. }) => {
-            numbers.lines += 1;
-            numbers.bytes += report.line().len() as u64 + 1;
+            deeds.lines += 1;
+            deeds.bytes += report.line().len() as u64 + 1;
         }
-        Fact::Saw(Event::Control { .. }) => numbers.control_lines += 1,
-        Fact::Saw(Event::Acknowledged { overdue: true, .. }) => numbers.late_replies += 1,
-        Fact::Saw(Event::Heard { newer: false, from: Some(_), .. }) => numbers.redundant += 1,
-        Fact::Saw(Event::LinkLost { lines_lost, .. }) => numbers.lines_lost += lines_lost,
-        Fact::Saw(Event::Vanished { .. }) => numbers.lines_lost += 1,
-        Fact::Saw(Event::Refused { .. }) => numbers.refused += 1,
+        Fact::Saw(Event::Control { .. }) => deeds.control_lines += 1,
+        Fact::Saw(Event::Acknowledged { overdue: true, .. }) => deeds.late_replies += 1,
+        Fact::Saw(Event::Heard { newer: false, from: Some(_), .. }) => deeds.redundant += 1,
+        Fact::Saw(Event::LinkLost { lines_lost, .. }) => deeds.lines_lost += lines_lost,
+        Fact::Saw(Event::Vanished { .. }) => deeds.lines_lost += 1,
         _ => {}
     }
 }
@@ -316,6 +337,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::checker::evidence::{Evidence, Reading};
     use crate::history::build::herd;
 
     #[test]
@@ -329,7 +351,8 @@ mod tests {
         for (link, latencies) in links.iter_mut().zip(latencies) {
             (link.delays[0].latency, link.delays[1].latency) = latencies.into();
         }
-        let run = Run::of(&history);
+        let evidence = Evidence::of(&history);
+        let run = Run::of(&history, &evidence, Reading::Late);
         let farthest = [a, b, c].map(|origin| farthest(&run, origin).as_millis());
         assert_eq!(farthest, [4001, 4000, 320]);
     }

@@ -10,6 +10,7 @@ mod cause;
 mod converged;
 mod convergence;
 mod cost;
+mod evidence;
 mod faults;
 mod healed_within;
 mod knows;
@@ -30,24 +31,28 @@ mod read_your_writes;
 mod reply_exact;
 mod run;
 pub(crate) mod seconds;
+mod sessions;
 #[cfg(test)]
 mod simulated;
 mod stale;
 mod stale_area;
 mod staleness;
 mod state;
+mod unseen;
 mod why;
 
 use std::borrow::Cow;
 
 pub use cause::{Cause, Interval, Subject};
-pub use numbers::{Numbers, Propagation, SetFull};
+pub use numbers::{AtLeast, Deeds, Numbers, Propagation, SetFull};
 
 use crate::claim::{Assertion, Check, StepId, Threshold, Verdict, When};
 use crate::history::{Entry, Fact, History};
 use crate::words::{clip, nanoseconds};
+use evidence::{Evidence, Reading};
 use faults::Ledger;
 use run::Run;
+use unseen::unseen;
 
 /// Most characters of a headline.
 const HEADLINE: usize = 200;
@@ -122,10 +127,13 @@ pub struct Judgement {
 
 /// Judges a run by the checks and thresholds of its origin.
 pub fn judge(history: &History) -> Judgement {
-    let run = Run::of(history);
+    let evidence = Evidence::of(history);
+    let run = Run::of(history, &evidence, Reading::Late);
     let ledger = Ledger::of(&run);
-    let numbers = measure::numbers(&run, &ledger);
-    let checks = history.origin.checks.iter().map(|check| finding(&run, &ledger, check));
+    let early = history.origin.has_outside().then(|| Run::of(history, &evidence, Reading::Early));
+    let seen = Seen { run: &run, ledger: &ledger, early: early.as_ref() };
+    let numbers = measure::numbers(&seen);
+    let checks = history.origin.checks.iter().map(|check| finding(&seen, check));
     let compared = history.entries.iter().filter_map(|entry| comparison(history, entry));
     let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
     let mut findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
@@ -182,6 +190,36 @@ impl Outcome {
     }
 }
 
+/// A run as it is known.
+struct Seen<'r, 'h> {
+    /// With everything as late as it can have been.
+    run: &'r Run<'h>,
+    ledger: &'r Ledger<'h>,
+    /// With everything as early as it can have been, where servers are seen from outside.
+    early: Option<&'r Run<'h>>,
+}
+
+impl Seen<'_, '_> {
+    /// Judges an assertion. Where servers are seen from outside it holds, or is violated, if it is so whenever things happened.
+    fn outcome(&self, span: Span, assertion: &Assertion) -> Outcome {
+        let late = outcome(self.run, self.ledger, span, assertion);
+        let Some(run) = self.early else { return late };
+        let early = outcome(run, &Ledger::of(run), span, assertion);
+        let holds = matches!((&late, &early), (Outcome::Holds, Outcome::Holds));
+        if let Some(missing) = unseen(self.run, span, &assertion.needs(), holds) {
+            return Outcome::Unobserved(missing);
+        }
+        match (late, early) {
+            (Outcome::Holds, Outcome::Holds) => Outcome::Holds,
+            (Outcome::Violated(_), Outcome::Violated(why)) => Outcome::Violated(why),
+            (Outcome::Unobserved(why), _) | (_, Outcome::Unobserved(why)) => Outcome::Unobserved(why),
+            (Outcome::Violated(why), Outcome::Holds) | (Outcome::Holds, Outcome::Violated(why)) => Outcome::Unobserved(
+                format!("it depends on when things happened between two questions; at worst, {}", why.headline),
+            ),
+        }
+    }
+}
+
 /// Entries of a history, one next to the other.
 #[derive(Debug, Clone, Copy)]
 struct Span {
@@ -200,9 +238,10 @@ impl Span {
     }
 }
 
-fn finding(run: &Run<'_>, ledger: &Ledger<'_>, check: &Check) -> Finding {
+fn finding(seen: &Seen<'_, '_>, check: &Check) -> Finding {
+    let run = seen.run;
     let outcome = match span(run, check) {
-        Some(span) => outcome(run, ledger, span, &check.assertion),
+        Some(span) => seen.outcome(span, &check.assertion),
         None => Outcome::Unobserved("its step was never reached".into()),
     };
     let (verdict, explanation) = match (outcome, check.inverted) {
@@ -306,19 +345,26 @@ fn comparison(history: &History, entry: &Entry) -> Option<Finding> {
 }
 
 fn limit(threshold: &Threshold, numbers: &Numbers) -> Finding {
-    let value = numbers.value(threshold.metric);
-    let name = threshold.metric.name();
-    let (verdict, actual, headline) = match value {
+    let metric = threshold.metric;
+    let holds = |value| threshold.comparison.holds(value, threshold.value);
+    let name = metric.name();
+    let (verdict, actual, headline) = match numbers.range(metric) {
         None => {
             let actual = "there was nothing to measure";
             (Verdict::Unproven, actual.into(), format!("`{name}` is unproven: {actual}"))
         }
-        Some(value) if threshold.comparison.holds(value, threshold.value) => {
-            (Verdict::Passed, String::new(), String::new())
+        Some([least, most]) if holds(least) && holds(most) => (Verdict::Passed, String::new(), String::new()),
+        Some([least, most]) if holds(least) || holds(most) => {
+            let actual = format!("it is between {} and {}", metric.show(least), metric.show(most));
+            (Verdict::Unproven, actual.clone(), format!("`{name}` is unproven: {actual}"))
         }
-        Some(value) => {
-            let shown = threshold.metric.show(value);
-            let (sign, bound) = (threshold.comparison.sign(), threshold.metric.show(threshold.value));
+        Some([least, most]) => {
+            let shown = if least == most {
+                metric.show(most)
+            } else {
+                format!("{} to {}", metric.show(least), metric.show(most))
+            };
+            let (sign, bound) = (threshold.comparison.sign(), metric.show(threshold.value));
             let headline = format!("{name} is {shown} instead of {sign} {bound}");
             (Verdict::Failed, shown, headline)
         }

@@ -1,16 +1,20 @@
 //! `no_invention`: every record held or sent was made by an `IAMAT` of this run.
 
-use super::run::Run;
+use super::run::{Run, VersionId};
 use super::{Explanation, Outcome, Span};
 use crate::history::{Event, Fact};
+use crate::wire::{Command, parse};
 
 pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     let mut made = vec![false; run.versions.len()];
     for write in &run.writes {
         made[write.version.index()] = true;
     }
-    let invented = span.entries().find_map(|index| Some((index, run.subject(index).filter(|id| !made[id.index()])?)));
-    let Some((index, version)) = invented else {
+    let is_made = |id: VersionId| made[id.index()] || may_have_been_taken(run, id);
+    let told = span.entries().filter_map(|index| Some((index, run.subject(index)?)));
+    let shown = run.shown.iter().enumerate().filter(|(_, shown)| span.has(shown.answered));
+    let shown = shown.filter_map(|(place, shown)| Some((shown.answered, run.shown_version(place)?.1?)));
+    let Some((index, version)) = told.chain(shown).find(|&(_, version)| !is_made(version)) else {
         return Outcome::observed(!run.writes.is_empty(), "no IAMAT was taken");
     };
     let version = run.version(version);
@@ -24,9 +28,27 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }))
 }
 
+/// Returns `true` if a server that is seen from outside was sent such an `IAMAT`: whether it took it need not be known.
+fn may_have_been_taken(run: &Run<'_>, version: VersionId) -> bool {
+    let made = run.version(version).report.at();
+    let is_it = |line: &[u8]| match parse(line) {
+        Command::Iamat { client, location, stated, .. } => {
+            (client, location, stated) == (made.client(), made.location(), made.stated_time())
+        }
+        _ => false,
+    };
+    let mut asked = run.asked.iter().filter(|asked| run.history.origin.is_outside(asked.server));
+    asked.any(|asked| run.name(asked.server) == made.origin() && is_it(&asked.line))
+}
+
 fn who(run: &Run<'_>, index: usize) -> String {
-    let Fact::Saw(event) = &run.entry(index).fact else { unreachable!("only events are about reports") };
+    let event = match &run.entry(index).fact {
+        Fact::Saw(event) => event,
+        Fact::Probed { server, .. } => return format!("{} holds", run.name(*server)),
+        _ => unreachable!("only events and answers are about reports"),
+    };
     match event {
+        Event::Replied { .. } => "a server answered".into(),
         Event::Sent { way, .. } | Event::Vanished { way, .. } => {
             format!("{} sent {}", run.name(way.from), run.name(way.to))
         }

@@ -30,6 +30,23 @@ pub struct Numbers {
     pub reads: u64,
     /// Commands that were refused.
     pub refused: u64,
+    /// What servers did; `None` if some of them are seen from outside and do not tell.
+    #[serde(flatten)]
+    pub deeds: Option<Deeds>,
+    /// Lines an update costs by flooding without faults: 2E-N+1.
+    pub lines_of_flood: u64,
+    /// Lines an update costs at least: N-1.
+    pub lines_of_tree: u64,
+    /// What became of every write; `None` if nobody asked all servers in the end.
+    pub set: Option<SetFull>,
+    /// The least that times may have been, where servers are seen from outside; `convergence` and `propagation` are then the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<AtLeast>,
+}
+
+/// What servers did among themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Deeds {
     /// `AT` lines sent from server to server.
     pub lines: u64,
     /// Bytes of them, line ends included.
@@ -42,14 +59,18 @@ pub struct Numbers {
     pub control_lines: u64,
     /// Lines of both kinds that never arrived.
     pub lines_lost: u64,
-    /// Lines an update costs by flooding without faults: 2E-N+1.
-    pub lines_of_flood: u64,
-    /// Lines an update costs at least: N-1.
-    pub lines_of_tree: u64,
     /// Stale pairs of server and client, integrated over time, per write: seconds.
     pub stale_area: f64,
-    /// What became of every write.
-    pub set: SetFull,
+}
+
+/// The least that times may have been.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct AtLeast {
+    /// From the last fault's end, or the last write, to convergence.
+    #[serde(with = "OptionalSeconds")]
+    pub convergence: Option<Duration>,
+    /// From an acknowledgement to another server's knowing it.
+    pub propagation: Option<Propagation>,
 }
 
 /// Propagation latencies: every write, at every other server that counts.
@@ -93,30 +114,52 @@ impl Numbers {
     /// Returns the value of a metric, in its unit, or `None` if the run had nothing to measure.
     ///
     /// A write that some server never got to know makes `propagation max` infinite, and a quantile when it falls there.
+    ///
+    /// Where servers are seen from outside, a time is the most that it may have been; [`Self::range`] has both ends.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         let part = |of: u64, whole: u64| (whole > 0).then(|| of as f64 / whole as f64);
-        let propagation = self.propagation.as_ref();
         Some(match metric {
-            Metric::Convergence => self.convergence?.as_secs_f64(),
-            Metric::PropagationP50 => propagation?.seconds(0.5),
-            Metric::PropagationP95 => propagation?.seconds(0.95),
-            Metric::PropagationP99 => propagation?.seconds(0.99),
-            Metric::PropagationMax => propagation?.seconds(1.0),
-            Metric::LinesPerUpdate => part(self.lines, self.updates)?,
-            Metric::Lines => self.lines as f64,
-            Metric::Bytes => self.bytes as f64,
-            Metric::Redundant => part(self.redundant, self.lines)?,
-            Metric::ControlLines => self.control_lines as f64,
-            Metric::LateReplies => self.late_replies as f64,
-            Metric::StaleArea => (self.writes > 0).then_some(self.stale_area)?,
+            Metric::Convergence
+            | Metric::PropagationP50
+            | Metric::PropagationP95
+            | Metric::PropagationP99
+            | Metric::PropagationMax => time(metric, self.convergence, self.propagation.as_ref())?,
+            Metric::LinesPerUpdate => part(self.deeds?.lines, self.updates)?,
+            Metric::Lines => self.deeds?.lines as f64,
+            Metric::Bytes => self.deeds?.bytes as f64,
+            Metric::Redundant => part(self.deeds?.redundant, self.deeds?.lines)?,
+            Metric::ControlLines => self.deeds?.control_lines as f64,
+            Metric::LateReplies => self.deeds?.late_replies as f64,
+            Metric::StaleArea => self.deeds.filter(|_| self.writes > 0)?.stale_area,
             Metric::Writes => self.writes as f64,
             Metric::Reads => self.reads as f64,
-            Metric::Stable => self.set.stable as f64,
-            Metric::Stale => self.set.stale as f64,
-            Metric::Lost => self.set.lost as f64,
-            Metric::NeverRead => self.set.never_read as f64,
+            Metric::Stable => self.set?.stable as f64,
+            Metric::Stale => self.set?.stale as f64,
+            Metric::Lost => self.set?.lost as f64,
+            Metric::NeverRead => self.set?.never_read as f64,
             Metric::Duration => self.duration.as_secs_f64(),
         })
+    }
+
+    /// Returns the least and the most that the value of a metric may have been, or `None` if the run had nothing to measure.
+    /// Both are the same unless servers are seen from outside.
+    pub fn range(&self, metric: Metric) -> Option<[f64; 2]> {
+        let most = self.value(metric)?;
+        let at_least = self.at_least.as_ref();
+        let least = at_least.and_then(|least| time(metric, least.convergence, least.propagation.as_ref()));
+        Some([least.unwrap_or(most), most])
+    }
+}
+
+/// Returns a metric that is a time of the herd, in seconds; `None` for another metric too.
+fn time(metric: Metric, convergence: Option<Duration>, propagation: Option<&Propagation>) -> Option<f64> {
+    match metric {
+        Metric::Convergence => convergence.map(|time| time.as_secs_f64()),
+        Metric::PropagationP50 => propagation.map(|times| times.seconds(0.5)),
+        Metric::PropagationP95 => propagation.map(|times| times.seconds(0.95)),
+        Metric::PropagationP99 => propagation.map(|times| times.seconds(0.99)),
+        Metric::PropagationMax => propagation.map(|times| times.seconds(1.0)),
+        _ => None,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A command without reply counts when nothing excuses it: its server runs at the end, and its connection was not closed.
 
-use super::run::{Asked, Run, first_line};
+use super::run::Run;
+use super::sessions::{Asked, first_line};
 use super::state::State;
 use super::{Explanation, Outcome, Span};
 use crate::act::{Action, SessionId};

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::evidence::{Evidence, Inferred, Reading, Shown, inferred};
+use super::sessions::{Asked, first_line, reply};
 use super::state::{Held, State};
-use crate::act::{Action, SessionId};
+use crate::act::SessionId;
 use crate::config::{ReplyMode, ServerId, Way};
 use crate::history::{Entry, Event, Fact, History};
 use crate::time::Timestamp;
-use crate::wire::{AtLine, Command, Report, Shape, lines, parse, reply_shape};
+use crate::wire::{AtLine, Command, Report, parse};
 use crate::words::{nanoseconds, short};
 
 /// A version of a client's record that occurs in the run.
@@ -28,7 +30,7 @@ impl VersionId {
 }
 
 /// A client that a report of the run is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(super) u32);
 
 impl ClientId {
@@ -70,21 +72,6 @@ pub(crate) struct Change {
     pub(crate) after: u32,
 }
 
-/// A command of a client that this run sent, and its reply.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    /// Where the last of its bytes was sent.
-    pub(crate) entry: usize,
-    pub(crate) session: SessionId,
-    pub(crate) server: ServerId,
-    /// Without its line end.
-    pub(crate) line: Vec<u8>,
-    /// Where its reply was read, when it has one.
-    pub(crate) reply: Option<usize>,
-    /// Whether it is a `WHATSAT`.
-    is_read: bool,
-}
-
 /// A `WHATSAT` that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Read {
@@ -111,21 +98,28 @@ pub(crate) struct Run<'h> {
     /// Acknowledged writes, where replies wait.
     settled: Vec<Write>,
     pub(crate) changes: Vec<Change>,
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) asked: &'h [Asked],
     /// Replies that no command had asked for, by place in the history.
-    pub(crate) unasked: Vec<usize>,
+    pub(crate) unasked: &'h [usize],
     pub(crate) reads: Vec<Read>,
     /// Entries that change which servers run or which ways are whole.
     pub(crate) turns: Vec<usize>,
     /// Both ways of every link, in order.
     pub(crate) ways: Vec<Way>,
-    talkers: BTreeMap<SessionId, Arc<str>>,
+    talkers: &'h BTreeMap<SessionId, Arc<str>>,
+    /// What servers that are seen from outside showed.
+    pub(super) shown: &'h [Shown],
+    /// For each of them the version; `None` for "knows nothing".
+    shown_versions: Vec<Option<VersionId>>,
     end: OnceCell<State>,
 }
 
 impl<'h> Run<'h> {
-    pub(crate) fn of(history: &'h History) -> Self {
+    /// Works a history out. Where servers are seen from outside, what they did is taken to have happened as `reading` says.
+    pub(crate) fn of(history: &'h History, evidence: &'h Evidence, reading: Reading) -> Self {
         let mut index = Index::default();
+        let version = |shown: &'h Shown| shown.report.as_ref().map(|report| index.version(report));
+        let shown_versions = evidence.shown.iter().map(version).collect();
         let subjects =
             history.entries.iter().map(|entry| entry.fact.report().map(|report| index.version(report))).collect();
         let by_rank = index.rank();
@@ -137,16 +131,19 @@ impl<'h> Run<'h> {
             writes: Vec::new(),
             settled: Vec::new(),
             changes: Vec::new(),
-            asked: Vec::new(),
-            unasked: Vec::new(),
+            asked: &evidence.sessions.asked,
+            unasked: &evidence.sessions.unasked,
             reads: Vec::new(),
             turns: turns(history),
             ways: ways(history),
-            talkers: BTreeMap::new(),
+            talkers: &evidence.sessions.talkers,
+            shown: &evidence.shown,
+            shown_versions,
             end: OnceCell::new(),
         };
-        run.follow_records();
-        run.follow_sessions();
+        let inferred = inferred(&run, reading);
+        run.follow_records(&inferred);
+        run.reads = run.asked.iter().filter_map(|asked| run.read(asked)).collect();
         run
     }
 
@@ -258,9 +255,14 @@ impl<'h> Run<'h> {
         self.talkers.get(&session).map(|talker| &**talker).ok_or(session)
     }
 
-    fn follow_records(&mut self) {
+    /// Follows what servers told of themselves, and what can be inferred of the others, in the order of entries.
+    fn follow_records(&mut self, inferred: &[Inferred]) {
         let mut held = Held::nothing(self.history.origin.servers.len(), self.by_rank.len());
+        let mut inferred = inferred.iter().peekable();
         for (index, entry) in self.history.entries.iter().enumerate() {
+            while let Some(deed) = inferred.next_if(|deed| deed.entry <= index) {
+                self.infer(&mut held, deed);
+            }
             let Fact::Saw(event) = &entry.fact else { continue };
             match event {
                 Event::Accepted { server, session, newer, .. } => {
@@ -293,33 +295,37 @@ impl<'h> Run<'h> {
         }
     }
 
+    /// Takes over what a server that is seen from outside did.
+    fn infer(&mut self, held: &mut Held, deed: &Inferred) {
+        let Inferred { entry, server, client, held: version, write } = *deed;
+        let rank = version.map_or(0, |version| self.rank(version));
+        let before = held.rank(server, client);
+        if let (Some(session), Some(version)) = (write, version) {
+            let write = Write { entry, server, session: Some(session), version, newer: rank > before };
+            self.writes.push(write);
+            self.settled.push(write);
+            if rank <= before {
+                return;
+            }
+        }
+        held.set(server, client, rank);
+        self.changes.push(Change { entry, server, client, before, after: rank });
+    }
+
+    /// The version that an answer shows, and its client's number; `None` if the run knows no version of the client.
+    pub(super) fn shown_version(&self, place: usize) -> Option<(ClientId, Option<VersionId>)> {
+        let version = self.shown_versions[place];
+        let client = match version {
+            Some(version) => self.version(version).client,
+            None => self.client(&self.shown[place].client)?,
+        };
+        Some((client, version))
+    }
+
     fn hold(&mut self, held: &mut Held, entry: usize, server: ServerId, version: VersionId) {
         let Version { client, rank, .. } = self.version(version);
         let before = held.set(server, client, rank);
         self.changes.push(Change { entry, server, client, before, after: rank });
-    }
-
-    fn follow_sessions(&mut self) {
-        let mut open: BTreeMap<SessionId, Conversation> = BTreeMap::new();
-        for (index, entry) in self.history.entries.iter().enumerate() {
-            match &entry.fact {
-                Fact::Opened { session, talker } => {
-                    self.talkers.insert(*session, talker.clone());
-                }
-                Fact::Did { action: Action::Send { session, server, bytes, finish }, .. } => {
-                    open.entry(*session).or_default().ask(&mut self.asked, index, *session, *server, bytes, *finish);
-                }
-                Fact::Saw(Event::Replied { session, .. }) => {
-                    let waiting = open.get_mut(session).and_then(|conversation| conversation.next());
-                    match waiting {
-                        Some(place) => self.asked[place].reply = Some(index),
-                        None => self.unasked.push(index),
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.reads = self.asked.iter().filter_map(|asked| self.read(asked)).collect();
     }
 
     fn read(&self, asked: &Asked) -> Option<Read> {
@@ -333,10 +339,7 @@ impl<'h> Run<'h> {
 
     /// The bytes of a reply.
     pub(crate) fn reply(&self, entry: usize) -> Option<&'h [u8]> {
-        match &self.entry(entry).fact {
-            Fact::Saw(Event::Replied { reply, .. }) => Some(reply),
-            _ => None,
-        }
+        reply(self.history, entry)
     }
 
     /// The version that a line says, if it occurs in the run.
@@ -345,51 +348,6 @@ impl<'h> Run<'h> {
         let versions = &self.by_rank[client.index()];
         let place = versions.binary_search_by(|&id| self.version(id).report.at().version_cmp(line)).ok()?;
         Some(versions[place])
-    }
-}
-
-/// Until the first line end.
-pub(crate) fn first_line(bytes: &[u8]) -> &[u8] {
-    &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())]
-}
-
-/// What was written on one connection and what still waits for a reply.
-#[derive(Debug, Default)]
-struct Conversation {
-    partial: Vec<u8>,
-    /// Places in [`Run::asked`], in order; those before `answered` have their reply.
-    asked: Vec<usize>,
-    answered: usize,
-}
-
-impl Conversation {
-    fn ask(
-        &mut self,
-        asked: &mut Vec<Asked>,
-        entry: usize,
-        session: SessionId,
-        server: ServerId,
-        bytes: &[u8],
-        finish: bool,
-    ) {
-        self.partial.extend_from_slice(bytes);
-        let written = std::mem::take(&mut self.partial);
-        let mut lines = lines(&written, finish);
-        for line in lines.by_ref() {
-            if let Some(shape) = reply_shape(line) {
-                self.asked.push(asked.len());
-                let is_read = shape == Shape::Found;
-                asked.push(Asked { entry, session, server, line: line.to_vec(), reply: None, is_read });
-            }
-        }
-        self.partial = lines.rest().to_vec();
-    }
-
-    /// The command that the next reply belongs to.
-    fn next(&mut self) -> Option<usize> {
-        let place = *self.asked.get(self.answered)?;
-        self.answered += 1;
-        Some(place)
     }
 }
 

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn is_the_sum_over_pairs_and_time_for_each_write() {
-        let area = spread().judge().numbers.stale_area;
+        let area = spread().judge().numbers.deeds.unwrap().stale_area;
         assert!((area - 0.5).abs() < 1e-9, "{area}");
         assert_eq!(spread().verdict(Assertion::StaleArea { at_most: 0.51 }), Verdict::Passed);
         assert_eq!(
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_dead_server_is_not_stale() {
         let herd = herd().accepted("Bona", "kiwi", 1).kill("Clark", 0).kill("Bailey", 0).at(100, |herd| herd);
-        let area = herd.judge().numbers.stale_area;
+        let area = herd.judge().numbers.deeds.unwrap().stale_area;
         assert!((area - 0.2).abs() < 1e-9, "{area}");
     }
 }

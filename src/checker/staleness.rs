@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::run::{Asked, Run, Write};
+use super::run::{Run, Write};
+use super::sessions::Asked;
 use super::{Explanation, Outcome, Span, cause};
 use crate::wire::{Command, parse};
 use crate::words::short;

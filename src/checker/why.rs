@@ -476,6 +476,10 @@ impl<'h> Walk<'_, 'h> {
             } else if let Some(reason) = self.ledger.on(way, learned).filter_map(|fault| self.blame(way, fault)).last()
             {
                 reason
+            } else if self.run.history.origin.is_outside(way.from) {
+                let text = format!("{name} held it by {} and does not tell what it sends", self.run.when(learned));
+                let label = format!("{name} seen from outside");
+                Reason::new(On::Nothing, text.clone(), Short::new(text, label, Weight::Idle))
             } else {
                 let text = format!("{name} held it from {} and did not send it", self.run.when(learned));
                 let said = Short::new(format!("{name} did not send it"), format!("{name} silent"), Weight::Idle);

@@ -4,12 +4,14 @@
 
 mod assertion;
 pub mod limit;
+mod needs;
 mod verdict;
 
 use std::sync::Arc;
 
 pub use assertion::{Assertion, ConvergedMode, Scope, VersionBound};
 pub use limit::{Metric, Threshold};
+pub use needs::Needs;
 pub use verdict::Verdict;
 
 /// A step of a script, by its place in the steps of its history's origin. A step that is repeated is listed as often as it is done, because

@@ -274,13 +274,22 @@ impl Builder {
         self.asked_by(session, server, command, reply)
     }
 
-    pub(crate) fn asked_by(self, session: u32, server: &str, command: &str, reply: Option<&str>) -> Self {
-        let session = SessionId(session);
+    /// A client sends a line.
+    pub(crate) fn says(self, session: u32, server: &str, command: &str) -> Self {
         let bytes = Bytes::from(format!("{command}\n"));
-        let send = Action::Send { session, server: self.server(server), bytes, finish: false };
-        let asked = self.did(send, Hit::default());
+        let send = Action::Send { session: SessionId(session), server: self.server(server), bytes, finish: false };
+        self.did(send, Hit::default())
+    }
+
+    /// A client reads a reply.
+    pub(crate) fn hears(self, session: u32, reply: &str) -> Self {
+        self.saw(Event::Replied { session: SessionId(session), reply: Bytes::from(reply.to_owned()) })
+    }
+
+    pub(crate) fn asked_by(self, session: u32, server: &str, command: &str, reply: Option<&str>) -> Self {
+        let asked = self.says(session, server, command);
         match reply {
-            Some(reply) => asked.saw(Event::Replied { session, reply: Bytes::from(reply.to_owned()) }),
+            Some(reply) => asked.hears(session, reply),
             None => asked,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::{CaseResult, Counts, Status, Sweep, sweeps};
-use crate::checker::{Explanation, Finding, Judgement, Numbers};
+use crate::checker::{Deeds, Explanation, Finding, Judgement, Numbers};
 use crate::claim::{Metric, Verdict};
 use crate::words::{digits, short};
 
@@ -160,43 +160,61 @@ impl Block {
 
     fn numbers(&mut self, numbers: &Numbers) {
         self.line(0, format_args!("numbers"));
-        let row = |block: &mut Self, name: &str, value: String| block.line(1, format_args!("{name:<17} {value}"));
+        let least = numbers.at_least.as_ref();
         if let Some(time) = numbers.convergence {
-            row(self, "convergence", format!("{} after the last fault or write", short(time)));
+            let time = between(least.and_then(|least| least.convergence), time);
+            self.row("convergence", format!("{time} after the last fault or write"));
         }
         if let Some(p) = numbers.propagation {
+            let least = least.and_then(|least| least.propagation);
             let never =
                 if p.never > 0 { format!(", {} of {} never", p.never, p.count + p.never) } else { String::new() };
-            let [p50, p95, max, floor] = [p.p50, p.p95, p.max, p.floor].map(short);
-            row(self, "propagation", format!("p50 {p50}, p95 {p95}, max {max}{never} (links alone: {floor})"));
+            let p50 = between(least.map(|least| least.p50), p.p50);
+            let p95 = between(least.map(|least| least.p95), p.p95);
+            let max = between(least.map(|least| least.max), p.max);
+            let floor = short(p.floor);
+            self.row("propagation", format!("p50 {p50}, p95 {p95}, max {max}{never} (links alone: {floor})"));
         }
         if let Some(cost) = numbers.value(Metric::LinesPerUpdate) {
             let (flood, tree) = (numbers.lines_of_flood, numbers.lines_of_tree);
-            row(self, "lines per update", format!("{} (flooding {flood}, the least {tree})", digits(cost)));
+            self.row("lines per update", format!("{} (flooding {flood}, the least {tree})", digits(cost)));
         }
-        let redundant = numbers
-            .value(Metric::Redundant)
-            .map_or(String::new(), |part| format!(", {} of them redundant", Metric::Redundant.show(part)));
-        row(self, "lines", format!("{} in {}{redundant}", numbers.lines, bytes(numbers.bytes)));
-        if numbers.control_lines > 0 {
-            row(self, "control lines", numbers.control_lines.to_string());
+        match &numbers.deeds {
+            Some(deeds) => self.deeds(numbers, deeds),
+            None => self.row("lines", "not seen: servers are seen from outside".to_owned()),
         }
-        if numbers.late_replies > 0 {
-            row(self, "late replies", numbers.late_replies.to_string());
-        }
-        if numbers.writes > 0 {
-            let set = numbers.set;
-            row(self, "stale area", format!("{} s per write", digits(numbers.stale_area)));
+        if let Some(set) = numbers.set.filter(|_| numbers.writes > 0) {
             let fates =
                 format!("{} stable, {} stale, {} lost, {} never read", set.stable, set.stale, set.lost, set.never_read);
-            row(self, "writes", format!("{}: {fates}", numbers.writes));
+            self.row("writes", format!("{}: {fates}", numbers.writes));
         }
         let waited = if numbers.waited.is_zero() {
             String::new()
         } else {
             format!(", {} of it only waited", short(numbers.waited))
         };
-        row(self, "duration", format!("{}{waited}", short(numbers.duration)));
+        self.row("duration", format!("{}{waited}", short(numbers.duration)));
+    }
+
+    /// What servers did among themselves.
+    fn deeds(&mut self, numbers: &Numbers, deeds: &Deeds) {
+        let redundant = numbers
+            .value(Metric::Redundant)
+            .map_or(String::new(), |part| format!(", {} of them redundant", Metric::Redundant.show(part)));
+        self.row("lines", format!("{} in {}{redundant}", deeds.lines, bytes(deeds.bytes)));
+        if deeds.control_lines > 0 {
+            self.row("control lines", deeds.control_lines.to_string());
+        }
+        if deeds.late_replies > 0 {
+            self.row("late replies", deeds.late_replies.to_string());
+        }
+        if let Some(area) = numbers.value(Metric::StaleArea) {
+            self.row("stale area", format!("{} s per write", digits(area)));
+        }
+    }
+
+    fn row(&mut self, name: &str, value: String) {
+        self.line(1, format_args!("{name:<17} {value}"));
     }
 
     fn sweep(&mut self, sweep: &Sweep) {
@@ -212,6 +230,14 @@ impl Block {
         if sweep.replays.len() > REPLAYS {
             self.line(1, format_args!("and {} more seeds that did not pass", sweep.replays.len() - REPLAYS));
         }
+    }
+}
+
+/// Returns a time, or the two times between which it lies.
+fn between(least: Option<Duration>, most: Duration) -> String {
+    match least {
+        Some(least) if least != most => format!("{} to {}", short(least), short(most)),
+        _ => short(most),
     }
 }
 

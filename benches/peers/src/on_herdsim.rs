@@ -63,7 +63,8 @@ impl Direct {
             let records = self.driver.records(server);
             check(SIMULATOR, server.index(), records.iter().map(|known| known.report.at().stated_time()));
         }
-        Outcome { deliveries: self.driver.counts().heard }
+        let deeds = judgement.numbers.deeds.expect("all servers tell what they do");
+    Outcome { deliveries: self.driver.counts().heard }
     }
 
     fn settle(&mut self) {
@@ -111,5 +112,6 @@ pub fn run_whole(script: &Arc<Script>, seeds: std::ops::Range<u64>) -> Vec<Outco
 fn outcome(result: &CaseResult) -> Outcome {
     assert_eq!(result.status, Status::Passed, "{}, seed {}", result.name, result.seed);
     let judgement = result.judgement.as_ref().expect("what passed was judged");
-    Outcome { deliveries: judgement.numbers.lines - judgement.numbers.lines_lost }
+    let deeds = judgement.numbers.deeds.expect("all servers tell what they do");
+    Outcome { deliveries: deeds.lines - deeds.lines_lost }
 }
