@@ -152,8 +152,35 @@ pub(super) fn inferred(run: &Run<'_>, reading: Reading) -> Vec<Inferred> {
         let now = Before { asked: shown.asked, answered: shown.answered, rank, entry };
         known.insert((shown.server, client), now);
     }
+    if reading == Reading::Early {
+        deeds.extend(unseen_before_death(run, &ends, &born));
+    }
     deeds.sort_by_key(|deed| deed.entry);
     deeds
+}
+
+/// Returns what servers may have got to know between their last answer and their death.
+fn unseen_before_death<'r>(
+    run: &'r Run<'_>,
+    ends: &'r [Vec<usize>],
+    born: &'r HashMap<VersionId, usize>,
+) -> impl Iterator<Item = Inferred> + 'r {
+    let outside = run.servers().filter(|&server| run.history.origin.is_outside(server));
+    let deaths = outside.flat_map(|server| ends[server.index()].iter().map(move |&end| (server, end)));
+    let pairs = deaths.flat_map(|death| run.clients().map(move |client| (death, client)));
+    pairs.filter_map(|((server, end), client)| {
+        let (began, _) = life(&ends[server.index()], end - 1);
+        let born_before = |rank: &u32| born.get(&run.id_of(client, *rank)).is_some_and(|&at| at <= end);
+        let newest = run.id_of(client, (1..=run.newest(client)).rev().find(born_before)?);
+        let name = run.client_name(client);
+        let of_life = run.shown.iter().filter(|shown| (began..end).contains(&shown.asked));
+        let last = of_life.filter(|shown| shown.server == server && *shown.client == *name).last();
+        let entry = born[&newest].max(last.map_or(began, |last| last.asked)).min(end);
+        let is_older = last
+            .and_then(|last| last.report.as_ref())
+            .is_some_and(|report| run.version(newest).report.at().version_cmp(report.at()).is_le());
+        (!is_older).then_some(Inferred { entry, server, client, held: Some(newest), write: None })
+    })
 }
 
 /// Returns for each server the entries at which its lives end.
@@ -169,10 +196,10 @@ fn ends(history: &History) -> Vec<Vec<usize>> {
     ends
 }
 
-/// Returns where the life of a server that had these `ends` begins and ends, of the life that includes `entry`.
+/// Returns the first entry of a server's life and that at which it ends, of the life that includes `entry`.
 fn life(ends: &[usize], entry: usize) -> (usize, usize) {
     let next = ends.partition_point(|&end| end <= entry);
-    let began = next.checked_sub(1).map_or(0, |last| ends[last]);
+    let began = next.checked_sub(1).map_or(0, |last| ends[last] + 1);
     (began, ends.get(next).copied().unwrap_or(usize::MAX))
 }
 

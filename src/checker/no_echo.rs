@@ -2,7 +2,8 @@
 //!
 //! A version that was learned before either way of the pair came up may be replayed over it: when the neighbour dials again,
 //! it may be another life of it that knows nothing, however long the way back has been up. So may a version that came by a
-//! connection which has ended since, as when a frozen server reads it later.
+//! connection which has ended since, as when a frozen server reads it later. A neighbour that is seen from outside does not tell
+//! when its way came up: it may always be another life of it.
 
 use hashbrown::HashMap;
 
@@ -33,7 +34,7 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
                     ended[place] = connection;
                 }
             }
-            Fact::Saw(Event::Sent { way, .. }) => {
+            Fact::Saw(Event::Sent { way, .. }) if !run.history.origin.is_outside(way.to) => {
                 sent = true;
                 let version = run.subject(index).expect("a report");
                 let back = learned.get(&(way.from, version)).filter(|(hop, _)| hop.server == way.to && span.has(index));

@@ -203,7 +203,12 @@ impl<'h> Run<'h> {
 
     /// The version of a client with this rank, which is not 0.
     pub(crate) fn ranked(&self, client: ClientId, rank: u32) -> Version<'h> {
-        self.version(self.by_rank[client.index()][rank as usize - 1])
+        self.version(self.id_of(client, rank))
+    }
+
+    /// Returns the number of a client's version with this rank, which is not 0.
+    pub(super) fn id_of(&self, client: ClientId, rank: u32) -> VersionId {
+        self.by_rank[client.index()][rank as usize - 1]
     }
 
     pub(crate) fn client(&self, name: &str) -> Option<ClientId> {

@@ -54,6 +54,21 @@ fn line(event: &Event) -> Option<(LineKind, Way, &Report)> {
     }
 }
 
+/// Returns the servers that have to tell of the lines that a step waits for: who sends or misses them, or who reads them.
+pub(super) fn ends_of_lines(step: &Step) -> Vec<ServerId> {
+    let of = |milestone: &Milestone| match milestone {
+        Milestone::Lines { kind: LineKind::Heard | LineKind::Accepted, on, .. } => {
+            on.iter().map(|way| way.to).collect()
+        }
+        Milestone::Lines { on, .. } => on.iter().map(|way| way.from).collect(),
+        Milestone::Record { .. } => Vec::new(),
+    };
+    match (&step.when, &step.task) {
+        (When::Milestone(milestone), _) | (_, Task::Until(Until::Milestone(milestone))) => of(milestone),
+        _ => Vec::new(),
+    }
+}
+
 /// Whether a step waits for records, which then have to be followed.
 pub(super) fn asks_for_records(step: &Step) -> bool {
     let is_record = |milestone: &Milestone| matches!(milestone, Milestone::Record { .. });
@@ -99,7 +114,18 @@ impl Held {
         }
     }
 
-    fn acknowledge(&mut self, report: &Arc<Report>) {
+    /// A server that is seen from outside showed that it holds a report.
+    pub(super) fn shown(&mut self, server: ServerId, report: &Arc<Report>) {
+        if self.followed {
+            self.store(server, report, true);
+        }
+    }
+
+    /// A report was acknowledged.
+    pub(super) fn acknowledge(&mut self, report: &Arc<Report>) {
+        if !self.followed {
+            return;
+        }
         let newest = self.acknowledged.entry(report.client().into()).or_insert_with(|| report.clone());
         if report.at().version_cmp(newest.at()) == Ordering::Greater {
             *newest = report.clone();

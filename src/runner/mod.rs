@@ -4,6 +4,7 @@
 //! what it waits for has happened. It never sleeps. Not here: whether what happened is right ([`crate::checker`]).
 
 mod milestone;
+mod probing;
 mod talk;
 mod workload;
 
@@ -15,14 +16,15 @@ use bytes::Bytes;
 
 use crate::act::{Action, Agenda, Later, Moment, Verb, take_back};
 use crate::claim::{StepId, Verdict};
-use crate::config::Wiring;
+use crate::config::{ServerId, Wiring};
 use crate::driver::{Driver, DriverError, Next, Performed, Rest, Wait, perform};
 use crate::history::{Comparison, Fact, History};
 use crate::history::{Event, Observation};
-use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Talk, Task, Until, When};
+use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Step, Talk, Task, Until, When};
 use crate::time::Timestamp;
 use crate::words::short;
 use milestone::{Held, Watch};
+use probing::Probing;
 use talk::Talking;
 use workload::Running;
 
@@ -48,6 +50,14 @@ pub enum RunError {
     /// The driver cannot do what the script asks, as when a port is taken.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The script waits for something that servers do not tell.
+    #[error(
+        "a step waits for lines of {server}, which is seen from outside only and does not tell what it sends or reads"
+    )]
+    Unseen {
+        /// The server.
+        server: Arc<str>,
+    },
     /// It was to stop.
     #[error("it was interrupted")]
     Interrupted,
@@ -79,7 +89,10 @@ pub struct Runner<'a, D> {
     /// When the last of everything known to come is due, or was.
     horizon: Timestamp,
     watches: Vec<(Watch, StepId)>,
+    /// What the step under way waits for.
+    watch: Option<Watch>,
     held: Held,
+    probing: Probing,
     talking: Talking,
     workloads: BTreeMap<StepId, Running>,
     /// When the scenario must be over.
@@ -128,6 +141,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// A run that has not begun; `history` is empty, and has the seed of its random draws.
     pub fn new(script: &'a Script, history: History, wiring: Arc<Wiring>, driver: &'a mut D) -> Self {
         let follows_records = script.steps.iter().any(milestone::asks_for_records);
+        let probing = Probing::new(script, driver);
         Self {
             script,
             driver,
@@ -137,6 +151,8 @@ impl<'a, D: Driver> Runner<'a, D> {
             agenda: Agenda::default(),
             horizon: Timestamp::default(),
             watches: Vec::new(),
+            watch: None,
+            probing,
             held: Held::new(follows_records),
             talking: Talking::default(),
             workloads: BTreeMap::new(),
@@ -152,6 +168,9 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// When the driver cannot do what the script asks, or `progress` says that it is over. What does not go as the script
     /// says is in the history.
     pub async fn run(&mut self, progress: &impl Progress) -> Result<(), RunError> {
+        if let Some(server) = self.script.steps.iter().find_map(|step| self.waits_in_vain(step)) {
+            return Err(RunError::Unseen { server: self.script.topology.name(server).clone() });
+        }
         let begun = self.driver.now();
         self.end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
         // The links come up first: a script begins with a herd that is whole.
@@ -167,6 +186,11 @@ impl<'a, D: Driver> Runner<'a, D> {
             }
         }
         self.finish(progress).await
+    }
+
+    /// Returns a server that is seen from outside only, if a step waits for its lines.
+    fn waits_in_vain(&self, step: &Step) -> Option<ServerId> {
+        milestone::ends_of_lines(step).into_iter().find(|&server| self.probing.is_outside(server))
     }
 
     /// What happened.
@@ -190,6 +214,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     async fn take_in_turn(&mut self, id: StepId, progress: &impl Progress) -> Result<(), RunError> {
         let step = &self.script.steps[id.index()];
         self.current = Some(id);
+        self.ask_for_step(id).await;
         self.record(Some(id), Fact::StepBegan);
         if let Some(goal) = self.begin(id).await? {
             let ended = self.reach(&goal, step.asked() + step.deadline, progress).await?;
@@ -289,6 +314,7 @@ impl<'a, D: Driver> Runner<'a, D> {
         for (at, action, hit) in done {
             self.history.push(at, Some(step), Fact::Did { action, hit });
         }
+        self.probing.stir(self.driver.now());
         error.map_or(Ok(()), Err)
     }
 
@@ -303,7 +329,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// where all that is planned must have happened, from the last of it.
     async fn reach(&mut self, goal: &Goal, allowed: Duration, progress: &impl Progress) -> Result<Ended, RunError> {
         let begun = self.driver.now();
-        let mut watch = match goal {
+        self.watch = match goal {
             Goal::Milestone(watch) => Some(watch.clone()),
             _ => None,
         };
@@ -313,7 +339,8 @@ impl<'a, D: Driver> Runner<'a, D> {
                 return Err(RunError::Interrupted);
             }
             self.do_what_is_due().await?;
-            if self.is_reached(goal, watch.as_ref()) {
+            self.ask_if_due().await;
+            if self.is_reached(goal) {
                 return Ok(Ended::Reached);
             }
             let from = if let Goal::Done = goal { self.horizon.max(begun) } else { begun };
@@ -324,8 +351,8 @@ impl<'a, D: Driver> Runner<'a, D> {
                 seen += 1;
                 let next = self.driver.next(wait).await;
                 if let Next::Seen(observation) = next {
-                    let matters = watch.is_some() || self.may_matter(&observation.event);
-                    self.see(observation, watch.as_mut());
+                    let matters = self.may_matter(&observation.event);
+                    self.see(observation);
                     if matters || self.driver.now() >= wait.limit() || seen.is_multiple_of(BETWEEN_LOOKS) {
                         break;
                     }
@@ -334,6 +361,10 @@ impl<'a, D: Driver> Runner<'a, D> {
                 let is_due = self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server));
                 match next {
                     _ if is_due => break,
+                    Next::Rested(_) if self.probing.is_unsettled() => {
+                        self.ask_at_rest().await;
+                        break;
+                    }
                     Next::Rested(rest) if self.can_only_wait_for_rest(goal) => return Ok(Ended::AtRest(rest)),
                     _ if self.driver.now() >= deadline => return Ok(Ended::Late),
                     _ => break,
@@ -345,10 +376,11 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// Whether seeing this can reach a goal, or put something on the agenda.
     fn may_matter(&self, event: &Event) -> bool {
         let may_link = matches!(event, Event::LinkUp { .. }) && self.agenda.waiting().next().is_some();
-        may_link || !self.watches.is_empty() || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
+        let waits = !self.watches.is_empty() || self.watch.is_some();
+        may_link || waits || matches!(event, Event::Replied { .. } | Event::SessionLost { .. })
     }
 
-    fn is_reached(&self, goal: &Goal, watch: Option<&Watch>) -> bool {
+    fn is_reached(&self, goal: &Goal) -> bool {
         match goal {
             Goal::Time(time) => self.driver.now() >= *time,
             Goal::Replies(step) => {
@@ -357,14 +389,15 @@ impl<'a, D: Driver> Runner<'a, D> {
             Goal::Done => self.agenda.is_empty() && self.watches.is_empty() && self.talking.unanswered().is_empty(),
             Goal::Quiescent => false,
             Goal::Linked(step) => !self.awaits_links(*step),
-            Goal::Milestone(_) => watch.is_some_and(|watch| watch.is_reached(&self.held)),
+            Goal::Milestone(_) => self.watch.as_ref().is_some_and(|watch| watch.is_reached(&self.held)),
         }
     }
 
     /// How far the driver is to go before the goal is looked at again. Once nothing is planned, the herd's coming to rest is
     /// the end of all hope.
     fn wait(&self, goal: &Goal, deadline: Timestamp) -> Wait {
-        let until = self.agenda.next().unwrap_or(Timestamp::MAX).min(deadline);
+        let next = [self.agenda.next(), self.probing.due()].into_iter().flatten().min();
+        let until = next.unwrap_or(Timestamp::MAX).min(deadline);
         match goal {
             Goal::Time(time) => Wait::Until(until.min(*time)),
             Goal::Quiescent => Wait::Quiescent(until),
@@ -402,6 +435,7 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     /// A step that is not done in its turn is not waited for.
     async fn do_planned(&mut self, step: StepId) -> Result<(), DriverError> {
+        self.ask_for_step(step).await;
         self.record(Some(step), Fact::StepBegan);
         self.begin(step).await?;
         self.record(Some(step), Fact::StepEnded);
@@ -417,9 +451,12 @@ impl<'a, D: Driver> Runner<'a, D> {
         }
     }
 
-    fn see(&mut self, observation: Observation, watch: Option<&mut Watch>) {
+    fn see(&mut self, observation: Observation) {
         self.held.follow(&observation.event);
-        for watch in watch.into_iter().chain(self.watches.iter_mut().map(|(watch, _)| watch)) {
+        if let Some(report) = self.probing.follow(observation.at, &observation.event) {
+            self.held.acknowledge(&report);
+        }
+        for watch in self.watch.iter_mut().chain(self.watches.iter_mut().map(|(watch, _)| watch)) {
             watch.follow(&observation.event);
         }
         match observation.event {
@@ -453,6 +490,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             }
         };
         self.record_rest(None, ended);
+        self.ask_for_the_end().await;
         for step in self.talking.unanswered() {
             self.compare(step, None);
         }
@@ -533,5 +571,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     }
 }
 
+#[cfg(test)]
+mod outside;
 #[cfg(test)]
 mod tests;
