@@ -173,8 +173,8 @@ fn unseen_before_death<'r>(
         let born_before = |rank: &u32| born.get(&run.id_of(client, *rank)).is_some_and(|&at| at <= end);
         let newest = run.id_of(client, (1..=run.newest(client)).rev().find(born_before)?);
         let name = run.client_name(client);
-        let of_life = run.shown.iter().filter(|shown| (began..end).contains(&shown.asked));
-        let last = of_life.filter(|shown| shown.server == server && *shown.client == *name).last();
+        let mut of_life = run.shown.iter().rev().filter(|shown| (began..end).contains(&shown.asked));
+        let last = of_life.find(|shown| shown.server == server && *shown.client == *name);
         let entry = born[&newest].max(last.map_or(began, |last| last.asked)).min(end);
         let is_older = last
             .and_then(|last| last.report.as_ref())

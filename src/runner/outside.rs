@@ -252,6 +252,5 @@ fn times_are_proven_from_outside_where_they_are_clear_of_the_bound() {
         let counts = all_judged(&bounded(bound), 1);
         (passed, failed, unproven) = (passed + counts[0], failed + counts[1], unproven + counts[2]);
     }
-    println!("{passed} passed, {failed} failed, {unproven} unproven");
     assert!(passed > 1000 && failed > 1000, "{passed} passed, {failed} failed, {unproven} unproven");
 }
