@@ -87,7 +87,7 @@ fn serve() -> io::Result<()> {
         let mut topology = herdsim::config::parse("hostile.toml", HERD).expect("the file is right").topology;
         topology.limits.records = RECORDS;
         let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
-        let options = Options { only: None, places, feed: Feed::Lossy { capacity: 1024 } };
+        let options = Options { only: None, places, feed: Feed::Lossy { capacity: 1024 }, calls: None };
         let ids = topology.ids();
         let driver = LoopbackDriver::start(Arc::new(topology), options).await.map_err(io::Error::other)?;
         driver.observe_traffic(false);

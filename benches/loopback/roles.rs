@@ -120,7 +120,7 @@ async fn start(servers: usize, reply: Option<ReplyMode>) -> LoopbackDriver {
     let mut topology = if servers == 5 { five() } else { four_regular(servers) };
     topology.reply = reply;
     let places = Arc::new(Service::open(&topology.places).expect("the offline places open"));
-    let options = Options { only: None, places, feed: Feed::Lossy { capacity: 100_000 } };
+    let options = Options { only: None, places, feed: Feed::Lossy { capacity: 100_000 }, calls: None };
     LoopbackDriver::start(Arc::new(topology), options).await.expect("the herd starts")
 }
 

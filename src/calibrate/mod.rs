@@ -167,7 +167,8 @@ impl Calibration {
 /// When the herd cannot run, has no links, or is not connected.
 pub async fn measure(topology: &Topology, options: Options) -> Result<Calibration, CalibrateError> {
     let bare = Arc::new(with_delay(topology, Delay::default()));
-    let loopback = LoopbackOptions { only: None, places: Arc::new(Service::offline()), feed: Feed::Lossless };
+    let loopback =
+        LoopbackOptions { only: None, places: Arc::new(Service::offline()), feed: Feed::Lossless, calls: None };
     let mut driver = LoopbackDriver::start(bare.clone(), loopback).await?;
     let measured = times(&mut driver, &bare, options).await;
     driver.shut_down().await;

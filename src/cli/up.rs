@@ -20,7 +20,7 @@ use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
 use crate::config::{LinkMode, ReplyMode, ServerId, Topology};
 use crate::control::api::HerdStatus;
 use crate::control::owner::{Origin, Owner, Watch};
-use crate::control::socket::{Claim, SocketError};
+use crate::control::socket::{self, Claim, SocketError};
 use crate::control::{names, server};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options};
 use crate::places::Service;
@@ -90,7 +90,8 @@ async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, mut 
     let mut signals = Signals::take()?;
     let (mut claim, warning) = claim(&mut origin)?;
     let places = Service::open(&topology.places).map_err(|error| Failure::could_not(error.to_string()))?;
-    let options = Options { only: origin.only, places: Arc::new(places), feed: Feed::Lossy { capacity: FEED } };
+    let feed = Feed::Lossy { capacity: FEED };
+    let options = Options { only: origin.only, places: Arc::new(places), feed, calls: Some(socket::directory()) };
     let driver = LoopbackDriver::start(topology, options).await?;
     let (mut owner, asks) = Owner::new(driver, origin.clone());
     if let Some(warning) = warning {

@@ -203,7 +203,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
             Ok(places) => Arc::new(places),
             Err(error) => return Attempt::failed(error.to_string()),
         };
-        let options = LoopbackOptions { only: None, places, feed: Feed::Lossless };
+        let options = LoopbackOptions { only: None, places, feed: Feed::Lossless, calls: None };
         let mut driver = match LoopbackDriver::start(topology.clone(), options).await {
             Ok(driver) => driver,
             Err(error) => return Attempt::failed(error.to_string()),

@@ -32,7 +32,7 @@ fn simulated(topology: &Topology) -> SimulatedDriver {
 
 async fn loopback(topology: &Topology) -> LoopbackDriver {
     let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
-    let options = Options { only: None, places, feed: Feed::Lossless };
+    let options = Options { only: None, places, feed: Feed::Lossless, calls: None };
     LoopbackDriver::start(Arc::new(topology.clone()), options).await.expect("the herd starts")
 }
 

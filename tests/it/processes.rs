@@ -94,9 +94,8 @@ fn the_name_of_a_server_tells_which_process_is_meant() {
     // Only an IAMAT comes from a client.
     assert_eq!(from(&place, "Bona"), serde_json::Value::Null);
     for name in SERVERS.into_iter().filter(|&name| name != "Bona") {
-        place.until(|place| from(place, name), &"a server".into());
+        place.until(|place| SERVERS.iter().any(|neighbour| from(place, name) == *neighbour), &true);
     }
-    assert!(place.out("records Clark").contains("a server"));
     assert_eq!(place.out("pause Bona"), "paused Bona\n");
     assert_eq!(place.out("unpause Bona"), "unpaused Bona\n");
     let said = place.run("kill Bona Clark");

@@ -65,7 +65,7 @@ impl Herd {
     /// Starts a herd and waits until all its links are up.
     pub(crate) async fn start(topology: Topology) -> Self {
         let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
-        let options = Options { only: None, places, feed: Feed::Lossless };
+        let options = Options { only: None, places, feed: Feed::Lossless, calls: None };
         let driver = LoopbackDriver::start(Arc::new(topology), options).await.expect("the herd starts");
         let mut herd = Self { driver, seen: Vec::new(), sessions: 0 };
         herd.settle().await;
@@ -75,7 +75,7 @@ impl Herd {
     /// Starts one server of a herd whose others are not in this process.
     pub(crate) async fn start_only(topology: Topology, only: ServerId) -> Self {
         let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
-        let options = Options { only: Some(only), places, feed: Feed::Lossless };
+        let options = Options { only: Some(only), places, feed: Feed::Lossless, calls: None };
         let driver = LoopbackDriver::start(Arc::new(topology), options).await.expect("the server starts");
         Self { driver, seen: Vec::new(), sessions: 0 }
     }
@@ -176,6 +176,6 @@ impl Herd {
 /// Why a herd does not start.
 pub(crate) async fn start_fails(topology: Topology) -> String {
     let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
-    let options = Options { only: None, places, feed: Feed::Lossless };
+    let options = Options { only: None, places, feed: Feed::Lossless, calls: None };
     LoopbackDriver::start(Arc::new(topology), options).await.expect_err("it cannot start").to_string()
 }

@@ -29,7 +29,7 @@ use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
 use crate::act::SessionId;
-use crate::config::LinkId;
+use crate::config::{LinkId, Way};
 use crate::history::{Event, Hop};
 use crate::node::{Input, Node, Output, Settled};
 use crate::numbers::Numbers;
@@ -66,7 +66,10 @@ pub(super) struct Connection {
     life: Arc<Life>,
     socket: Socket,
     caller: Option<Caller>,
+    /// The neighbour that it is from.
     from: Option<LinkId>,
+    /// The hop that its lines take, if its caller is known by its address.
+    hop: Option<Hop>,
     /// What was read and not yet handled: at most one read and one line.
     unread: Vec<u8>,
     /// Bytes at the start of `unread` that hold no line end.
@@ -136,10 +139,12 @@ impl Connection {
             Accepted::Stranger => None,
             Accepted::Left => return None,
         };
-        let from = match &caller {
-            Some(Caller::Neighbour { way, .. }) => shared.wiring.link(way.back()),
-            Some(Caller::Client { .. }) | None => None,
+        let hop = match &caller {
+            Some(Caller::Neighbour { way, connection, .. }) => Some(Hop { server: way.from, connection: *connection }),
+            Some(Caller::Client { .. }) => None,
+            None => shared.calls.get().and_then(|calls| calls.take(peer)),
         };
+        let from = hop.and_then(|hop| shared.wiring.link(Way { from: life.server, to: hop.server }));
         let acknowledges = match &caller {
             Some(Caller::Neighbour { acks: Some(acks), .. }) if shared.is_patient() => {
                 Acknowledges::ToNode(acks.clone())
@@ -155,6 +160,7 @@ impl Connection {
             socket: Socket::new(stream),
             caller,
             from,
+            hop: hop.filter(|_| from.is_some()),
             unread: Vec::new(),
             scanned: 0,
             uncounted: 0,
@@ -539,7 +545,7 @@ impl Connection {
             (Outcome::Search(report, _), _) => Event::Answered { server, life, session, report: report.clone() },
             (Outcome::Refuse, _) => Event::Refused { server, life, session, command: Bytes::copy_from_slice(line) },
             (Outcome::Nothing | Outcome::Proven(_) | Outcome::Acknowledge, Some(report)) => {
-                Event::Heard { server, life, from: self.hop(), report, newer }
+                Event::Heard { server, life, from: self.hop, report, newer }
             }
             (Outcome::Nothing | Outcome::Proven(_) | Outcome::Acknowledge, None) => return,
         };
@@ -560,14 +566,6 @@ impl Connection {
         match self.caller {
             Some(Caller::Client { session, .. }) => Some(session),
             Some(Caller::Neighbour { .. }) | None => None,
-        }
-    }
-
-    /// Returns the hop that lines take on this connection, or `None` if the caller is not known as a neighbour.
-    fn hop(&self) -> Option<Hop> {
-        match self.caller {
-            Some(Caller::Neighbour { way, connection, .. }) => Some(Hop { server: way.from, connection }),
-            Some(Caller::Client { .. }) | None => None,
         }
     }
 

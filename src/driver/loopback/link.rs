@@ -22,7 +22,7 @@ use super::patience::Written;
 use super::registry::{Caller, Dialled};
 use super::rest::{Accounts, Call, Flow, InFlight, Recurring};
 use super::server::Life;
-use super::socket::{Socket, bound_for, socket_for};
+use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::path::{Passage, Path};
@@ -932,7 +932,7 @@ async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, message: &Message, dial
     }
 }
 
-/// Connects to the neighbour. Inside this process it knows who calls.
+/// Connects to the neighbour. On this machine it knows who calls.
 async fn dial(
     shared: &Arc<Shared>,
     way: Way,
@@ -946,7 +946,8 @@ async fn dial(
     let limit = shared.topology.redial.timeout;
     if let Some(name) = shared.name_elsewhere(way.to) {
         // On the heap, because every way's task has room for what is awaited here, and few ways lead to a name.
-        let stream = Box::pin(name.connect(limit)).await?;
+        let socket = |address| shared.socket_elsewhere(way, connection, address);
+        let stream = Box::pin(name.connect(limit, socket)).await?;
         return Ok(Dialled::new(Socket::new(stream), None));
     }
     let target = shared.dial_address(way.to);
@@ -961,7 +962,7 @@ async fn dial(
             let registration = shared.registry.register(socket.local_addr()?, caller);
             (socket, Some(registration))
         }
-        None => (socket_for(target)?, None),
+        None => (shared.socket_elsewhere(way, connection, target)?, None),
     };
     let stream = timeout(limit, socket.connect(target)).await??;
     Ok(Dialled::new(Socket::new(stream), registration))

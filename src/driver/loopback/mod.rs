@@ -3,6 +3,7 @@
 //! Not here: which action follows from a command or a script, and anything that judges what happens.
 
 mod acks;
+mod calls;
 mod connection;
 mod descriptors;
 mod feed;
@@ -20,8 +21,9 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
@@ -42,6 +44,7 @@ use crate::node::{Handshake, Input, LinkState, Peer, Rules};
 use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
 use crate::wire::Report;
+use calls::Calls;
 use feed::Sink;
 use gate::Mode;
 use names::Name;
@@ -49,6 +52,7 @@ use registry::{Dialled, Registry};
 use rest::{Accounts, Flow};
 use server::{Ending, Life};
 use session::Session;
+use socket::{bound_for, socket_for};
 
 /// How a herd is run.
 #[derive(Debug, Clone)]
@@ -59,6 +63,9 @@ pub struct Options {
     pub places: Arc<Service>,
     /// What becomes of observations that nobody asks for.
     pub feed: Feed,
+    /// Directory in which the processes of a herd tell each other who calls. Only this user may be able to enter it. `None`: they
+    /// do not, and neighbours in other processes are strangers. Unused where all servers are in this process.
+    pub calls: Option<PathBuf>,
 }
 
 /// A herd on real ports.
@@ -89,6 +96,8 @@ pub enum Condition {
 /// What the tasks of a herd share.
 #[derive(Debug)]
 struct Shared {
+    /// Who calls from other processes. Dropped before the ports that its socket is named after.
+    calls: OnceLock<Calls>,
     topology: Arc<Topology>,
     wiring: Wiring,
     rules: Arc<Rules>,
@@ -172,6 +181,7 @@ impl LoopbackDriver {
         }
         let rules = Arc::new(Rules::of(&topology));
         let shared = Arc::new(Shared {
+            calls: OnceLock::new(),
             heeds_known: rules.heeds_known(),
             rules,
             clock: RealClock::start(),
@@ -187,17 +197,20 @@ impl LoopbackDriver {
         });
         let mains = shared.slots.iter().map(|_| None).collect();
         let mut driver = Self { shared, mains, ledger: Ledger::default(), sessions: BTreeMap::new() };
-        driver.start_all().await?;
+        driver.start_all(options.calls.as_deref()).await?;
         Ok(driver)
     }
 
     /// Listens everywhere before anybody dials, so that the first dials succeed.
-    async fn start_all(&mut self) -> Result<(), DriverError> {
+    async fn start_all(&mut self, calls: Option<&std::path::Path>) -> Result<(), DriverError> {
         let topology = self.shared.topology.clone();
         let local = |&server: &ServerId| self.shared.only.is_none_or(|only| only == server);
         let locals: Vec<_> = topology.ids().filter(local).collect();
         let listeners = locals.iter().map(|&server| self.shared.listen(server));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        if let (Some(directory), Some(server), Some((_, port))) = (calls, self.shared.only, listeners.first()) {
+            self.shared.hear_of_calls(directory, server, *port);
+        }
         // All are there before the first dials.
         let lives: Vec<_> =
             locals.into_iter().zip(listeners).map(|(server, bound)| self.begin(server, bound)).collect();
@@ -631,6 +644,29 @@ impl Shared {
         &self.slots[way.from.index()].paths[link.index()]
     }
 
+    /// Opens the sockets on which processes tell each other who calls. A server serves without them.
+    fn hear_of_calls(&self, directory: &std::path::Path, server: ServerId, port: u16) {
+        let name = self.topology.name(server);
+        match Calls::open(directory, self.topology.clone(), name, port) {
+            Ok(calls) => drop(self.calls.set(calls)),
+            Err(error) => tracing::debug!(server = %name, %error, "neighbours cannot say who calls"),
+        }
+    }
+
+    /// Returns a socket to dial `target`, a server of another process. That process is told who calls if it is on this machine.
+    fn socket_elsewhere(&self, way: Way, connection: u32, target: SocketAddr) -> io::Result<TcpSocket> {
+        let Some(calls) = self.calls.get() else { return socket_for(target) };
+        // Only an address of this machine can be bound. Where no port is free for that, the caller stays a stranger.
+        let bound = bound_for(target).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        match bound {
+            Ok((address, socket)) => {
+                calls.announce(way, connection, address, target.port());
+                Ok(socket)
+            }
+            Err(_) => socket_for(target),
+        }
+    }
+
     /// Returns what a server needs to find out who calls, when its neighbours are in other processes. Secrets are drawn from
     /// numbers that the system makes up, another one for each neighbour: nobody can guess one from another.
     fn handshake(&self, server: ServerId) -> Handshake {
@@ -779,7 +815,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_panics_is_reported_and_the_others_go_on() {
         let places = Arc::new(Service::open(&Places::default()).expect("the offline places open"));
-        let options = Options { only: None, places, feed: Feed::Lossless };
+        let options = Options { only: None, places, feed: Feed::Lossless, calls: None };
         let mut driver = LoopbackDriver::start(Arc::new(pair()), options).await.expect("the herd starts");
         let until = driver.now() + std::time::Duration::from_secs(30);
         driver.shared.life(ServerId(0)).expect("it runs").end(Ending::Crash);

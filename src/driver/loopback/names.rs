@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::lock;
-use super::socket::socket_for;
 use crate::words::short;
 
 /// The host name and port of a server, and the lookup that runs.
@@ -33,8 +32,13 @@ impl Name {
         Self { host: host.to_owned(), port, lookup: Mutex::default() }
     }
 
-    /// Looks the name up and connects to the first of its addresses that answers, all within `limit`.
-    pub(super) async fn connect(&self, limit: Duration) -> io::Result<TcpStream> {
+    /// Looks the name up and connects to the first of its addresses that answers, all within `limit`. `socket` gives the socket to
+    /// dial an address with.
+    pub(super) async fn connect(
+        &self,
+        limit: Duration,
+        socket: impl Fn(SocketAddr) -> io::Result<TcpSocket>,
+    ) -> io::Result<TcpStream> {
         if self.port == 0 {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
@@ -47,7 +51,8 @@ impl Name {
             // One address that does not answer must leave time for the others.
             let now = Instant::now();
             let share = end.saturating_duration_since(now) / (found.len() - place) as u32;
-            match timeout_at(now + share, connect(address)).await {
+            let dial = async { socket(address)?.connect(address).await };
+            match timeout_at(now + share, dial).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
                 Err(_) => last = late(format!("answer of {address}")),
@@ -85,12 +90,9 @@ impl Name {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    socket_for(address)?.connect(address).await
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::socket::socket_for;
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -103,12 +105,12 @@ mod tests {
         // As a resolver of a name with two addresses answers: nobody listens at the first.
         let nobody = SocketAddr::from(([127, 0, 0, 2], address.port()));
         *lock(&name.lookup) = Some(futures_util::future::ready(Ok([nobody, address].into())).boxed().shared());
-        name.connect(LIMIT).await.expect("the second address answers");
+        name.connect(LIMIT, socket_for).await.expect("the second address answers");
         *lock(&name.lookup) = Some(futures_util::future::ready(Ok([nobody].into())).boxed().shared());
-        let refused = name.connect(LIMIT).await.expect_err("nobody listens there").to_string();
+        let refused = name.connect(LIMIT, socket_for).await.expect_err("nobody listens there").to_string();
         assert!(refused.starts_with(&nobody.to_string()), "{refused}");
         // The lookup has ended: the next dial looks the name up.
-        name.connect(LIMIT).await.expect("the name has a new address");
+        name.connect(LIMIT, socket_for).await.expect("the name has a new address");
     }
 
     #[tokio::test]
@@ -126,7 +128,7 @@ mod tests {
         let found = [silent_address, next.local_addr().expect("it listens")];
         let name = Name::new("localhost", 1);
         *lock(&name.lookup) = Some(futures_util::future::ready(Ok(found.into())).boxed().shared());
-        let stream = name.connect(Duration::from_secs(2)).await.expect("the second address answers");
+        let stream = name.connect(Duration::from_secs(2), socket_for).await.expect("the second address answers");
         assert_eq!(stream.peer_addr().ok(), Some(found[1]));
     }
 
@@ -134,7 +136,7 @@ mod tests {
     async fn a_lookup_that_does_not_end_is_given_up_and_joined_by_the_next_dial() {
         let name = Name::new("localhost", 1);
         *lock(&name.lookup) = Some(std::future::pending().boxed().shared());
-        let late = name.connect(Duration::from_millis(1)).await.expect_err("it does not end").to_string();
+        let late = name.connect(Duration::from_millis(1), socket_for).await.expect_err("it does not end").to_string();
         assert_eq!(late, "no address of `localhost` within 1 ms");
         let joined = lock(&name.lookup).clone().expect("it still runs");
         assert!(joined.peek().is_none() && joined.strong_count() == Some(2));
@@ -142,7 +144,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_fails_the_dial_and_says_so() {
-        let failed = Name::new("not-there-yet.invalid", 1).connect(LIMIT).await.expect_err("it has no address");
+        let failed =
+            Name::new("not-there-yet.invalid", 1).connect(LIMIT, socket_for).await.expect_err("it has no address");
         assert!(failed.to_string().starts_with("`not-there-yet.invalid` does not resolve: "), "{failed}");
     }
 }
