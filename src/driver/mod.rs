@@ -7,6 +7,7 @@ pub mod path;
 mod perform;
 mod session;
 pub mod simulated;
+pub mod work;
 
 pub use perform::{Performed, perform};
 

@@ -24,7 +24,7 @@ use super::acks::{Acks, NOBODY_ASKS};
 use super::gate::Mode;
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
-use super::rest::{Call, InFlight};
+use super::rest::{Call, InFlight, Wire};
 use super::server::{Life, Outcome, Place};
 use super::socket::Socket;
 use super::{Shared, lock};
@@ -70,6 +70,8 @@ pub(super) struct Connection {
     from: Option<LinkId>,
     /// The hop that its lines take, if its caller is known by its address.
     hop: Option<Hop>,
+    /// Counts lines that were handled, if a neighbour in another process sends them.
+    wire: Option<Arc<Wire>>,
     /// What was read and not yet handled: at most one read and one line.
     unread: Vec<u8>,
     /// Bytes at the start of `unread` that hold no line end.
@@ -145,6 +147,11 @@ impl Connection {
             None => shared.calls.get().and_then(|calls| calls.take(peer)),
         };
         let from = hop.and_then(|hop| shared.wiring.link(Way { from: life.server, to: hop.server }));
+        let hop = hop.filter(|_| from.is_some());
+        let wire = hop.filter(|_| caller.is_none()).map(|hop| {
+            let way = Way { from: hop.server, to: life.server };
+            shared.between.accepted(way, peer)
+        });
         let acknowledges = match &caller {
             Some(Caller::Neighbour { acks: Some(acks), .. }) if shared.is_patient() => {
                 Acknowledges::ToNode(acks.clone())
@@ -160,7 +167,8 @@ impl Connection {
             socket: Socket::new(stream),
             caller,
             from,
-            hop: hop.filter(|_| from.is_some()),
+            hop,
+            wire,
             unread: Vec::new(),
             scanned: 0,
             uncounted: 0,
@@ -352,7 +360,10 @@ impl Connection {
             Some(Caller::Client { commands, .. }) => Some(commands.clone()),
         };
         let Some(flow) = flow else {
-            let (taken, _, turn) = self.take_lines(bytes, &mut VecDeque::new(), replies, outputs);
+            let (taken, lines, turn) = self.take_lines(bytes, &mut VecDeque::new(), replies, outputs);
+            if let Some(wire) = &self.wire {
+                wire.count(lines);
+            }
             return (taken, turn);
         };
         let counted = flow.handle(|in_flight| {

@@ -20,7 +20,7 @@ use super::acks::Acks;
 use super::gate::Mode;
 use super::patience::Written;
 use super::registry::{Caller, Dialled};
-use super::rest::{Accounts, Call, Flow, InFlight, Recurring};
+use super::rest::{Accounts, Call, Flow, InFlight, Recurring, Wire};
 use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
@@ -93,6 +93,8 @@ pub(super) struct Channel {
     new: bool,
     /// Counts lines under way, when the neighbour is in this process.
     pub(super) lines: Option<Arc<Flow>>,
+    /// Counts lines that were sent, when the neighbour is in another process. A per-message way counts each line elsewhere.
+    wire: Option<Arc<Wire>>,
     /// Lines that are acknowledged, or lost so that the writer knows it.
     pub(super) acks: Arc<Acks>,
     /// Lines that the way swallowed in silence. The writer does not know of them before the way is reset.
@@ -381,6 +383,7 @@ impl Channel {
             number: 0,
             new: true,
             lines,
+            wire: None,
             acks,
             swallowed: Numbers::default(),
             written: None,
@@ -392,6 +395,9 @@ impl Channel {
 
     /// Counts the lines that leave now.
     fn count_leaving(&mut self) {
+        if let Some(wire) = &self.wire {
+            wire.count(self.leaving.len() as u64);
+        }
         match &self.lines {
             Some(flow) if !self.leaving.is_empty() => flow.sent_lines(&mut self.leaving),
             _ => self.leaving.clear(),
@@ -562,7 +568,9 @@ async fn open(shared: &Arc<Shared>, lane: &Lane) -> Option<Dialled> {
     }
     lane.opened(shared).store(connection, Ordering::Relaxed);
     let written = (lines.is_none() && shared.is_patient()).then(Box::default);
-    *lock(&lane.channel) = Some(Channel { written, ..Channel::new(connection, lines, acks) });
+    let wire = lines.is_none().then(|| dialled.local_addr().ok()).flatten();
+    let wire = wire.map(|address| shared.between.dialled(lane.way, address));
+    *lock(&lane.channel) = Some(Channel { written, wire, ..Channel::new(connection, lines, acks) });
     shared.sink.push(&shared.clock, Event::LinkUp { way: lane.way, connection });
     Some(dialled)
 }
@@ -825,6 +833,9 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     loop {
         // There are descriptors for one; others take what no link needs.
         let more = if deliveries.is_empty() { None } else { shared.room_for_delivery() };
+        // What goes to another process is this one's business until that has read it.
+        let begun =
+            shared.flow_to(lane.way.to).is_none().then(|| shared.accounts.begin_for_long(lane.way.from.index()));
         let next = match deliveries.is_empty() || (deliveries.len() < most && more.is_some()) {
             true => lane.fill(shared, life, &mut buffer, 1),
             false => Next::Wait(None),
@@ -837,19 +848,22 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
                 let message = Message { connection, lines, line: std::mem::take(&mut buffer) };
                 deliveries.push(async move {
                     deliver(shared, lane, &message, dials).await;
-                    drop(more);
+                    drop((more, begun));
                     (number, message.line)
                 });
             }
-            Next::Wait(due) => tokio::select! {
-                () = lane.wake.notified() => {}
-                Some((number, line)) = deliveries.next() => {
-                    lane.on_delivered(number);
-                    buffer = line;
-                    recycle(&mut buffer);
+            Next::Wait(due) => {
+                drop(begun);
+                tokio::select! {
+                    () = lane.wake.notified() => {}
+                    Some((number, line)) = deliveries.next() => {
+                        lane.on_delivered(number);
+                        buffer = line;
+                        recycle(&mut buffer);
+                    }
+                    () = at(shared, due) => {}
                 }
-                () = at(shared, due) => {}
-            },
+            }
             Next::GiveUp => {
                 lane.sever(shared);
             }

@@ -35,6 +35,7 @@ pub use feed::Feed;
 
 use super::path::Path;
 use super::session::{Ledger, commands};
+use super::work::Work;
 use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, Wait};
 use crate::act::{Action, Hit, ServerVerb, SessionId, WayFaults, WayVerb};
 use crate::config::{LinkId, LinkMode, Neighbour, ServerId, Threads, Topology, Way, Wiring};
@@ -49,7 +50,7 @@ use feed::Sink;
 use gate::Mode;
 use names::Name;
 use registry::{Dialled, Registry};
-use rest::{Accounts, Flow};
+use rest::{Accounts, Between, Flow};
 use server::{Ending, Life};
 use session::Session;
 use socket::{bound_for, socket_for};
@@ -96,6 +97,8 @@ pub enum Condition {
 /// What the tasks of a herd share.
 #[derive(Debug)]
 struct Shared {
+    /// Lines from and to other processes.
+    between: Between,
     /// Who calls from other processes. Dropped before the ports that its socket is named after.
     calls: OnceLock<Calls>,
     topology: Arc<Topology>,
@@ -181,6 +184,7 @@ impl LoopbackDriver {
         }
         let rules = Arc::new(Rules::of(&topology));
         let shared = Arc::new(Shared {
+            between: Between::default(),
             calls: OnceLock::new(),
             heeds_known: rules.heeds_known(),
             rules,
@@ -290,6 +294,25 @@ impl LoopbackDriver {
     pub fn is_quiescent(&self) -> bool {
         let asleep = |party: usize| self.shared.slots.get(party).is_some_and(|slot| slot.is_paused());
         self.shared.accounts.is_certain(asleep, || self.shared.topology.ids().all(|id| self.shared.is_linked(id)))
+    }
+
+    /// Returns what the servers of this process have to do.
+    pub fn work(&self) -> Work {
+        let shared = &self.shared;
+        let servers = shared.topology.ids().filter(|&server| shared.only.is_none_or(|only| only == server));
+        let servers: Vec<ServerId> = servers.collect();
+        let paused = servers.iter().copied().filter(|server| shared.slots[server.index()].is_paused()).collect();
+        let asleep = |party: usize| shared.slots.get(party).is_some_and(|slot| slot.is_paused());
+        // Read before the look: what begins after this makes it differ from the next answer.
+        let begun = shared.accounts.begun(asleep);
+        let (mut dials, mut wires) = (Vec::new(), Default::default());
+        let is_idle = shared.accounts.is_certain(asleep, || {
+            dials = servers.iter().flat_map(|&server| shared.dials_elsewhere(server)).collect();
+            wires = shared.between.wires();
+            servers.iter().all(|&server| shared.is_linked(server))
+        });
+        let [sent, handled] = wires;
+        Work { servers, paused, is_idle, begun, dials, sent, handled }
     }
 
     /// What keeps the herd from being quiescent, for people; nothing when it is.
@@ -767,6 +790,21 @@ impl Shared {
         self.sink.push(&self.clock, Event::Crashed { server: life.server, life: life.number, reason });
         self.unlink(life);
         self.accounts.look();
+    }
+
+    /// Returns the ways of a server to other processes that are not open and are dialled.
+    fn dials_elsewhere(&self, server: ServerId) -> Vec<Way> {
+        let Some(life) = self.life(server).filter(|life| !life.gate.is_paused()) else { return Vec::new() };
+        let node = lock(&life.node);
+        let is_dialled = |lane: &&link::Lane| {
+            let neighbour = self.wiring.neighbour(server, lane.link);
+            let is_elsewhere = self.only.is_some_and(|only| only != neighbour.server);
+            let is_up = matches!(node.link_state(lane.link), LinkState::Up { .. });
+            is_elsewhere && neighbour.mode == LinkMode::Persistent && !is_up
+        };
+        let dialled: Vec<Way> = life.lanes.iter().filter(is_dialled).map(|lane| lane.way).collect();
+        drop(node);
+        dialled.into_iter().filter(|&way| !lock(self.path(way)).is_unreachable()).collect()
     }
 
     /// Whether every way of a server that can be open is open, and is to stay so, and its node knows.

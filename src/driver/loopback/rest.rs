@@ -16,6 +16,7 @@
 //! that of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
 //! commands, node, flow of replies; a writer counts what it took from a node after it has given the node back.
 
+mod between;
 #[cfg(test)]
 mod model;
 
@@ -28,6 +29,8 @@ use tokio::sync::Notify;
 
 use super::lock;
 use crate::wire::Report;
+
+pub(super) use between::{Between, Wire};
 
 /// Lines in flight that a flow keeps room for while none are.
 const KEPT_LINES: usize = 256;
@@ -97,6 +100,12 @@ impl Accounts {
             || self.accounts.iter().enumerate().filter(|(party, _)| !asleep(*party)).map(|(_, account)| account);
         let ended: u64 = awake().map(|account| account.ended.load(Ordering::SeqCst)).sum();
         linked() && awake().map(|account| account.begun.load(Ordering::SeqCst)).sum::<u64>() == ended
+    }
+
+    /// Returns how many things were begun by those who are not `asleep`.
+    pub(super) fn begun(&self, asleep: impl Fn(Party) -> bool) -> u64 {
+        let awake = self.accounts.iter().enumerate().filter(|(party, _)| !asleep(*party));
+        awake.map(|(_, account)| account.begun.load(Ordering::SeqCst)).sum()
     }
 
     /// How much everybody has to do, about: things begin and end meanwhile.
