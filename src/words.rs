@@ -74,6 +74,11 @@ pub(crate) fn percent_encoded(text: &str) -> String {
     text.bytes().map(part).collect()
 }
 
+/// Returns the 64-bit FNV-1a hash of bytes, which is the same on all machines and in all versions.
+pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// `1 line`, `2 lines`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }

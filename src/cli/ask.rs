@@ -7,7 +7,7 @@ use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
 use crate::act::Verb;
 use crate::control::api::{DownRequest, VerbAnswer};
-use crate::control::client::Client;
+use crate::control::herd::Herd;
 use crate::exit::Exit;
 use crate::words::{count, nanoseconds};
 
@@ -18,20 +18,15 @@ pub(super) fn verb(global: &Global, verb: &Verb<String>) -> Outcome {
             Verb::Servers { on, .. } | Verb::RollingRestart { on } => on.as_slice(),
             Verb::Ways { .. } | Verb::Partition { .. } => &[],
         };
-        let answer = connect_to(global, servers).await?.verb(verb).await?;
+        let answer = herd(global, servers).await?.verb(verb).await?;
         tell(global, verb, &answer)?;
         Ok(Exit::Passed)
     })
 }
 
-/// Connects to the herd that is meant.
-pub(super) async fn connect(global: &Global) -> Result<Client, Failure> {
-    connect_to(global, &[]).await
-}
-
-/// Connects to the herd that is meant. If none is named and several are up, that is the only one with these servers.
-pub(super) async fn connect_to(global: &Global, servers: &[String]) -> Result<Client, Failure> {
-    Ok(Client::connect(global.herd.as_deref(), servers, global.request_timeout).await?)
+/// Returns the herd that is meant. If none is named and several are up, that is the only one with these servers.
+pub(super) async fn herd(global: &Global, servers: &[String]) -> Result<Herd, Failure> {
+    Ok(Herd::find(global.herd.as_deref(), servers, global.request_timeout).await?)
 }
 
 /// `down`.
@@ -41,14 +36,13 @@ pub(super) fn down(global: &Global, down: &Down) -> Outcome {
         if let Some(timeout) = down.timeout {
             limit = limit.saturating_add(timeout);
         }
-        let client = Client::connect(global.herd.as_deref(), &[], limit).await?;
-        let herd = client.herd().to_owned();
-        let answer = client.down(&DownRequest { timeout: down.timeout.map(nanoseconds) }).await?;
+        let herd = herd(global, &[]).await?;
+        let answer = herd.down(&DownRequest { timeout: down.timeout.map(nanoseconds) }, limit).await?;
         if !answer.in_order {
             terminal::warn("some servers did not end in time and were killed")?;
         }
         if !global.quiet {
-            writeln!(terminal::out(), "{} is down", styled(CYAN, herd))?;
+            writeln!(terminal::out(), "{} is down", styled(CYAN, herd.name))?;
         }
         Ok(Exit::Passed)
     })

@@ -39,7 +39,7 @@ pub(super) fn calibrate(global: &Global, args: &Calibrate) -> Outcome {
     match args.format {
         CalibrateFormat::Table => write!(terminal::out(), "{calibration}")?,
         CalibrateFormat::Toml => write!(terminal::out(), "{}", calibration.toml())?,
-        CalibrateFormat::Json => show::json(&calibration)?,
+        CalibrateFormat::Json => show::json_value(&calibration)?,
     }
     Ok(Exit::Passed)
 }

@@ -72,7 +72,7 @@ pub(super) fn spawn(global: &Global, up: &Up, herd: &str) -> Outcome {
     let log = create_log(&log_path)
         .map_err(|error| Failure::could_not(format!("cannot write {}: {error}", log_path.display())))?;
     let mut child = start_child(log).map_err(|error| Failure::could_not(format!("cannot start a process: {error}")))?;
-    let reports = read_reports(&mut child);
+    let (process, reports) = (child.id(), read_reports(&mut child));
     // Listening takes as long as it takes; a child that cannot says so by ending.
     let Ok(Report::Listening(status)) = reports.recv() else { return Err(explain(child, &log_path)) };
     if up.wait {
@@ -81,7 +81,7 @@ pub(super) fn spawn(global: &Global, up: &Up, herd: &str) -> Outcome {
     if !global.quiet {
         write_addresses(&status)?;
         let (herd, log) = (styled(CYAN, herd), log_path.display());
-        writeln!(terminal::err(), "{herd} is up (process {}); `herdsim down` ends it; its log: {log}", status.pid)?;
+        writeln!(terminal::err(), "{herd} is up (process {process}); `herdsim down` ends it; its log: {log}")?;
     }
     Ok(Exit::Passed)
 }

@@ -12,9 +12,14 @@ use crate::exit::Exit;
 
 /// Reads a herd's file, and says what may surprise.
 pub(super) fn load(global: &Global, path: &Path) -> Result<Topology, Failure> {
-    let Loaded { topology, warnings } = config::load(path).map_err(|error| failure(global, path, error))?;
-    warn(global, &warnings)?;
-    Ok(topology)
+    load_whole(global, path).map(|loaded| loaded.topology)
+}
+
+/// Reads a herd's file with what tells it from others, and says what may surprise.
+pub(super) fn load_whole(global: &Global, path: &Path) -> Result<Loaded, Failure> {
+    let loaded = config::load(path).map_err(|error| failure(global, path, error))?;
+    warn(global, &loaded.warnings)?;
+    Ok(loaded)
 }
 
 /// Says what may surprise in a file that can be used.

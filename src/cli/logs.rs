@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{Global, LogFormat, Logs};
-use super::ask::connect_to;
+use super::ask::herd;
 use super::narrate::{Detail, Narrator};
 use super::terminal::{self, CYAN, styled};
 use super::{Failure, Outcome, block_on};
 use crate::act::Action;
 use crate::config::ServerId;
 use crate::control::api::HerdStatus;
-use crate::control::client::Client;
+use crate::control::herd::Herd;
 use crate::control::names;
 use crate::control::owner::Watch;
 use crate::exit::Exit;
@@ -141,8 +141,8 @@ fn path(dir: &Path, server: &str) -> PathBuf {
 /// `logs`.
 pub(super) fn logs(global: &Global, logs: &Logs) -> Outcome {
     block_on(async {
-        let status = connect_to(global, &logs.nodes).await?.status().await?;
-        let mut tails = tails(&status, &logs.nodes)?;
+        let herd = herd(global, &logs.nodes).await?;
+        let mut tails = tails(&herd.name, &herd.each_status().await?, &logs.nodes)?;
         let mut lines = read_all(&mut tails)?;
         if let Some(since) = logs.since {
             let now = RealClock::start().now().nanoseconds();
@@ -152,7 +152,7 @@ pub(super) fn logs(global: &Global, logs: &Logs) -> Outcome {
         let skipped = logs.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         print(&lines[skipped..], tails.len() > 1)?;
         if logs.follow {
-            follow(&mut tails, &status.name).await?;
+            follow(&mut tails, &herd).await?;
         }
         Ok(Exit::Passed)
     })
@@ -175,21 +175,25 @@ struct Line {
     text: String,
 }
 
-fn tails(status: &HerdStatus, nodes: &[String]) -> Result<Vec<Tail>, Failure> {
-    let Some(dir) = &status.log_dir else {
-        return Err(Failure::could_not(format!(
-            "`{}` was started without --log-dir; `herdsim events` shows what it remembers",
-            status.name
-        )));
-    };
-    let known = || status.servers.iter().map(|server| server.server.as_str());
-    if let Some(node) = nodes.iter().find(|node| !known().any(|name| name == node.as_str())) {
-        return Err(Failure::usage(names::unknown_server(&status.name, node, known()).error));
+/// Returns the log files of these servers, or of all that the processes of the herd run.
+fn tails(herd: &str, statuses: &[HerdStatus], nodes: &[String]) -> Result<Vec<Tail>, Failure> {
+    let known =
+        || statuses.iter().flat_map(|status| status.servers.iter().map(move |server| (status, &*server.server)));
+    if let Some(node) = nodes.iter().find(|node| !known().any(|(_, name)| name == node.as_str())) {
+        return Err(Failure::usage(names::unknown_server(herd, node, known().map(|(_, name)| name)).error));
     }
-    let wanted = known().filter(|name| nodes.is_empty() || nodes.iter().any(|node| node == name));
-    let tail =
-        |server: &str| Tail { server: server.to_owned(), path: path(Path::new(dir), server), read: 0, reader: None };
-    Ok(wanted.map(tail).collect())
+    let wanted = known().filter(|(_, name)| nodes.is_empty() || nodes.iter().any(|node| node == name));
+    let tail = |(status, server): (&HerdStatus, &str)| {
+        let dir = Path::new(status.log_dir.as_ref()?);
+        Some(Tail { server: server.to_owned(), path: path(dir, server), read: 0, reader: None })
+    };
+    let tails: Vec<_> = wanted.filter_map(tail).collect();
+    if tails.is_empty() {
+        return Err(Failure::could_not(format!(
+            "`{herd}` was started without --log-dir; `herdsim events` shows what it remembers"
+        )));
+    }
+    Ok(tails)
 }
 
 /// All whole lines that were not read yet, by time.
@@ -248,9 +252,10 @@ fn print(lines: &[Line], several: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn follow(tails: &mut [Tail], herd: &str) -> Result<(), Failure> {
+/// Prints what is logged until no process of the herd is left.
+async fn follow(tails: &mut [Tail], herd: &Herd) -> Result<(), Failure> {
     loop {
-        let is_up = Client::connect(Some(herd), &[], LOOK).await.is_ok();
+        let is_up = herd.is_up().await;
         print(&read_all(tails)?, tails.len() > 1)?;
         if !is_up {
             return Ok(());

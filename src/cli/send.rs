@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::args::{Global, Send};
-use super::ask::connect_to;
+use super::ask::herd;
 use super::terminal;
 use super::{Failure, Outcome, block_on};
 use crate::control::api::{HerdStatus, ServerState, ServerStatus};
@@ -16,8 +16,11 @@ use crate::exit::Exit;
 pub(super) fn send(global: &Global, send: &Send) -> Outcome {
     let lines = lines(&send.line)?;
     block_on(async {
-        let status = connect_to(global, std::slice::from_ref(&send.node)).await?.status().await?;
+        let status = herd(global, std::slice::from_ref(&send.node)).await?.status().await?;
         let server = find(&status, &send.node)?;
+        if server.state == ServerState::Absent {
+            return Err(Failure::could_not(names::absent(&server.server)));
+        }
         if matches!(server.state, ServerState::Down | ServerState::Crashed) {
             return Err(Failure::could_not(format!("{} is {}", server.server, server.state.name())));
         }

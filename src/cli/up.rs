@@ -17,8 +17,8 @@ use super::signals::Signals;
 use super::table::{Cell, Table};
 use super::terminal::{self, BOLD, CYAN, DIM, styled};
 use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
-use crate::config::{LinkMode, ReplyMode, ServerId, Topology};
-use crate::control::api::HerdStatus;
+use crate::config::{LinkMode, Loaded, ReplyMode, ServerId, Topology};
+use crate::control::api::{FileAnswer, HerdStatus};
 use crate::control::owner::{Origin, Owner, Watch};
 use crate::control::socket::{self, Claim, SocketError};
 use crate::control::{names, server};
@@ -35,31 +35,32 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// `up`.
 pub(super) fn up(global: &Global, up: &Up) -> Outcome {
-    let mut topology = herd_file::load(global, &up.file)?;
-    topology.reply.get_or_insert(ReplyMode::Neighbours);
-    let herd = up.running.name.clone().unwrap_or_else(|| topology.name.clone());
+    let mut loaded = herd_file::load_whole(global, &up.file)?;
+    loaded.topology.reply.get_or_insert(ReplyMode::Neighbours);
+    let herd = up.running.name.clone().unwrap_or_else(|| loaded.topology.name.clone());
     if (up.detach || up.wait) && !detach::is_child() {
         return detach::spawn(global, up, &herd);
     }
-    live(global, &up.running, topology, &up.file, herd, None)
+    live(global, &up.running, loaded, &up.file, herd, None)
 }
 
 /// `node`.
 pub(super) fn node(global: &Global, node: &Node) -> Outcome {
-    let topology = herd_file::load(global, &node.file)?;
+    let loaded = herd_file::load_whole(global, &node.file)?;
+    let topology = &loaded.topology;
     let server = topology.server(&node.server).ok_or_else(|| {
         let known = topology.servers.iter().map(|server| &*server.name);
         Failure::usage(names::unknown_server(&topology.name, &node.server, known).error)
     })?;
     let herd = node.running.name.as_ref().unwrap_or(&topology.name);
     let name = names::of_node(herd, &node.server);
-    live(global, &node.running, topology, &node.file, name, Some(server))
+    live(global, &node.running, loaded, &node.file, name, Some(server))
 }
 
 fn live(
     global: &Global,
     running: &Running,
-    topology: Topology,
+    loaded: Loaded,
     file: &Path,
     name: String,
     only: Option<ServerId>,
@@ -69,13 +70,14 @@ fn live(
     let log_dir = running.log_dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
     let origin = Origin {
         name,
-        file: file.display().to_string(),
+        file: FileAnswer { path: file.display().to_string(), text: loaded.text },
+        identity: loaded.identity,
         log_dir: log_dir.map(|dir| dir.display().to_string()),
         only,
         drain: running.timeout,
     };
-    let runtime = runtime(&topology)?;
-    let outcome = runtime.block_on(serve(global, running, Arc::new(topology), origin));
+    let runtime = runtime(&loaded.topology)?;
+    let outcome = runtime.block_on(serve(global, running, Arc::new(loaded.topology), origin));
     // Whatever still hangs on a second Ctrl-C does not keep the process.
     runtime.shutdown_background();
     outcome
@@ -98,9 +100,10 @@ async fn serve(global: &Global, running: &Running, topology: Arc<Topology>, mut 
         terminal::warn(&warning)?;
     }
     let (end_server, server_ends) = oneshot::channel();
+    let control = origin.name.clone();
     let listener = claim.as_mut().map(Claim::listen).transpose()?;
     let server = listener.map(|listener| {
-        tokio::spawn(server::serve(listener, asks, async {
+        tokio::spawn(server::serve(listener, control, asks, async {
             let _ = server_ends.await;
         }))
     });

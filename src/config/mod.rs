@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub(crate) use delay::DelayKeys;
 pub use delay::{Bandwidth, BandwidthError, Delay, Distribution};
-pub use load::{LoadError, Loaded, load, parse, schema};
+pub use load::{Identity, LoadError, Loaded, load, parse, parse_file, schema};
 pub(crate) use raw::Herd as RawHerd;
 pub use template::{Preset, template};
 pub(crate) use validate::topology;

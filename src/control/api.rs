@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::act::Hit;
+use crate::config::{Identity, Strategy};
 
 /// What a path begins with. Changes when a response loses or renames something.
 pub const VERSION: &str = "/v1";
@@ -32,9 +33,14 @@ pub struct VerbAnswer {
 impl VerbAnswer {
     /// Adds what another part of the verb hit.
     pub fn add(&mut self, more: Self) {
-        let Self { connections, lines_lost, lines_released, records_lost, ways, warning: _ } = more;
-        self.hit(Hit { connections, lines_lost, lines_released, records_lost });
-        self.ways += ways;
+        self.hit(more.hits());
+        self.ways += more.ways;
+    }
+
+    /// Returns what it hit.
+    pub fn hits(&self) -> Hit {
+        let &Self { connections, lines_lost, lines_released, records_lost, .. } = self;
+        Hit { connections, lines_lost, lines_released, records_lost }
     }
 
     /// Adds what one action hit.
@@ -49,17 +55,23 @@ impl VerbAnswer {
 /// The herd as it stands: `GET /v1/herd`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HerdStatus {
-    /// What the herd is called.
+    /// What the herd is called, or the process that runs one server of it.
     pub name: String,
-    /// The process that runs it.
-    pub pid: u32,
+    /// The process that runs it. `None`: each server has a process of its own.
+    pub pid: Option<u32>,
     /// The file it was read from.
     pub file: String,
+    /// What tells that file from others.
+    #[serde(default)]
+    pub identity: Identity,
+    /// The one server that this process runs, the others having processes of their own. `None`: it runs all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<String>,
     /// How updates travel.
-    pub strategy: crate::config::Strategy,
+    pub strategy: Strategy,
     /// Directory of the servers' logs, where there is one.
     pub log_dir: Option<String>,
-    /// Its servers, in the order of the file; only those this process runs.
+    /// Its servers, in the order of the file. A process lists those that it runs.
     pub servers: Vec<ServerStatus>,
     /// Ways that do not do what the file says.
     pub faults: Vec<WayFault>,
@@ -92,6 +104,18 @@ pub struct ServerStatus {
     pub clock_offset: i64,
     /// Connections whose replies wait for neighbours.
     pub replies_waiting: usize,
+    /// The process that runs it, where each server has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessStatus>,
+}
+
+/// A process that runs one server of a herd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Name of its control socket.
+    pub name: String,
+    /// Its number. `None`: it does not answer.
+    pub pid: Option<u32>,
 }
 
 impl ServerStatus {
@@ -117,6 +141,10 @@ pub enum ServerState {
     Paused,
     /// It ended by an error of its own.
     Crashed,
+    /// It has a process of its own, which is not there.
+    Absent,
+    /// It has a process of its own, which does not answer.
+    Silent,
 }
 
 impl ServerState {
@@ -127,6 +155,8 @@ impl ServerState {
             Self::Down => "down",
             Self::Paused => "paused",
             Self::Crashed => "crashed",
+            Self::Absent => "absent",
+            Self::Silent => "silent",
         }
     }
 }
@@ -140,6 +170,15 @@ pub struct WayFault {
     pub to: String,
     /// What the way is because of its faults: `cut`, `held`, `slowed`.
     pub faults: Vec<String>,
+}
+
+/// The file that a herd was read from: `GET /v1/file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAnswer {
+    /// Its path.
+    pub path: String,
+    /// Its text when the herd was brought up.
+    pub text: String,
 }
 
 /// Which records: the query of `GET /v1/records`.
@@ -190,6 +229,8 @@ pub enum RecordState {
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownStatus {
+    /// The whole line.
+    pub line: String,
     /// The client's location.
     pub location: String,
     /// The client's time, as it wrote it.

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 
 use super::api::{
-    DownAnswer, DownRequest, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION, VerbAnswer,
+    DownAnswer, DownRequest, FileAnswer, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VERSION,
+    VerbAnswer,
 };
-use super::{names, socket};
+use super::feed::{self, FEED};
+use super::promise::{Decision, Line, PARTS};
+use super::socket;
 use crate::act::Verb;
 use crate::history::{Entry, History, json};
 use crate::wire::next_line;
@@ -89,63 +94,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the herd called `name`, or to the only one that is up. Of several, takes the only one that has all of
-    /// `servers`. Requests give up after `limit`.
-    pub async fn connect(name: Option<&str>, servers: &[String], limit: Duration) -> Result<Self, ClientError> {
-        let mut up = Self::all(limit).await;
-        let Some(name) = name else {
-            return match up.len() {
-                0 => Err(ClientError::NoHerd),
-                1 => Ok(up.remove(0)),
-                _ => Self::that_has(servers, up).await,
-            };
-        };
-        match up.iter().position(|client| client.herd == name) {
-            Some(place) => Ok(up.swap_remove(place)),
-            None => {
-                let up = up.into_iter().map(|client| client.herd).collect();
-                Err(ClientError::NoSuchHerd { name: name.to_owned(), up })
-            }
-        }
-    }
-
-    /// Returns a connection to the only herd of `up` that has all of `servers`.
-    async fn that_has(servers: &[String], up: Vec<Self>) -> Result<Self, ClientError> {
-        let all: Vec<_> = up.iter().map(|client| client.herd.clone()).collect();
-        if servers.is_empty() {
-            return Err(ClientError::SeveralHerds(all));
-        }
-        let asked = up.into_iter().map(|client| async {
-            let (herd, limit) = (client.herd.clone(), client.limit);
-            client.may_have(servers).await.then_some((herd, limit))
-        });
-        let mut found: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-        match found.len() {
-            0 => Err(ClientError::SeveralHerds(all)),
-            1 => {
-                let (herd, limit) = found.remove(0);
-                Self::open(&herd, limit).await.map_err(|error| lost(&herd, &error))
-            }
-            _ => {
-                let herds = found.into_iter().map(|(herd, _)| herd).collect();
-                Err(ClientError::SeveralHave { servers: servers.join(", "), herds })
-            }
-        }
-    }
-
-    /// Returns `false` if the herd lacks one of `servers`. Asks it where its name does not tell. A herd that does not answer may
-    /// have any server.
-    async fn may_have(self, servers: &[String]) -> bool {
-        let told: Option<Vec<bool>> = servers.iter().map(|server| names::is_node_of(&self.herd, server)).collect();
-        if let Some(told) = told {
-            return told.into_iter().all(|is_here| is_here);
-        }
-        let status = self.status().await;
-        let has =
-            |name: &String| status.as_ref().map_or(true, |status| status.servers.iter().any(|s| s.server == *name));
-        servers.iter().all(has)
-    }
-
     /// Connects to every herd of this user that is up, in the order of their names.
     pub async fn all(limit: Duration) -> Vec<Self> {
         let mut clients = Vec::new();
@@ -155,7 +103,12 @@ impl Client {
         clients
     }
 
-    async fn open(herd: &str, limit: Duration) -> std::io::Result<Self> {
+    /// Connects to the process whose control socket is called `herd`. Requests give up after `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no process listens there.
+    pub async fn open(herd: &str, limit: Duration) -> std::io::Result<Self> {
         let stream = UnixStream::connect(socket::path(herd)).await?;
         Ok(Self { herd: herd.to_owned(), stream, limit })
     }
@@ -170,9 +123,49 @@ impl Client {
         self.exchange(Method::GET, "/herd", &()).await
     }
 
+    /// Which file the herd was read from.
+    pub async fn file(self) -> Result<FileAnswer, ClientError> {
+        self.exchange(Method::GET, "/file", &()).await
+    }
+
     /// Does something to the herd.
     pub async fn verb(self, request: &Verb<String>) -> Result<VerbAnswer, ClientError> {
         self.exchange(Method::POST, "/verb", request).await
+    }
+
+    /// Opens a connection over which the process promises its part of a verb.
+    pub(super) async fn parts(self) -> Result<Line<TokioIo<Upgraded>>, ClientError> {
+        self.upgrade("/part", PARTS).await.map(Line::new)
+    }
+
+    /// Opens a feed of what happens in the process, with at most the `last` entries of the past.
+    pub(super) async fn feed(
+        self,
+        last: Option<usize>,
+    ) -> Result<(feed::Reader, WriteHalf<TokioIo<Upgraded>>), ClientError> {
+        let herd = self.herd.clone();
+        let last = last.map_or_else(String::new, |last| format!("?last={last}"));
+        let stream = self.upgrade(&format!("/feed{last}"), FEED).await?;
+        let gone = || lost(&herd, &std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+        feed::Reader::open(stream).await.ok_or_else(gone)
+    }
+
+    async fn upgrade(self, path: &str, protocol: &'static str) -> Result<TokioIo<Upgraded>, ClientError> {
+        let (herd, limit) = (self.herd.clone(), self.limit);
+        let mut request = asking(Method::GET, path, &());
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(protocol));
+        let upgraded = async {
+            let response = self.put(request).await?;
+            hyper::upgrade::on(response).await.map_err(|error| lost(&herd, &error))
+        };
+        let upgraded = tokio::time::timeout(limit, upgraded).await;
+        upgraded.unwrap_or_else(|_| Err(ClientError::Late { herd: herd.clone(), limit })).map(TokioIo::new)
+    }
+
+    /// Returns what the process has decided about a verb that it promised.
+    pub(super) async fn decision(self, id: &str) -> Result<Decision, ClientError> {
+        self.exchange(Method::GET, &format!("/decision?id={}", percent_encoded(id)), &()).await
     }
 
     /// Who knows what.
@@ -200,7 +193,7 @@ impl Client {
         let mut lines = Lines { body: response.into_body(), buffer: Vec::new() };
         let header = lines.next().await.unwrap_or_default();
         let reader = json::Reader::new(&header).map_err(|error| lost(&herd, &error))?;
-        Ok(Events { herd, header, lines, reader })
+        Ok(Events { herd, lines, reader })
     }
 
     async fn exchange<A: DeserializeOwned>(
@@ -226,20 +219,28 @@ impl Client {
         path: &str,
         request: &impl Serialize,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.put(asking(method, path, request)).await
+    }
+
+    async fn put(self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let failed = |error: hyper::Error| lost(&self.herd, &error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(self.stream)).await.map_err(failed)?;
-        tokio::spawn(connection);
-        let body = Full::new(Bytes::from(serde_json::to_vec(request).expect("a request is JSON")));
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{VERSION}{path}"))
-            .header("host", "herdsim")
-            .header("content-type", "application/json")
-            .body(body)
-            .expect("method, path and headers are well-formed");
+        tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request).await.map_err(failed)?;
-        if response.status() == StatusCode::OK { Ok(response) } else { Err(refused(&self.herd, response).await) }
+        let is_answer = matches!(response.status(), StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS);
+        if is_answer { Ok(response) } else { Err(refused(&self.herd, response).await) }
     }
+}
+
+fn asking(method: Method, path: &str, body: &impl Serialize) -> Request<Full<Bytes>> {
+    let body = Full::new(Bytes::from(serde_json::to_vec(body).expect("a request is JSON")));
+    Request::builder()
+        .method(method)
+        .uri(format!("{VERSION}{path}"))
+        .header("host", "herdsim")
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("method, path and headers are well-formed")
 }
 
 async fn refused(herd: &str, response: Response<Incoming>) -> ClientError {
@@ -251,7 +252,7 @@ async fn refused(herd: &str, response: Response<Incoming>) -> ClientError {
     }
 }
 
-fn lost(herd: &str, error: &dyn std::error::Error) -> ClientError {
+pub(super) fn lost(herd: &str, error: &dyn std::error::Error) -> ClientError {
     ClientError::Lost { herd: herd.to_owned(), reason: error.to_string() }
 }
 
@@ -259,8 +260,6 @@ fn lost(herd: &str, error: &dyn std::error::Error) -> ClientError {
 #[derive(Debug)]
 pub struct Events {
     herd: String,
-    /// The first line: what the entries are about.
-    pub header: String,
     lines: Lines,
     reader: json::Reader,
 }
@@ -297,15 +296,15 @@ impl Events {
         &self.reader.history
     }
 
-    /// Returns the next entry and its line, or `None` if there are no more or the herd has ended.
+    /// Returns the next entry, or `None` if there are no more or the herd has ended.
     ///
     /// # Errors
     ///
     /// Returns an error if the line is no entry.
-    pub async fn next(&mut self) -> Result<Option<(Entry, String)>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<Entry>, ClientError> {
         while let Some(line) = self.lines.next().await {
             if let Some(entry) = self.reader.entry(&line).map_err(|error| lost(&self.herd, &error))? {
-                return Ok(Some((entry, line)));
+                return Ok(Some(entry));
             }
         }
         Ok(None)

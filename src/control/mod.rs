@@ -5,7 +5,13 @@
 pub mod api;
 pub mod client;
 pub mod events;
+mod feed;
+pub mod herd;
+pub mod merge;
 pub mod names;
 pub mod owner;
+pub mod promise;
+pub mod records;
 pub mod server;
 pub mod socket;
+pub mod verbs;

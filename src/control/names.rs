@@ -1,7 +1,7 @@
 //! From the names in a request to the servers and ways of a herd.
 
-use super::api::{Refusal, RefusalCode};
-use crate::act::{Plan, Refused, Verb};
+use super::api::{Refusal, RefusalCode, ServerState};
+use crate::act::{Action, Plan, Refused, ServerVerb, Verb, WayVerb};
 use crate::config::{ServerId, Topology, Wiring};
 use crate::diagnostic::{did_you_mean, quoted};
 use crate::words::percent_encoded;
@@ -25,6 +25,15 @@ impl<'a> Names<'a> {
             let names = self.topology.servers.iter().map(|server| &*server.name);
             unknown_server(&self.topology.name, name, names)
         })
+    }
+
+    /// Returns actions with servers for their names.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the herd has no server of a name.
+    pub fn actions(self, actions: Vec<Action<String>>) -> Result<Vec<Action>, Refusal> {
+        actions.into_iter().map(|action| action.map(&mut |name: String| self.server(&name))).collect()
     }
 
     /// Returns the verb with servers for its names, and its plan.
@@ -52,6 +61,28 @@ pub fn of_node(herd: &str, server: &str) -> String {
 /// When two processes want one name, the later one has a number behind it, as in `herd.Clark.2`.
 pub fn is_node_of(control: &str, server: &str) -> Option<bool> {
     control.split('.').nth(1).map(|encoded| encoded == percent_encoded(server))
+}
+
+/// Says why a verb changed nothing.
+pub fn why_nothing(verb: &Verb<String>, state: impl Fn(&str) -> ServerState) -> String {
+    match verb {
+        Verb::Servers { verb: ServerVerb::Clock(_), on } => format!("the clock of {} is so already", on.join(", ")),
+        Verb::Servers { on, .. } | Verb::RollingRestart { on } => {
+            let states: Vec<_> = on.iter().map(|server| state(server).name()).collect();
+            format!("{} {} {} already", on.join(", "), if on.len() == 1 { "is" } else { "are" }, states.join(", "))
+        }
+        Verb::Ways { verb: WayVerb::Reset { .. }, .. } => "there was no connection to reset".into(),
+        Verb::Ways { verb, .. } => match verb.spec().state {
+            Some(state) => format!("all of it is {state} already"),
+            None => format!("there was nothing to {}", verb.spec().word),
+        },
+        Verb::Partition { .. } => "no link leads from one group to another, or all are separated already".into(),
+    }
+}
+
+/// Says that a server of a herd whose servers have processes of their own has none.
+pub fn absent(server: &str) -> String {
+    format!("{server} has no process; `herdsim node {server}` starts one")
 }
 
 /// The herd called `herd` has no server `name`, only `names`.

@@ -2,6 +2,7 @@
 //!
 //! Not here: HTTP ([`super::server`]), names ([`super::names`]).
 
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
-    A_SERVER, HerdStatus, KnownStatus, MAX_RECORDS, RecordState, RecordStatus, RecordsAnswer, RecordsQuery, Refusal,
-    RefusalCode, ServerState, ServerStatus, VerbAnswer, WayFault,
+    A_SERVER, FileAnswer, HerdStatus, KnownStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, ServerState,
+    ServerStatus, VerbAnswer, WayFault,
 };
 use super::events::{Recent, gap};
-use super::names::{Names, refusal};
+use super::names::{Names, refusal, why_nothing};
+use super::promise::{Decisions, Part, PartDone, too_late};
+use super::records::{Holding, compare};
 use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayVerb, take_back};
-use crate::config::{ServerId, Topology, Way, Wiring};
+use crate::config::{Identity, ServerId, Topology, Way, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::{Driver, DriverError, Known, Performed, Sender, Wait, perform};
 use crate::exit::Exit;
@@ -29,7 +32,7 @@ const REQUESTS: usize = 64;
 /// Observations that wait for one slow watcher; older ones are then left out, and counted.
 const WATCHED: usize = 8192;
 /// How long the links of a server that was restarted may take to come back.
-const LINKED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const LINKED_WITHIN: Duration = Duration::from_secs(10);
 /// Observations taken in a row before requests are looked at again.
 const IN_A_ROW: usize = 10_000;
 
@@ -38,8 +41,27 @@ const IN_A_ROW: usize = 10_000;
 pub enum Request {
     /// Do this.
     Verb(Verb<String>, oneshot::Sender<Result<VerbAnswer, Refusal>>),
+    /// Promise this part of a verb that other processes do, too.
+    Promise(Box<Part>, oneshot::Sender<Result<(), Refusal>>),
+    /// Keep a promise, or give it up.
+    Decide {
+        /// What identifies the verb.
+        id: String,
+        /// Keep it.
+        done: bool,
+        /// Fires when the decision stands, before what was promised is done.
+        decided: oneshot::Sender<Result<(), Refusal>>,
+        /// What became of it.
+        answer: oneshot::Sender<Result<PartDone, Refusal>>,
+    },
+    /// Was the promise of this verb kept? One that is open is given up.
+    Decision(String, oneshot::Sender<bool>),
     /// How does the herd stand?
     Status(oneshot::Sender<HerdStatus>),
+    /// Which file was it read from?
+    File(oneshot::Sender<FileAnswer>),
+    /// Pass on all that has happened by now.
+    CatchUp(oneshot::Sender<()>),
     /// Who knows what?
     Records(RecordsQuery, oneshot::Sender<Result<RecordsAnswer, Refusal>>),
     /// What happened, of that at most so many entries, and what happens from now on?
@@ -92,7 +114,9 @@ pub struct Origin {
     /// What its control socket is called.
     pub name: String,
     /// The file it was read from.
-    pub file: String,
+    pub file: FileAnswer,
+    /// What tells that file from others.
+    pub identity: Identity,
     /// Directory of the servers' logs.
     pub log_dir: Option<String>,
     /// The one server this process runs; `None`: all.
@@ -115,7 +139,25 @@ pub struct Owner {
     feed: broadcast::Sender<Entry>,
     requests: mpsc::Receiver<Request>,
     waiting_for_the_end: Vec<oneshot::Sender<bool>>,
+    /// What is promised and not decided.
+    promise: Option<Promise>,
+    decisions: Decisions,
+    /// Verbs and promises that wait until it is decided.
+    postponed: VecDeque<Request>,
     on_linked: Option<oneshot::Sender<()>>,
+}
+
+/// A part of a verb that waits for the decision.
+#[derive(Debug)]
+struct Promise {
+    id: String,
+    now: Vec<Action>,
+    reflected: Vec<Action>,
+    later: Vec<Later>,
+    /// Servers that were started for it, which can fail.
+    started: Vec<ServerId>,
+    /// Something will change.
+    changes: bool,
 }
 
 /// A part of a verb that is done later.
@@ -157,6 +199,9 @@ impl Owner {
             feed: broadcast::Sender::new(WATCHED),
             requests,
             waiting_for_the_end: Vec::new(),
+            promise: None,
+            decisions: Decisions::default(),
+            postponed: VecDeque::new(),
             on_linked: None,
         };
         (owner, asks)
@@ -195,7 +240,10 @@ impl Owner {
                     self.waiting_for_the_end.push(answer);
                     return Exit::Passed;
                 }
-                Step::Asked(request) => self.answer(request).await,
+                Step::Asked(request) => {
+                    self.answer(request).await;
+                    self.answer_postponed().await;
+                }
                 Step::Seen(Some(observation)) => self.observe(observation),
                 Step::Seen(None) => {}
             }
@@ -280,11 +328,32 @@ impl Owner {
 
     async fn answer(&mut self, request: Request) {
         match request {
+            // What is promised stays possible only while nothing else is done.
+            Request::Verb(..) | Request::Promise(..) if self.promise.is_some() => self.postponed.push_back(request),
             Request::Verb(verb, answer) => self.verb(verb, answer).await,
+            Request::Promise(part, answer) => drop(answer.send(self.promise(*part).await)),
+            Request::Decide { id, done, decided, answer } => {
+                let is_done = self.decide(&id, done).await;
+                let stands = if is_done == done { Ok(()) } else { Err(too_late()) };
+                drop(decided.send(stands));
+                let promise = self.promise.take_if(|promise| promise.id == id);
+                if let Some(promise) = promise.filter(|_| is_done) {
+                    drop(answer.send(self.keep(promise).await));
+                }
+            }
+            Request::Decision(id, answer) => {
+                let is_done = self.decide(&id, false).await;
+                let _ = answer.send(is_done);
+            }
             Request::Status(answer) => {
                 self.catch_up().await;
                 drop(answer.send(self.status()));
             }
+            Request::CatchUp(answer) => {
+                self.catch_up().await;
+                let _ = answer.send(());
+            }
+            Request::File(answer) => drop(answer.send(self.origin.file.clone())),
             Request::Records(query, answer) => {
                 self.catch_up().await;
                 drop(answer.send(self.records(&query)));
@@ -296,6 +365,80 @@ impl Owner {
             }
             Request::Down(..) => unreachable!("serve takes it"),
         }
+    }
+
+    /// Answers what has waited for a decision.
+    async fn answer_postponed(&mut self) {
+        while self.promise.is_none() {
+            let Some(request) = self.postponed.pop_front() else { return };
+            Box::pin(self.answer(request)).await;
+        }
+    }
+
+    /// Promises a part of a verb: checks it, and starts the servers that are to start.
+    async fn promise(&mut self, part: Part) -> Result<(), Refusal> {
+        if self.decisions.get(&part.id).is_some() {
+            return Err(too_late());
+        }
+        let names = Names::of(&self.topology, self.driver.wiring());
+        let asked = part.asked.map(|verb| verb.map(&mut |name: String| names.server(&name))).transpose()?;
+        let (now, reflected) = (names.actions(part.now)?, names.actions(part.reflected)?);
+        let later = part
+            .later
+            .into_iter()
+            .map(|part| Ok(Later { moment: Moment::After(part.after), actions: names.actions(part.actions)? }));
+        let later: Vec<Later> = later.collect::<Result<_, Refusal>>()?;
+        let checked = now.iter().chain(later.iter().flat_map(|later| &later.actions));
+        checked.into_iter().try_for_each(|action| self.driver.check(action)).map_err(|error| refused(&error))?;
+        self.catch_up().await;
+        if let Some(verb) = asked {
+            self.record(self.driver.now(), Fact::Asked(verb));
+        }
+        let changes = now.iter().any(|action| self.changes(action));
+        let (starts, now): (Vec<_>, Vec<_>) =
+            now.into_iter().partition(|action| matches!(action, Action::Server(_, ServerVerb::Start)));
+        let is_down = |server: &ServerId| self.driver.port(*server).is_none();
+        let servers = starts
+            .iter()
+            .filter_map(|action| if let Action::Server(server, _) = action { Some(*server) } else { None });
+        let started: Vec<_> = servers.filter(is_down).collect();
+        self.perform(starts).await?;
+        self.promise = Some(Promise { id: part.id, now, reflected, later, started, changes });
+        Ok(())
+    }
+
+    /// Decides about a promise, unless that is decided. Returns what is decided.
+    async fn decide(&mut self, id: &str, done: bool) -> bool {
+        if let Some(decided) = self.decisions.get(id) {
+            return decided;
+        }
+        let is_promised = self.promise.as_ref().is_some_and(|promise| promise.id == id);
+        // What is not promised yet never will be.
+        let done = done && is_promised;
+        self.decisions.note(id, done);
+        if let Some(promise) = self.promise.take_if(|promise| promise.id == id && !done) {
+            let undo = promise.started.into_iter().map(|server| ServerVerb::Kill.on(server)).collect();
+            // Nothing can fail of what ends a server of this process.
+            let _ = self.perform(undo).await;
+        }
+        done
+    }
+
+    /// Does what was promised.
+    async fn keep(&mut self, promise: Promise) -> Result<PartDone, Refusal> {
+        let Promise { now, reflected, later, changes, .. } = promise;
+        let planned = self.planned();
+        let done = self.perform(now).await;
+        for action in reflected {
+            if let Action::Way(way, verb) = action {
+                self.driver.reflect(way, verb);
+            }
+        }
+        let hit = done?.hits();
+        self.catch_up().await;
+        let changed = changes || hit.connections > 0 || hit.lines_released > 0 || self.planned() < planned;
+        self.plan_rest(later, None);
+        Ok(PartDone { hit, changed })
     }
 
     /// Returns how long the driver may go on before the agenda is looked at again.
@@ -457,23 +600,10 @@ impl Owner {
         }
     }
 
-    /// Says why a verb changed nothing.
     fn why_nothing(&self, verb: &Verb) -> String {
-        match verb {
-            Verb::Servers { verb: ServerVerb::Clock(_), on } => {
-                format!("the clock of {} is so already", self.names(on))
-            }
-            Verb::Servers { on, .. } | Verb::RollingRestart { on } => {
-                let states: Vec<_> = on.iter().map(|&server| self.state(server).name()).collect();
-                format!("{} {} {} already", self.names(on), if on.len() == 1 { "is" } else { "are" }, states.join(", "))
-            }
-            Verb::Ways { verb: WayVerb::Reset { .. }, .. } => "there was no connection to reset".into(),
-            Verb::Ways { verb, .. } => match verb.spec().state {
-                Some(state) => format!("all of it is {state} already"),
-                None => format!("there was nothing to {}", verb.spec().word),
-            },
-            Verb::Partition { .. } => "no link leads from one group to another, or all are separated already".into(),
-        }
+        let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(self.topology.name(server).to_string());
+        let Ok(named) = verb.clone().map(&mut name);
+        why_nothing(&named, |name| self.topology.server(name).map_or(ServerState::Down, |server| self.state(server)))
     }
 
     fn names(&self, servers: &[ServerId]) -> String {
@@ -493,7 +623,9 @@ impl Owner {
     /// How the herd stands.
     pub fn status(&self) -> HerdStatus {
         let name = |server| self.topology.name(server).to_string();
-        let faults = self.driver.wiring().ways().map(|way| (way, self.driver.faults(way).states()));
+        // What another process does to a way is told by that one.
+        let own = |way: &Way| self.origin.only.is_none_or(|only| only == way.from);
+        let faults = self.driver.wiring().ways().filter(own).map(|way| (way, self.driver.faults(way).states()));
         let fault = |(way, states): (Way, Vec<&str>)| WayFault {
             from: name(way.from),
             to: name(way.to),
@@ -501,8 +633,10 @@ impl Owner {
         };
         HerdStatus {
             name: self.origin.name.clone(),
-            pid: std::process::id(),
-            file: self.origin.file.clone(),
+            pid: Some(std::process::id()),
+            file: self.origin.file.path.clone(),
+            identity: self.origin.identity.clone(),
+            alone: self.origin.only.map(name),
             strategy: self.topology.strategy,
             log_dir: self.origin.log_dir.clone(),
             servers: self.servers().into_iter().map(|server| self.server_status(server)).collect(),
@@ -528,68 +662,33 @@ impl Owner {
             records: self.driver.records(server).len(),
             clock_offset: self.driver.clock_offset(server),
             replies_waiting: self.driver.replies_waiting(server),
+            process: None,
         }
     }
 
     fn records(&self, query: &RecordsQuery) -> Result<RecordsAnswer, Refusal> {
         let names = Names::of(&self.topology, self.driver.wiring());
-        let only = query.server.as_deref().map(|name| names.server(name)).transpose()?;
+        query.server.as_deref().map(|name| names.server(name)).transpose()?;
         let running: Vec<_> = self.servers().into_iter().filter(|&s| self.driver.port(s).is_some()).collect();
-        let known: Vec<(ServerId, Vec<Known>)> = running.iter().map(|&s| (s, self.driver.records(s))).collect();
-        let mut clients = std::collections::BTreeMap::<&str, Vec<(ServerId, &Known)>>::new();
-        for (server, records) in &known {
-            for record in records {
-                let client = record.report.client();
-                if query.client.as_deref().is_none_or(|wanted| wanted == client) {
-                    clients.entry(client).or_default().push((*server, record));
-                }
+        let records: Vec<Vec<Known>> = running.iter().map(|&server| self.driver.records(server)).collect();
+        let mut clients = BTreeMap::<&str, Vec<Holding<'_, &Known>>>::new();
+        for (server, known) in
+            records.iter().enumerate().flat_map(|(server, known)| known.iter().map(move |k| (server, k)))
+        {
+            let client = known.report.client();
+            if query.client.as_deref().is_none_or(|wanted| wanted == client) {
+                let holding = Holding { server, line: known.report.at(), known };
+                clients.entry(client).or_default().push(holding);
             }
         }
-        let mut answer = RecordsAnswer { records: Vec::new(), left_out: 0 };
-        for (client, holders) in clients {
-            self.add_client(client, &holders, &running, only, &mut answer);
-        }
-        Ok(answer)
-    }
-
-    /// Adds one row for every running server that was asked about, also for those that do not know the client.
-    fn add_client(
-        &self,
-        client: &str,
-        holders: &[(ServerId, &Known)],
-        running: &[ServerId],
-        only: Option<ServerId>,
-        answer: &mut RecordsAnswer,
-    ) {
-        let versions = holders.iter().map(|(_, known)| known.report.at());
-        let newest = versions.max_by(|a, b| a.version_cmp(*b)).expect("a client is listed because somebody knows it");
-        let mut holders = holders.iter().peekable();
-        for &server in running {
-            let known = holders.next_if(|&&(holder, _)| holder == server).map(|&(_, known)| known);
-            if only.is_some_and(|only| only != server) {
-                continue;
-            }
-            if answer.records.len() == MAX_RECORDS {
-                answer.left_out += 1;
-                continue;
-            }
-            let state = match known {
-                Some(known) if known.report.at().line() == newest.line() => RecordState::Newest,
-                Some(_) => RecordState::Older,
-                None => RecordState::Missing,
-            };
-            answer.records.push(RecordStatus {
-                client: client.to_owned(),
-                server: self.topology.name(server).to_string(),
-                state,
-                known: known.map(|known| self.known(known)),
-            });
-        }
+        let servers: Vec<&str> = running.iter().map(|&server| &**self.topology.name(server)).collect();
+        Ok(compare(&clients, &servers, query.server.as_deref(), |known| self.known(known)))
     }
 
     fn known(&self, known: &Known) -> KnownStatus {
         let line = known.report.at();
         KnownStatus {
+            line: line.line().to_owned(),
             location: line.location().to_owned(),
             time: line.stated_time().to_owned(),
             origin: line.origin().to_owned(),

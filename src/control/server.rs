@@ -16,39 +16,57 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::api::{
-    DownAnswer, DownRequest, EventsQuery, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode, VerbAnswer,
+    DownAnswer, DownRequest, EventsQuery, FileAnswer, HerdStatus, RecordsAnswer, RecordsQuery, Refusal, RefusalCode,
+    VerbAnswer,
 };
+use super::feed::{self, FEED};
 use super::names::refusal;
 use super::owner::{Request, Watch, lagged};
+use super::promise::{self, Decision, DecisionQuery, PARTS};
 use crate::act::Verb;
 use crate::history::{Entry, History, json};
 
-type Asks = State<mpsc::Sender<Request>>;
+/// What the requests of a herd are answered with.
+#[derive(Debug, Clone)]
+struct Desk {
+    asks: mpsc::Sender<Request>,
+    /// Name of the control socket.
+    control: String,
+}
 
-/// Serves requests of this user until `end` is ready and the last answer is out.
+type Asks = State<Desk>;
+
+/// Serves requests of this user on the socket called `control`, until `end` is ready and the last answer is out.
 pub async fn serve(
     listener: UnixListener,
+    control: String,
     asks: mpsc::Sender<Request>,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(OwnUser(listener), router(asks)).with_graceful_shutdown(end).await
+    axum::serve(OwnUser(listener), router(Desk { asks, control })).with_graceful_shutdown(end).await
 }
 
-fn router(asks: mpsc::Sender<Request>) -> Router {
+fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/herd", get(herd))
+        .route("/v1/file", get(file))
         .route("/v1/verb", post(verb))
+        .route("/v1/part", get(part))
+        .route("/v1/decision", get(decision))
         .route("/v1/records", get(records))
         .route("/v1/events", get(events))
+        .route("/v1/feed", get(feed))
         .route("/v1/down", post(down))
         .fallback(|| async { refusal(RefusalCode::Invalid, "no such request") })
         .method_not_allowed_fallback(|| async { refusal(RefusalCode::Invalid, "no such method for this request") })
-        .with_state(asks)
+        .with_state(desk)
 }
 
 /// Takes connections of the user this process runs as, and drops all others.
@@ -86,27 +104,62 @@ impl IntoResponse for Refusal {
 }
 
 async fn herd(asks: Asks) -> Result<Json<HerdStatus>, Refusal> {
-    ask(&asks, Request::Status).await.map(Json)
+    ask(&asks.asks, Request::Status).await.map(Json)
+}
+
+async fn file(asks: Asks) -> Result<Json<FileAnswer>, Refusal> {
+    ask(&asks.asks, Request::File).await.map(Json)
 }
 
 async fn verb(asks: Asks, request: Result<Json<Verb<String>>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {
     let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
-    ask(&asks, |answer| Request::Verb(request, answer)).await?.map(Json)
+    ask(&asks.asks, |answer| Request::Verb(request, answer)).await?.map(Json)
+}
+
+/// Turns the connection into one over which a part of a verb is promised and decided.
+async fn part(State(Desk { asks, control }): Asks, request: axum::extract::Request) -> Response {
+    upgraded(request, PARTS, |stream| promise::serve(stream, control, asks))
+}
+
+/// Turns the connection into a feed of what happens.
+async fn feed(State(desk): Asks, Query(query): Query<EventsQuery>, request: axum::extract::Request) -> Response {
+    upgraded(request, FEED, move |stream| feed::serve(stream, query.last, desk.asks))
+}
+
+/// Switches the connection to another protocol, which `serve` speaks.
+fn upgraded<F: Future<Output = ()> + Send>(
+    mut request: axum::extract::Request,
+    protocol: &'static str,
+    serve: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static,
+) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // Fails when the command has gone, or has not asked for it.
+        if let Ok(stream) = upgrade.await {
+            serve(TokioIo::new(stream)).await;
+        }
+    });
+    (StatusCode::SWITCHING_PROTOCOLS, [(header::CONNECTION, "upgrade"), (header::UPGRADE, protocol)]).into_response()
+}
+
+async fn decision(asks: Asks, Query(query): Query<DecisionQuery>) -> Result<Json<Decision>, Refusal> {
+    let done = ask(&asks.asks, |answer| Request::Decision(query.id, answer)).await?;
+    Ok(Json(Decision { done }))
 }
 
 async fn records(asks: Asks, Query(query): Query<RecordsQuery>) -> Result<Json<RecordsAnswer>, Refusal> {
-    ask(&asks, |answer| Request::Records(query, answer)).await?.map(Json)
+    ask(&asks.asks, |answer| Request::Records(query, answer)).await?.map(Json)
 }
 
 async fn down(asks: Asks, request: Result<Json<DownRequest>, JsonRejection>) -> Result<Json<DownAnswer>, Refusal> {
     let Json(request) = request.map_err(|error| refusal(RefusalCode::Invalid, error.body_text()))?;
     let drain = request.timeout.map(Duration::from_nanos);
-    let in_order = ask(&asks, |answer| Request::Down(drain, answer)).await?;
+    let in_order = ask(&asks.asks, |answer| Request::Down(drain, answer)).await?;
     Ok(Json(DownAnswer { in_order }))
 }
 
 async fn events(asks: Asks, Query(query): Query<EventsQuery>) -> Result<Response, Refusal> {
-    let Watch { mut past, feed } = ask(&asks, |answer| Request::Watch(query.last, answer)).await?;
+    let Watch { mut past, feed } = ask(&asks.asks, |answer| Request::Watch(query.last, answer)).await?;
     let entries = std::mem::take(&mut past.entries);
     let past = Arc::new(past);
     let first = stream::iter([json::header(&past, None)]);
@@ -139,7 +192,7 @@ fn bytes(lines: impl Stream<Item = String>) -> impl Stream<Item = Result<Bytes, 
 }
 
 /// Puts a request to the owner and waits for its answer.
-async fn ask<A>(
+pub(super) async fn ask<A>(
     asks: &mpsc::Sender<Request>,
     request: impl FnOnce(oneshot::Sender<A>) -> Request,
 ) -> Result<A, Refusal> {

@@ -61,6 +61,9 @@ struct Line {
     /// The step that did it, or that was in progress: an index into the header's `steps`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<StepId>,
+    /// The process that recorded it, in a herd of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<Arc<str>>,
     /// What happened.
     fact: Fact<Arc<str>>,
 }
@@ -104,7 +107,12 @@ pub fn header(history: &History, log_of: Option<ServerId>) -> String {
 
 /// Returns the line of one entry of a history with its end.
 pub fn entry(history: &History, entry: &Entry) -> String {
-    serde_json::to_string(&line(history, entry)).expect("an entry is JSON") + "\n"
+    entry_from(history, entry, None)
+}
+
+/// Returns the line of one entry with its end, which this process recorded.
+pub fn entry_from(history: &History, entry: &Entry, process: Option<Arc<str>>) -> String {
+    serde_json::to_string(&Line { process, ..line(history, entry) }).expect("an entry is JSON") + "\n"
 }
 
 fn line(history: &History, entry: &Entry) -> Line {
@@ -112,7 +120,7 @@ fn line(history: &History, entry: &Entry) -> Line {
     let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(servers[server.index()].clone());
     let Ok(fact) = entry.fact.clone().map(&mut name);
     let at = nanoseconds(entry.at - history.started);
-    Line { at, step: entry.step, fact }
+    Line { at, step: entry.step, process: None, fact }
 }
 
 /// Reads a history that [`write()`] wrote.
@@ -187,7 +195,8 @@ impl Reader {
         }
         let line = self.lines;
         let wrong = |reason: String| ReadError::Line { line, reason };
-        let Line { at, step, fact } = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let Line { at, step, process: _, fact } =
+            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if let Some(step) = step.filter(|step| step.index() >= self.history.origin.steps.len()) {
             return Err(wrong(format!("the script has no step {}", step.0)));
         }

@@ -25,6 +25,7 @@ use std::str;
 use super::AtLine;
 use super::parse::{Fields, Invalid};
 use super::report::PosixTime;
+use crate::words::fnv1a;
 
 /// What every control line begins with.
 const START: &str = "HERD 1 ";
@@ -102,7 +103,7 @@ impl<'a> Version<'a> {
 
 /// 64 bits of FNV-1a: the same in every process and in every build.
 fn hash(line: &str) -> u64 {
-    line.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv1a(line.bytes())
 }
 
 /// Names of clients or servers, at least one.

@@ -207,6 +207,16 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Sends a signal, unless it has ended and been waited for.
+    pub(crate) fn signal_if_there(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end; how it ended, and what it said on standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let mut err = String::new();

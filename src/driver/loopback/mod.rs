@@ -454,6 +454,13 @@ impl LoopbackDriver {
         hit
     }
 
+    /// Notes what the process that writes to a way has done to it: a dial the other way waits for its delay, too.
+    pub fn reflect(&self, way: Way, verb: WayVerb) {
+        if self.shared.wiring.link(way).is_some() && matches!(verb, WayVerb::Slow(_) | WayVerb::Heal) {
+            lock(self.shared.path(way)).apply(verb);
+        }
+    }
+
     async fn act_on_server(&mut self, server: ServerId, verb: ServerVerb) -> Result<Hit, DriverError> {
         match verb {
             ServerVerb::Kill => Ok(self.kill(server).await),
