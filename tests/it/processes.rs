@@ -224,7 +224,7 @@ fn what_happens_in_several_processes_is_one_history_in_which_no_effect_comes_bef
 
 /// Rounds of the test below: a sample, or as many as `HERDSIM_KILL_ROUNDS` says.
 fn rounds() -> u64 {
-    std::env::var("HERDSIM_KILL_ROUNDS").ok().and_then(|number| number.parse().ok()).unwrap_or(8)
+    std::env::var("HERDSIM_KILL_ROUNDS").ok().and_then(|number| number.parse().ok()).unwrap_or(20)
 }
 
 #[test]
@@ -232,6 +232,9 @@ fn a_verb_in_the_middle_of_which_a_process_is_killed_is_done_in_all_that_are_lef
     let place = Place::new();
     let mut nodes: Vec<_> = place.processes().into_iter().collect();
     linked(&place);
+    let clock = herdsim::time::RealClock::start();
+    place.out("heal --all");
+    let usual = clock.now().since(clock.started()).as_micros() as u64;
     let all = ["Bona->Clark", "Campbell->Jaquez", "Clark->Bona", "Jaquez->Campbell"];
     for round in 0..rounds() {
         let draw = |purpose| herdsim::draws::Draws::new(round, purpose).bits(round, 0);
@@ -240,7 +243,7 @@ fn a_verb_in_the_middle_of_which_a_process_is_killed_is_done_in_all_that_are_lef
             if stood.is_empty() { ("partition Clark,Jaquez", all.to_vec()) } else { ("heal --all", vec![]) };
         let command = place.start(verb);
         // Every moment is to be met: the wait stands for nothing.
-        std::thread::sleep(std::time::Duration::from_micros(draw(1) % 20_000));
+        std::thread::sleep(std::time::Duration::from_micros(draw(1) % (usual * 5 / 4)));
         // One of the processes, or the command.
         let victim = (draw(2) % 7) as usize;
         nodes.get(victim).unwrap_or(&command).signal_if_there(Signal::KILL);
