@@ -45,7 +45,7 @@ pub(super) struct Cli {
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// Which herd, when several are up
+    /// Which herd, when several are up: its name, its file, or one of its processes
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub(super) herd: Option<String>,
     /// When to colour
@@ -154,7 +154,7 @@ pub(super) struct Up {
     /// Run in the background; comes back when every server listens
     #[arg(short, long)]
     pub(super) detach: bool,
-    /// Run in the background; come back when all links are up
+    /// Come back when all links are up; run in the background, unless the servers run as `node`s already
     #[arg(long)]
     pub(super) wait: bool,
     /// How long to wait for all links
@@ -168,10 +168,13 @@ pub(super) struct Up {
 /// `node`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   for s in Bailey Bona Campbell Clark Jaquez; do herdsim node $s & done
 
-The node's control socket is called HERD.NAME: `herdsim --herd herd.Clark ps`.")]
+  herdsim up --wait                  waits until all links are up
+  herdsim down                       ends them all
+
+All nodes of one file are one herd for the other commands. `--herd herd.Clark` chooses the node of Clark alone.")]
 pub(super) struct Node {
     /// The server
     #[arg(value_name = "NAME")]

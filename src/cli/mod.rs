@@ -3,6 +3,7 @@
 //! Standard output has what was asked for; standard error has progress, events, warnings and errors. Not here: what is done
 //! to a herd ([`crate::act`]) and how it is reached ([`crate::control`]).
 
+mod apart;
 mod args;
 mod ask;
 mod calibrate;

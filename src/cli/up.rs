@@ -16,7 +16,7 @@ use super::show::address;
 use super::signals::Signals;
 use super::table::{Cell, Table};
 use super::terminal::{self, BOLD, CYAN, DIM, styled};
-use super::{Failure, Outcome, detach, herd_file, logs, subscriber};
+use super::{Failure, Outcome, apart, detach, herd_file, logs, subscriber};
 use crate::config::{LinkMode, Loaded, ReplyMode, ServerId, Topology};
 use crate::control::api::{FileAnswer, HerdStatus};
 use crate::control::owner::{Origin, Owner, Watch};
@@ -38,8 +38,13 @@ pub(super) fn up(global: &Global, up: &Up) -> Outcome {
     let mut loaded = herd_file::load_whole(global, &up.file)?;
     loaded.topology.reply.get_or_insert(ReplyMode::Neighbours);
     let herd = up.running.name.clone().unwrap_or_else(|| loaded.topology.name.clone());
-    if (up.detach || up.wait) && !detach::is_child() {
-        return detach::spawn(global, up, &herd);
+    if !detach::is_child() {
+        if let Some(outcome) = apart::up(global, up, &loaded.identity) {
+            return outcome;
+        }
+        if up.detach || up.wait {
+            return detach::spawn(global, up, &herd);
+        }
     }
     live(global, &up.running, loaded, &up.file, herd, None)
 }

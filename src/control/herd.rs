@@ -201,7 +201,7 @@ impl Herd {
     }
 
     /// Returns the statuses of the processes that answer.
-    fn statuses(&self) -> impl Iterator<Item = &HerdStatus> {
+    pub fn statuses(&self) -> impl Iterator<Item = &HerdStatus> {
         self.processes.iter().filter_map(|process| process.status.as_ref())
     }
 

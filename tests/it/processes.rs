@@ -124,6 +124,22 @@ fn the_processes_of_one_file_are_one_herd() {
 }
 
 #[test]
+fn up_waits_for_servers_that_have_processes_of_their_own_and_starts_none() {
+    let place = Place::new();
+    let nodes = place.processes();
+    let refused = place.run("up -d");
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.err.starts_with("error: servers of the herd `herd` run in processes of their own: herd.Bailey, "));
+    let said = place.run("up --wait");
+    assert_eq!((said.code, said.out.lines().count()), (Some(0), 6), "{said:?}");
+    assert_eq!(said.err, "herd is up, in 5 processes; `herdsim down` ends it\n");
+    nodes[3].signal(Signal::KILL);
+    let late = place.run("up --wait --wait-timeout 1ms");
+    assert_eq!(late.code, Some(3));
+    assert!(late.err.contains("Clark"), "{}", late.err);
+}
+
+#[test]
 fn the_name_of_a_server_tells_which_herd_is_meant() {
     let place = Place::new();
     let _nodes = place.processes();
