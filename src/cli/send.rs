@@ -10,14 +10,17 @@ use super::ask::herd;
 use super::terminal;
 use super::{Failure, Outcome, block_on};
 use crate::control::api::{HerdStatus, ServerState, ServerStatus};
+use crate::control::herd::Herd;
 use crate::control::names;
+use crate::driver::DriverError;
 use crate::exit::Exit;
 
 pub(super) fn send(global: &Global, send: &Send) -> Outcome {
     let lines = lines(&send.line)?;
     block_on(async {
-        let status = herd(global, std::slice::from_ref(&send.node)).await?.status().await?;
-        let server = find(&status, &send.node)?;
+        let herd = herd(global, std::slice::from_ref(&send.node)).await?;
+        let status = herd.status().await?;
+        let server = find(&herd, &status, &send.node).await?;
         if server.state == ServerState::Absent {
             return Err(Failure::could_not(names::absent(&server.server)));
         }
@@ -48,10 +51,15 @@ fn lines(words: &[String]) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn find<'a>(status: &'a HerdStatus, name: &str) -> Result<&'a ServerStatus, Failure> {
+async fn find<'a>(herd: &Herd, status: &'a HerdStatus, name: &str) -> Result<&'a ServerStatus, Failure> {
+    if let Some(server) = status.servers.iter().find(|server| server.server == name) {
+        return Ok(server);
+    }
+    if status.alone.is_some() && herd.topology().await?.server(name).is_some() {
+        return Err(DriverError::Elsewhere(name.into()).into());
+    }
     let known = status.servers.iter().map(|server| server.server.as_str());
-    let found = status.servers.iter().find(|server| server.server == name);
-    found.ok_or_else(|| Failure::usage(names::unknown_server(&status.name, name, known).error))
+    Err(Failure::usage(names::unknown_server(&status.name, name, known).error))
 }
 
 /// Writes everything, closes its side, and prints what comes until the server closes too.

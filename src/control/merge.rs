@@ -6,7 +6,9 @@
 //! Entries that arrived are passed on once each process has said that it has sent everything up to now ([`Feed`]): what caused
 //! them has arrived then. A process that does not answer for [`PATIENCE`] is not waited for until it does.
 //!
-//! Not here: what a single process remembers ([`super::events`]).
+//! A process that is started anew while its herd is followed is taken in once a neighbour reaches its server.
+//!
+//! Not here: what a single process remembers ([`super::events`]), and the order of entries ([`super::causal`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +22,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::causal::{Queues, trimmed};
 use super::client::ClientError;
 use super::feed::{self, Told};
-use super::herd::Herd;
-use crate::config::Way;
+use super::herd::{Herd, Process};
 use crate::history::{Entry, Event, Fact, History};
 use crate::time::Timestamp;
 
@@ -40,10 +42,16 @@ pub struct Merged {
     pub history: History,
     feeds: Vec<Feed>,
     arrivals: mpsc::Receiver<(usize, Told)>,
+    /// Gives further feeds a way to `arrivals`.
+    sender: mpsc::Sender<(usize, Told)>,
+    /// Name of the herd.
+    herd: String,
+    limit: Duration,
+    /// A process was reached that has no feed here.
+    is_incomplete: bool,
     /// Entries in their order, each with the index of its feed. `None`: several of them.
     ready: VecDeque<(Entry, Option<usize>)>,
-    /// Time of the last entry that was passed on.
-    last: Timestamp,
+    queues: Queues,
     follows: bool,
 }
 
@@ -51,9 +59,10 @@ pub struct Merged {
 #[derive(Debug)]
 struct Feed {
     process: Arc<str>,
+    /// The server that the process runs.
+    server: Option<String>,
     /// Asks how far the process is.
     writer: WriteHalf<TokioIo<Upgraded>>,
-    pending: VecDeque<Entry>,
     /// The process has been asked how far it is, and has not said so.
     is_asked: bool,
     /// The process has not said so in time.
@@ -83,46 +92,60 @@ impl Merged {
     }
 
     async fn open(herd: &Herd, last: Option<usize>, follows: bool) -> Result<Self, ClientError> {
-        let opened = herd.processes.iter().map(|process| async move {
+        let opened = join_all(answering(herd).map(|process| async move {
             let feed = herd.connect(process).await?.feed(last).await;
             feed.map(|(reader, writer)| (process, reader, writer))
-        });
-        let (sender, arrivals) = mpsc::channel(ARRIVALS);
-        let (mut feeds, mut histories) = (Vec::new(), Vec::new());
-        for opened in join_all(opened).await {
-            // One that has ended since it was found has no events.
-            let (process, mut reader, writer) = match opened {
-                Err(ClientError::Lost { .. }) => continue,
-                opened => opened?,
-            };
-            histories.push(reader.history.clone());
-            let (sender, index) = (sender.clone(), feeds.len());
-            let reading = tokio::spawn(async move {
-                while let Some(told) = reader.next().await {
-                    let is_end = matches!(told, Told::End);
-                    if sender.send((index, told)).await.is_err() || is_end {
-                        return;
-                    }
-                }
-            });
-            feeds.push(Feed {
-                process: process.control.as_str().into(),
-                writer,
-                pending: VecDeque::new(),
-                is_asked: false,
-                is_late: false,
-                is_over: false,
-                _reader: AbortOnDropHandle::new(reading),
-            });
+        }));
+        let mut found = Vec::new();
+        for opened in opened.await {
+            match opened {
+                // It has ended since it was found, and has no events.
+                Err(ClientError::Lost { .. }) => {}
+                opened => found.push(opened?),
+            }
         }
-        let history = joined(histories).ok_or(ClientError::NoHerd)?;
-        let last_at = history.started;
-        let mut merged = Self { history, feeds, arrivals, ready: VecDeque::new(), last: last_at, follows };
+        let history = joined(found.iter().map(|(_, reader, _)| reader.history.clone()).collect());
+        let history = history.ok_or(ClientError::NoHerd)?;
+        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        let feeds = found.into_iter().enumerate();
+        let feeds: Vec<_> = feeds
+            .map(|(index, (process, reader, writer))| Feed::new(process, reader, writer, index, &sender))
+            .collect();
+        let mut merged = Self {
+            queues: Queues::new(feeds.len(), history.started),
+            history,
+            feeds,
+            arrivals,
+            sender,
+            herd: herd.name.clone(),
+            limit: herd.limit(),
+            is_incomplete: false,
+            ready: VecDeque::new(),
+            follows,
+        };
         // Here, so that what happens after this is not taken for the past.
         merged.round().await;
-        let pending: Vec<usize> = merged.feeds.iter().map(|feed| feed.pending.len()).collect();
-        merged.ready = trimmed(merged.order(&pending), last);
+        let past = merged.queues.lengths();
+        merged.ready = trimmed(merged.queues.take(past), last);
         Ok(merged)
+    }
+
+    /// Takes in the processes that have been started since.
+    async fn complete(&mut self) {
+        self.is_incomplete = false;
+        let herds = Herd::all(self.limit).await;
+        let Some(herd) = herds.into_iter().find(|herd| herd.name == self.herd) else { return };
+        for process in answering(&herd) {
+            let runs = |feed: &&Feed| !feed.is_over && *feed.process == *process.control;
+            if self.feeds.iter().find(runs).is_some() {
+                continue;
+            }
+            // One that has ended again is taken in when it is back.
+            let Ok(client) = herd.connect(process).await else { continue };
+            let Ok((reader, writer)) = client.feed(None).await else { continue };
+            self.queues.add_process();
+            self.feeds.push(Feed::new(process, reader, writer, self.feeds.len(), &self.sender));
+        }
     }
 
     /// Returns the next entry, and the process it came from, or `None` if there are no more.
@@ -138,15 +161,20 @@ impl Merged {
             if !self.follows {
                 return Ok(None);
             }
-            if self.feeds.iter().all(|feed| feed.pending.is_empty()) {
-                match self.arrivals.recv().await {
-                    Some((feed, told)) => self.take(feed, told),
-                    None => return Ok(None),
-                }
+            if self.is_incomplete {
+                self.complete().await;
             }
-            let old: Vec<usize> = self.feeds.iter().map(|feed| feed.pending.len()).collect();
+            if self.queues.is_empty() {
+                if self.feeds.iter().all(|feed| feed.is_over) {
+                    return Ok(None);
+                }
+                let arrived = self.arrivals.recv().await;
+                let (feed, told) = arrived.expect("a sender is kept here");
+                self.take(feed, told);
+            }
+            let old = self.queues.lengths();
             self.round().await;
-            self.ready = self.order(&old).into_iter().map(|(entry, feed)| (entry, Some(feed))).collect();
+            self.ready = self.queues.take(old).into_iter().map(|(entry, feed)| (entry, Some(feed))).collect();
         }
     }
 
@@ -158,10 +186,9 @@ impl Merged {
         }
         let all_answer = async {
             while self.feeds.iter().any(Feed::is_awaited) {
-                match self.arrivals.recv().await {
-                    Some((feed, told)) => self.take(feed, told),
-                    None => return,
-                }
+                let arrived = self.arrivals.recv().await;
+                let (feed, told) = arrived.expect("a sender is kept here");
+                self.take(feed, told);
             }
         };
         if timeout(PATIENCE, all_answer).await.is_err() {
@@ -171,57 +198,57 @@ impl Merged {
     }
 
     fn take(&mut self, feed: usize, told: Told) {
-        let feed = &mut self.feeds[feed];
+        if let Told::Entry(Entry { fact: Fact::Saw(Event::LinkUp { way, .. }), .. }) = &told {
+            let reached = self.history.origin.name(way.to);
+            let runs = |feed: &Feed| !feed.is_over && feed.server.as_deref() == Some(reached);
+            self.is_incomplete |= !self.feeds.iter().any(runs);
+        }
+        let of = &mut self.feeds[feed];
         match told {
-            Told::Entry(entry) => feed.pending.push_back(entry),
-            Told::Mark => (feed.is_asked, feed.is_late) = (false, false),
-            Told::End => feed.is_over = true,
+            Told::Entry(entry) => self.queues.push(feed, entry),
+            Told::Mark => (of.is_asked, of.is_late) = (false, false),
+            Told::End => of.is_over = true,
         }
-    }
-
-    /// Takes entries in their order until as many of each feed are taken as `old` says, and what comes before them.
-    fn order(&mut self, old: &[usize]) -> Vec<(Entry, usize)> {
-        let mut old = old.to_vec();
-        let mut ordered = Vec::new();
-        while old.iter().any(|left| *left > 0) {
-            let fronts =
-                self.feeds.iter().enumerate().filter_map(|(index, feed)| Some((feed.pending.front()?.at, index)));
-            let Some((_, mut next)) = fronts.min() else { break };
-            // A cause may have a cause itself, in as many processes as there are.
-            for _ in 0..self.feeds.len() {
-                match self.cause_of(&self.feeds[next].pending[0]) {
-                    Some(cause) if cause != next => next = cause,
-                    _ => break,
-                }
-            }
-            let mut entry = self.feeds[next].pending.pop_front().expect("it has a first entry");
-            old[next] = old[next].saturating_sub(1);
-            self.last = self.last.max(entry.at);
-            entry.at = self.last;
-            ordered.push((entry, next));
-        }
-        ordered
-    }
-
-    /// Returns the feed in which the cause of an entry still waits.
-    fn cause_of(&self, entry: &Entry) -> Option<usize> {
-        let Fact::Saw(Event::Heard { server, from: Some(hop), report, .. }) = &entry.fact else { return None };
-        let heard = (Way { from: hop.server, to: *server }, hop.connection);
-        let is_cause = |entry: &Entry| match &entry.fact {
-            Fact::Saw(Event::Sent { way, connection, report: sent }) => {
-                (*way, *connection) == heard && sent.line() == report.line()
-            }
-            _ => false,
-        };
-        self.feeds.iter().position(|feed| feed.pending.iter().any(is_cause))
     }
 }
 
 impl Feed {
+    /// Begins to read what a process sends.
+    fn new(
+        process: &Process,
+        mut reader: feed::Reader,
+        writer: WriteHalf<TokioIo<Upgraded>>,
+        index: usize,
+        sender: &mpsc::Sender<(usize, Told)>,
+    ) -> Self {
+        let sender = sender.clone();
+        let reading = tokio::spawn(async move {
+            while let Some(told) = reader.next().await {
+                if sender.send((index, told)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            process: process.control.as_str().into(),
+            server: process.status.as_ref().and_then(|status| status.alone.clone()),
+            writer,
+            is_asked: false,
+            is_late: false,
+            is_over: false,
+            _reader: AbortOnDropHandle::new(reading),
+        }
+    }
+
     /// Returns `true` if a round waits for it.
     fn is_awaited(&self) -> bool {
         self.is_asked && !self.is_late && !self.is_over
     }
+}
+
+/// Returns the processes that answered when their herd was looked for. One that is frozen is not waited for.
+fn answering(herd: &Herd) -> impl Iterator<Item = &Process> {
+    herd.processes.iter().filter(|process| process.status.is_some())
 }
 
 /// Returns what the entries of several processes are about: the first one's start, and the moment at which the links of all were up.
@@ -230,24 +257,4 @@ fn joined(histories: Vec<History>) -> Option<History> {
     let linked: Option<Vec<Timestamp>> = histories.iter().map(|history| history.linked).collect();
     let linked = linked.and_then(|linked| linked.into_iter().max());
     Some(History { started, linked, ..histories.into_iter().next()? })
-}
-
-/// Returns the last entries of the past, at most `last`. One entry before them says how many are left out.
-fn trimmed(all: Vec<(Entry, usize)>, last: Option<usize>) -> VecDeque<(Entry, Option<usize>)> {
-    let mut left_out = 0;
-    let mut kept = VecDeque::new();
-    for (entry, feed) in all {
-        match entry.fact {
-            Fact::LeftOut { entries } if kept.is_empty() || last.is_some() => left_out += entries,
-            _ => kept.push_back((entry, Some(feed))),
-        }
-        if last.is_some_and(|last| kept.len() > last) {
-            kept.pop_front();
-            left_out += 1;
-        }
-    }
-    if let Some(at) = kept.front().map(|(entry, _)| entry.at).filter(|_| left_out > 0) {
-        kept.push_front((Entry { at, step: None, fact: Fact::LeftOut { entries: left_out } }, None));
-    }
-    kept
 }

@@ -3,6 +3,7 @@
 //! Not here: what people type and read ([`crate::cli`]), and what is done to servers ([`crate::act`]).
 
 pub mod api;
+mod causal;
 pub mod client;
 pub mod events;
 mod feed;

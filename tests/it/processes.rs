@@ -193,6 +193,8 @@ fn a_verb_is_done_in_every_process_that_it_is_about() {
     let said = place.run("--herd herd.Clark heal Clark Bona");
     assert_eq!((said.code, said.err.as_str()), (Some(3), "error: Bona runs in another process\n"));
     assert_eq!(faults(&place).len(), 4);
+    let said = place.run("--herd herd.Clark send Bona x");
+    assert_eq!((said.code, said.err.as_str()), (Some(3), "error: Bona runs in another process\n"));
     place.out("heal --all");
     place.out("partition Clark,Jaquez --mode hold-then-cut --after 1ms");
     place.until(
@@ -212,7 +214,7 @@ fn a_verb_is_done_in_every_process_that_it_is_about() {
 #[test]
 fn what_happens_in_several_processes_is_one_history_in_which_no_effect_comes_before_its_cause() {
     let place = Place::new();
-    let _nodes = place.processes();
+    let mut nodes = place.processes();
     linked(&place);
     let mut follower = place.start("events -f --json -n 0");
     let header: Value = serde_json::from_str(&follower.line()).unwrap();
@@ -233,9 +235,23 @@ fn what_happens_in_several_processes_is_one_history_in_which_no_effect_comes_bef
     place.out("cut Clark Bona");
     let mut followed = Vec::new();
     while !followed.last().is_some_and(|entry: &Value| entry["fact"]["did"].is_object()) {
-        followed.push(serde_json::from_str(&follower.line()).unwrap());
+        followed.push(follower_entry(&mut follower));
     }
     assert!(is_causal(&followed) >= 80);
+    // A process that comes back is followed, too.
+    place.out("heal --all");
+    nodes[4].signal(Signal::KILL);
+    nodes[4].wait();
+    let _jaquez = place.process("Jaquez");
+    while follower_entry(&mut follower)["fact"]["saw"]["started"]["server"] != "Jaquez" {}
+    place.out("down");
+    while !follower.line().is_empty() {}
+}
+
+/// Returns the next entry that a command prints.
+fn follower_entry(follower: &mut Running) -> Value {
+    let line = follower.line();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 /// Rounds of the test below: a sample, or as many as `HERDSIM_KILL_ROUNDS` says.
