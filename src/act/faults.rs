@@ -2,11 +2,14 @@
 
 use std::mem;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Share, WayVerb};
 use crate::config::Slowness;
 
 /// What was done to a way and not taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WayFaults {
     /// Dials are refused.
     pub cut: bool,

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::act::Hit;
+use crate::act::{Hit, WayFaults};
 use crate::config::{Identity, Strategy};
 
 /// What a path begins with. Changes when a response loses or renames something.
@@ -98,6 +98,9 @@ pub struct ServerStatus {
     pub neighbours: Vec<String>,
     /// To how many of them the way is open.
     pub links_up: usize,
+    /// Those of them to which a connection is open.
+    #[serde(default)]
+    pub open: Vec<String>,
     /// Clients it knows.
     pub records: usize,
     /// How far its clock is ahead, in nanoseconds.
@@ -170,6 +173,9 @@ pub struct WayFault {
     pub to: String,
     /// What the way is because of its faults: `cut`, `held`, `slowed`.
     pub faults: Vec<String>,
+    /// The faults themselves, with their amounts.
+    #[serde(default)]
+    pub standing: WayFaults,
 }
 
 /// The file that a herd was read from: `GET /v1/file`.

@@ -22,6 +22,7 @@ use super::feed::{self, FEED};
 use super::promise::{Decision, Line, PARTS};
 use super::socket;
 use crate::act::Verb;
+use crate::driver::work::Work;
 use crate::history::{Entry, History, json};
 use crate::wire::next_line;
 use crate::words::percent_encoded;
@@ -126,6 +127,11 @@ impl Client {
     /// Which file the herd was read from.
     pub async fn file(self) -> Result<FileAnswer, ClientError> {
         self.exchange(Method::GET, "/file", &()).await
+    }
+
+    /// What the process has to do.
+    pub(super) async fn work(self) -> Result<Work<String>, ClientError> {
+        self.exchange(Method::GET, "/work", &()).await
     }
 
     /// Does something to the herd.

@@ -20,13 +20,14 @@ use super::client::{Client, ClientError, lost};
 use super::names::unknown_server;
 use super::records::{Holding, compare};
 use crate::config::{self, ServerId, Topology, Wiring};
+use crate::driver::work::Work;
 use crate::wire::{Command, parse};
 
 /// How long commands wait for the status of a process that may be the one they mean.
 const STATUS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A process of a herd.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Process {
     /// Name of its control socket.
     pub control: String,
@@ -35,7 +36,7 @@ pub struct Process {
 }
 
 /// A herd that is up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Herd {
     /// What it is called: as its processes are, or with a number behind that if another herd is called so.
     pub name: String,
@@ -194,6 +195,22 @@ impl Herd {
         Ok(self.statuses().cloned().collect())
     }
 
+    /// Looks for the herd's processes anew. Returns `None` if none is there.
+    pub async fn again(&self) -> Option<Self> {
+        Self::all(self.limit).await.into_iter().find(|herd| herd.name == self.name)
+    }
+
+    /// Returns what each process has to do, in the order of their names. One that has ended is left out.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a process that is there does not answer.
+    pub async fn work(&self) -> Result<Vec<Work<String>>, ClientError> {
+        let asked = self.processes.iter().map(|process| async { self.connect(process).await?.work().await });
+        let answers = join_all(asked).await.into_iter();
+        answers.filter(|answer| !matches!(answer, Err(ClientError::Lost { .. }))).collect()
+    }
+
     /// Returns `true` if a process of the herd is still there.
     pub async fn is_up(&self) -> bool {
         let opened = self.processes.iter().map(|process| Client::open(&process.control, self.limit));
@@ -231,6 +248,7 @@ impl Herd {
             port: configured.port,
             neighbours: neighbours.map(|neighbour| topology.name(neighbour.server).to_string()).collect(),
             links_up: 0,
+            open: Vec::new(),
             records: 0,
             clock_offset: configured.clock_offset,
             replies_waiting: 0,

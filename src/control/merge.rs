@@ -44,9 +44,8 @@ pub struct Merged {
     arrivals: mpsc::Receiver<(usize, Told)>,
     /// Gives further feeds a way to `arrivals`.
     sender: mpsc::Sender<(usize, Told)>,
-    /// Name of the herd.
-    herd: String,
-    limit: Duration,
+    /// The herd, as it was found last.
+    herd: Herd,
     /// A process was reached that has no feed here.
     is_incomplete: bool,
     /// Entries in their order, each with the index of its feed. `None`: several of them.
@@ -117,8 +116,7 @@ impl Merged {
             feeds,
             arrivals,
             sender,
-            herd: herd.name.clone(),
-            limit: herd.limit(),
+            herd: herd.clone(),
             is_incomplete: false,
             ready: VecDeque::new(),
             follows,
@@ -133,8 +131,7 @@ impl Merged {
     /// Takes in the processes that have been started since.
     async fn complete(&mut self) {
         self.is_incomplete = false;
-        let herds = Herd::all(self.limit).await;
-        let Some(herd) = herds.into_iter().find(|herd| herd.name == self.herd) else { return };
+        let Some(herd) = self.herd.again().await else { return };
         for process in answering(&herd) {
             let runs = |feed: &&Feed| !feed.is_over && *feed.process == *process.control;
             if self.feeds.iter().find(runs).is_some() {
@@ -178,6 +175,22 @@ impl Merged {
         }
     }
 
+    /// Returns everything that has happened by now and was not passed on.
+    pub async fn catch_up(&mut self) -> Vec<Entry> {
+        if self.is_incomplete {
+            self.complete().await;
+        }
+        self.round().await;
+        let all = self.queues.lengths();
+        let ready = std::mem::take(&mut self.ready).into_iter().map(|(entry, _)| entry);
+        ready.chain(self.queues.take(all).into_iter().map(|(entry, _)| entry)).collect()
+    }
+
+    /// Returns `true` if the process of a server is followed, and has not ended.
+    pub fn has_feed_of(&self, server: &str) -> bool {
+        self.feeds.iter().any(|feed| !feed.is_over && feed.server.as_deref() == Some(server))
+    }
+
     /// Asks every process to send everything up to now, and waits until that has arrived.
     async fn round(&mut self) {
         for feed in self.feeds.iter_mut().filter(|feed| !feed.is_asked && !feed.is_over) {
@@ -199,9 +212,7 @@ impl Merged {
 
     fn take(&mut self, feed: usize, told: Told) {
         if let Told::Entry(Entry { fact: Fact::Saw(Event::LinkUp { way, .. }), .. }) = &told {
-            let reached = self.history.origin.name(way.to);
-            let runs = |feed: &Feed| !feed.is_over && feed.server.as_deref() == Some(reached);
-            self.is_incomplete |= !self.feeds.iter().any(runs);
+            self.is_incomplete |= !self.has_feed_of(self.history.origin.name(way.to));
         }
         let of = &mut self.feeds[feed];
         match told {

@@ -16,12 +16,13 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal, why_nothing};
-use super::promise::{Decisions, Part, PartDone, too_late};
+use super::promise::{Decisions, Deed, Part, PartDone, too_late};
 use super::records::{Holding, compare};
-use crate::act::{Action, Agenda, Later, Moment, ServerVerb, Verb, WayVerb, take_back};
+use crate::act::{Action, Agenda, Hit, Later, Moment, ServerVerb, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{Identity, ServerId, Topology, Way, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
-use crate::driver::{Driver, DriverError, Known, Performed, Sender, Wait, perform};
+use crate::driver::work::Work;
+use crate::driver::{Driver, DriverError, Known, Performed, Sender, Wait};
 use crate::exit::Exit;
 use crate::history::{self, Entry, Event, Fact, History, Observation};
 use crate::time::Timestamp;
@@ -60,6 +61,8 @@ pub enum Request {
     Status(oneshot::Sender<HerdStatus>),
     /// Which file was it read from?
     File(oneshot::Sender<FileAnswer>),
+    /// What has the process to do?
+    Work(oneshot::Sender<Work<String>>),
     /// Pass on all that has happened by now.
     CatchUp(oneshot::Sender<()>),
     /// Who knows what?
@@ -147,6 +150,9 @@ pub struct Owner {
     on_linked: Option<oneshot::Sender<()>>,
 }
 
+/// When an action was begun, the action, and what it hit.
+type Done = (Timestamp, Action, Hit);
+
 /// A part of a verb that waits for the decision.
 #[derive(Debug)]
 struct Promise {
@@ -156,6 +162,8 @@ struct Promise {
     later: Vec<Later>,
     /// Servers that were started for it, which can fail.
     started: Vec<ServerId>,
+    /// What was done for that.
+    begun: Vec<Done>,
     /// Something will change.
     changes: bool,
 }
@@ -349,6 +357,7 @@ impl Owner {
                 self.catch_up().await;
                 drop(answer.send(self.status()));
             }
+            Request::Work(answer) => drop(answer.send(self.work())),
             Request::CatchUp(answer) => {
                 self.catch_up().await;
                 let _ = answer.send(());
@@ -402,8 +411,8 @@ impl Owner {
             .iter()
             .filter_map(|action| if let Action::Server(server, _) = action { Some(*server) } else { None });
         let started: Vec<_> = servers.filter(is_down).collect();
-        self.perform(starts).await?;
-        self.promise = Some(Promise { id: part.id, now, reflected, later, started, changes });
+        let begun = self.perform_each(starts).await?;
+        self.promise = Some(Promise { id: part.id, now, reflected, later, started, begun, changes });
         Ok(())
     }
 
@@ -426,19 +435,33 @@ impl Owner {
 
     /// Does what was promised.
     async fn keep(&mut self, promise: Promise) -> Result<PartDone, Refusal> {
-        let Promise { now, reflected, later, changes, .. } = promise;
+        let Promise { now, reflected, later, begun, changes, .. } = promise;
         let planned = self.planned();
-        let done = self.perform(now).await;
+        let done = self.perform_each(now).await;
         for action in reflected {
             if let Action::Way(way, verb) = action {
                 self.driver.reflect(way, verb);
             }
         }
-        let hit = done?.hits();
+        let done = done?;
         self.catch_up().await;
-        let changed = changes || hit.connections > 0 || hit.lines_released > 0 || self.planned() < planned;
+        let hits_now = |(_, _, hit): &Done| hit.connections > 0 || hit.lines_released > 0;
+        let changed = changes || done.iter().any(hits_now) || self.planned() < planned;
         self.plan_rest(later, None);
-        Ok(PartDone { hit, changed })
+        let deeds = begun.into_iter().chain(done).map(|done| self.deed(done)).collect();
+        Ok(PartDone { deeds, changed })
+    }
+
+    fn work(&self) -> Work<String> {
+        let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(self.topology.name(server).to_string());
+        let Ok(work) = self.driver.work().map(&mut name);
+        work
+    }
+
+    fn deed(&self, (at, action, hit): Done) -> Deed {
+        let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(self.topology.name(server).to_string());
+        let Ok(action) = action.map(&mut name);
+        Deed { at: at.nanoseconds(), action, hit }
     }
 
     /// Returns how long the driver may go on before the agenda is looked at again.
@@ -484,10 +507,16 @@ impl Owner {
         Ok((answer, plan.later))
     }
 
-    /// Does actions, all or none.
+    /// Does actions, all or none. Returns what they hit.
     async fn perform(&mut self, actions: Vec<Action>) -> Result<VerbAnswer, Refusal> {
-        let Performed { done, error } = perform(&mut self.driver, actions).await;
         let mut answer = VerbAnswer::default();
+        self.perform_each(actions).await?.into_iter().for_each(|(_, _, hit)| answer.hit(hit));
+        Ok(answer)
+    }
+
+    /// Does actions, all or none. Returns each that was done.
+    async fn perform_each(&mut self, actions: Vec<Action>) -> Result<Vec<Done>, Refusal> {
+        let Performed { done, error } = self.driver.perform(actions).await;
         let was_partly_done = !done.is_empty();
         self.agenda.retain(|due| {
             take_back(done.iter().map(|(_, action, _)| action), &mut due.actions)
@@ -503,11 +532,10 @@ impl Owner {
             _ => None,
         };
         let ended: Vec<_> = done.iter().filter_map(|(_, action, _)| ended(action)).collect();
-        for (at, action, hit) in done {
-            answer.hit(hit);
-            self.record(at, Fact::Did { action, hit });
+        for (at, action, hit) in &done {
+            self.record(*at, Fact::Did { action: action.clone(), hit: *hit });
         }
-        let Some(error) = error else { return Ok(answer) };
+        let Some(error) = error else { return Ok(done) };
         let mut refusal = refused(&error);
         if !ended.is_empty() {
             refusal.error.push_str(&format!("; {} ended before that, and lost all records", self.names(&ended)));
@@ -625,11 +653,12 @@ impl Owner {
         let name = |server| self.topology.name(server).to_string();
         // What another process does to a way is told by that one.
         let own = |way: &Way| self.origin.only.is_none_or(|only| only == way.from);
-        let faults = self.driver.wiring().ways().filter(own).map(|way| (way, self.driver.faults(way).states()));
-        let fault = |(way, states): (Way, Vec<&str>)| WayFault {
+        let faults = self.driver.wiring().ways().filter(own).map(|way| (way, self.driver.faults(way)));
+        let fault = |(way, standing): (Way, WayFaults)| WayFault {
             from: name(way.from),
             to: name(way.to),
-            faults: states.into_iter().map(str::to_owned).collect(),
+            faults: standing.states().into_iter().map(str::to_owned).collect(),
+            standing,
         };
         HerdStatus {
             name: self.origin.name.clone(),
@@ -640,7 +669,7 @@ impl Owner {
             strategy: self.topology.strategy,
             log_dir: self.origin.log_dir.clone(),
             servers: self.servers().into_iter().map(|server| self.server_status(server)).collect(),
-            faults: faults.filter(|(_, states)| !states.is_empty()).map(fault).collect(),
+            faults: faults.filter(|(_, standing)| !standing.is_none()).map(fault).collect(),
         }
     }
 
@@ -659,6 +688,7 @@ impl Owner {
             port: self.driver.address(server).map_or(configured.port, |address| address.port()),
             neighbours: neighbours.iter().map(|n| self.topology.name(n.server).to_string()).collect(),
             links_up: self.driver.links_up(server),
+            open: self.driver.open_to(server).into_iter().map(|other| self.topology.name(other).to_string()).collect(),
             records: self.driver.records(server).len(),
             clock_offset: self.driver.clock_offset(server),
             replies_waiting: self.driver.replies_waiting(server),
@@ -709,7 +739,8 @@ fn refused(error: &DriverError) -> Refusal {
         | DriverError::Elsewhere(_)
         | DriverError::OtherServer { .. }
         | DriverError::Finished { .. }
-        | DriverError::Resources(_) => RefusalCode::CouldNot,
+        | DriverError::Resources(_)
+        | DriverError::Process(_) => RefusalCode::CouldNot,
     };
     refusal(code, error.to_string())
 }

@@ -83,12 +83,25 @@ pub struct LaterPart {
 }
 
 /// What a part did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PartDone {
-    /// What it hit at once.
-    pub hit: Hit,
+    /// Each action that was done.
+    pub deeds: Vec<Deed>,
     /// `false` if everything was so before.
     pub changed: bool,
+}
+
+/// One action that was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deed {
+    /// When it was begun, in nanoseconds since the Unix epoch.
+    pub at: i64,
+    /// The action.
+    pub action: Action<String>,
+    /// What it hit at once.
+    pub hit: Hit,
 }
 
 /// What a command says to a process, a line each.

@@ -31,6 +31,7 @@ use super::names::refusal;
 use super::owner::{Request, Watch, lagged};
 use super::promise::{self, Decision, DecisionQuery, PARTS};
 use crate::act::Verb;
+use crate::driver::work::Work;
 use crate::history::{Entry, History, json};
 
 /// What the requests of a herd are answered with.
@@ -57,6 +58,7 @@ fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/herd", get(herd))
         .route("/v1/file", get(file))
+        .route("/v1/work", get(work))
         .route("/v1/verb", post(verb))
         .route("/v1/part", get(part))
         .route("/v1/decision", get(decision))
@@ -109,6 +111,10 @@ async fn herd(asks: Asks) -> Result<Json<HerdStatus>, Refusal> {
 
 async fn file(asks: Asks) -> Result<Json<FileAnswer>, Refusal> {
     ask(&asks.asks, Request::File).await.map(Json)
+}
+
+async fn work(asks: Asks) -> Result<Json<Work<String>>, Refusal> {
+    ask(&asks.asks, Request::Work).await.map(Json)
 }
 
 async fn verb(asks: Asks, request: Result<Json<Verb<String>>, JsonRejection>) -> Result<Json<VerbAnswer>, Refusal> {

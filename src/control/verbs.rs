@@ -12,7 +12,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::api::{Refusal, RefusalCode, VerbAnswer};
+use super::api::{Refusal, RefusalCode, ServerState, VerbAnswer};
 use super::client::{ClientError, lost};
 use super::herd::{Herd, Process};
 use super::merge::Merged;
@@ -65,8 +65,34 @@ impl Herd {
         let done = job.perform(Some(verb), &plan.now, &plan.later).await?;
         let warning = (!done.changed).then(|| why_nothing(verb, state));
         let mut answer = VerbAnswer { ways, warning, ..VerbAnswer::default() };
-        answer.hit(done.hit);
+        done.deeds.iter().for_each(|deed| answer.hit(deed.hit));
         Ok(answer)
+    }
+}
+
+impl Herd {
+    /// Does actions in the processes that they are about: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`Self::verb`] does.
+    pub async fn perform(
+        &self,
+        topology: &Topology,
+        wiring: &Wiring,
+        actions: &[Action],
+    ) -> Result<PartDone, ClientError> {
+        Job { herd: self, topology, wiring }.perform(None, actions, &[]).await
+    }
+
+    /// Returns the process that an action is about: that of its server, or of the server that writes to its way.
+    pub fn owner(&self, topology: &Topology, action: &Action) -> Option<&Process> {
+        let server = match action {
+            Action::Server(server, _) => *server,
+            Action::Way(way, _) => way.from,
+            Action::Send { .. } | Action::Close(_) => return None,
+        };
+        self.process_of(topology.name(server))
     }
 }
 
@@ -148,15 +174,14 @@ impl<'a> Job<'a> {
         Ok(parts)
     }
 
-    /// Returns the process that an action is about.
     fn owner(&self, action: &Action) -> Result<&'a Process, Refusal> {
         let server = match action {
-            Action::Server(server, _) => *server,
             Action::Way(way, _) => way.from,
+            Action::Server(server, _) => *server,
             Action::Send { .. } | Action::Close(_) => unreachable!("no verb is what a client does"),
         };
-        let name = self.topology.name(server);
-        self.herd.process_of(name).ok_or_else(|| refusal(RefusalCode::CouldNot, absent(name)))
+        let no_process = || refusal(RefusalCode::CouldNot, absent(self.topology.name(server)));
+        self.herd.owner(self.topology, action).ok_or_else(no_process)
     }
 
     fn named(&self, action: &Action) -> Action<String> {
@@ -182,7 +207,7 @@ impl<'a> Job<'a> {
                 Ok(done)
             };
             match restarted.await {
-                Ok(done) => answer.hit(done.hit),
+                Ok(done) => done.deeds.iter().for_each(|deed| answer.hit(deed.hit)),
                 Err(ClientError::Refused(mut refusal)) => {
                     refusal.error.push_str("; the servers before it are restarted, those after it are not");
                     return Err(ClientError::Refused(refusal));
@@ -221,19 +246,16 @@ impl<'a> Job<'a> {
 
     /// Returns the ways from and to a server that stay open, and whose other end runs and is not cut off.
     async fn ways_that_can_open(&self, server: ServerId) -> Vec<Way> {
-        use super::api::ServerState;
-        let fresh = Herd::all(self.herd.limit()).await.into_iter().find(|herd| herd.name == self.herd.name);
-        let Some(status) = (match fresh {
+        let status = match self.herd.again().await {
             Some(herd) => herd.status().await.ok(),
             None => None,
-        }) else {
-            return Vec::new();
         };
+        let Some(status) = status else { return Vec::new() };
         let is_up = |other: ServerId| status.servers[other.index()].state == ServerState::Up;
         let name = |server: ServerId| &**self.topology.name(server);
         let stands = |way: &Way| {
             let fault = status.faults.iter().find(|fault| fault.from == name(way.from) && fault.to == name(way.to));
-            fault.is_none_or(|fault| !fault.faults.iter().any(|state| state == "cut" || state == "half-open"))
+            fault.is_none_or(|fault| !(fault.standing.cut || fault.standing.half_open))
         };
         let neighbours = self.wiring.neighbours(server).iter();
         let neighbours = neighbours.filter(|other| other.mode == LinkMode::Persistent && is_up(other.server));
@@ -266,18 +288,15 @@ async fn decide(hands: Vec<Hand<'_>>) -> Result<PartDone, ClientError> {
     for mut hand in decided {
         match hand.done().await {
             Ok(done) => {
-                let PartDone { hit, changed } = done;
-                all.changed |= changed;
-                all.hit.connections += hit.connections;
-                all.hit.lines_lost += hit.lines_lost;
-                all.hit.lines_released += hit.lines_released;
-                all.hit.records_lost += hit.records_lost;
+                all.changed |= done.changed;
+                all.deeds.extend(done.deeds);
             }
             Err(error @ ClientError::Refused(_)) => failed = failed.or(Some(error)),
             // It has done its part, or has ended, and then nothing of it is left.
             Err(_) => all.changed = true,
         }
     }
+    all.deeds.sort_by_key(|deed| deed.at);
     failed.map_or(Ok(all), Err)
 }
 

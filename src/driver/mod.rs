@@ -5,11 +5,12 @@
 pub mod loopback;
 pub mod path;
 mod perform;
+pub mod remote;
 mod session;
 pub mod simulated;
 pub mod work;
 
-pub use perform::{Performed, perform};
+pub use perform::Performed;
 
 use std::sync::Arc;
 
@@ -61,6 +62,9 @@ pub enum DriverError {
     /// The system has not what the herd needs.
     #[error("{0}")]
     Resources(String),
+    /// A process that the action is about is gone, or refuses it.
+    #[error("{0}")]
+    Process(String),
 }
 
 /// What to do about a port that cannot be had.
@@ -170,6 +174,14 @@ pub trait Driver {
     /// Returns an error if [`Self::check`] does, or if a server cannot listen where it should. The herd is as before then,
     /// except that a server that was to restart is down.
     async fn apply(&mut self, action: Action) -> Result<Hit, DriverError>;
+
+    /// Applies actions in order: all of them, or none that can be undone.
+    async fn perform(&mut self, actions: Vec<Action>) -> Performed
+    where
+        Self: Sized,
+    {
+        perform::perform(self, actions).await
+    }
 
     /// Returns the next observation, in the order in which things happened, or why the wait is over.
     async fn next(&mut self, wait: Wait) -> Next;

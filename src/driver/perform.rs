@@ -18,7 +18,7 @@ pub struct Performed {
 ///
 /// All actions are checked before the first one is applied. If one fails all the same, those before it are undone, the last
 /// one first, to what stood before. A server that was ended cannot get its memory back and stays as it is.
-pub async fn perform<D: Driver>(driver: &mut D, actions: Vec<Action>) -> Performed {
+pub(super) async fn perform<D: Driver>(driver: &mut D, actions: Vec<Action>) -> Performed {
     let mut done = Vec::with_capacity(actions.len());
     if let Some(error) = actions.iter().find_map(|action| driver.check(action).err()) {
         return Performed { done, error: Some(error) };

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::act::{Action, Agenda, Later, Moment, Verb, take_back};
 use crate::claim::{StepId, Verdict};
 use crate::config::{ServerId, Wiring};
-use crate::driver::{Driver, DriverError, Next, Performed, Rest, Wait, perform};
+use crate::driver::{Driver, DriverError, Next, Performed, Rest, Wait};
 use crate::history::{Comparison, Fact, History};
 use crate::history::{Event, Observation};
 use crate::scenario::{STEP_DEADLINE, Script, SessionKey, Step, Talk, Task, Until, When};
@@ -304,7 +304,7 @@ impl<'a, D: Driver> Runner<'a, D> {
 
     /// Does actions of a step, all or none.
     async fn perform(&mut self, step: StepId, actions: Vec<Action>) -> Result<(), DriverError> {
-        let Performed { done, error } = perform(self.driver, actions).await;
+        let Performed { done, error } = self.driver.perform(actions).await;
         self.agenda.retain(|planned| match planned {
             Planned::Actions(_, actions, rest) => {
                 take_back(done.iter().map(|(_, action, _)| action), actions) || !rest.is_empty()

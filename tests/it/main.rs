@@ -12,5 +12,6 @@ mod patience;
 mod processes;
 mod protocol;
 mod readme;
+mod remote;
 mod support;
 mod tree;

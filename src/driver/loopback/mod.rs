@@ -252,6 +252,12 @@ impl LoopbackDriver {
         life.lanes.iter().filter(|lane| lane.is_usable()).count()
     }
 
+    /// Returns the neighbours to which a server's connection is open.
+    pub fn open_to(&self, server: ServerId) -> Vec<ServerId> {
+        let Some(life) = self.shared.life(server) else { return Vec::new() };
+        life.lanes.iter().filter(|lane| lane.is_open()).map(|lane| lane.way.to).collect()
+    }
+
     /// Returns how many connections of a server have replies that wait for its neighbours.
     pub fn replies_waiting(&self, server: ServerId) -> usize {
         self.shared.life(server).map_or(0, |life| lock(&life.node).held())

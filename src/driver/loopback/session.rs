@@ -2,7 +2,6 @@
 //!
 //! Not here: what a script says, and what it makes of the replies.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,8 +18,8 @@ use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::ServerId;
+use crate::driver::session::Expected;
 use crate::history::Event;
-use crate::wire::{Shape, lines, reply_shape};
 
 /// A client's connection, as the driver holds it.
 #[derive(Debug)]
@@ -169,60 +168,5 @@ async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Res
         if count == 0 {
             return Ok(());
         }
-    }
-}
-
-/// Which replies a client waits for: the commands do not say where a reply ends, so it must know what it asked.
-#[derive(Debug, Default)]
-struct Expected {
-    /// The beginning of a line whose end has not been written.
-    unfinished: Vec<u8>,
-    replies: VecDeque<Shape>,
-    /// The connection is gone: nobody waits any more.
-    over: bool,
-}
-
-impl Expected {
-    /// Expects the replies to the lines that these bytes complete.
-    fn written(&mut self, bytes: &[u8], finish: bool) {
-        self.unfinished.extend_from_slice(bytes);
-        let mut lines = lines(&self.unfinished, finish);
-        self.replies.extend(lines.by_ref().filter_map(reply_shape));
-        let rest = lines.rest().len();
-        self.unfinished.drain(..self.unfinished.len() - rest);
-    }
-
-    /// Returns the number of commands without a reply. A command whose end was not written is one of them.
-    fn unanswered(&self) -> u64 {
-        self.replies.len() as u64 + u64::from(reply_shape(&self.unfinished).is_some())
-    }
-
-    /// Takes the first reply in `unread` off the expected ones if it is whole. Returns its length. At the end of the
-    /// connection all that is left is a reply.
-    fn reply_length(&mut self, unread: &[u8], at_end: bool) -> Option<usize> {
-        let whole = self.replies.front().unwrap_or(&Shape::Line).length(unread);
-        let length = whole.or_else(|| Some(unread.len()).filter(|&rest| at_end && rest > 0))?;
-        self.replies.pop_front();
-        Some(length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_are_cut_where_the_commands_say_that_they_end() {
-        let mut expected = Expected::default();
-        expected.written(b"IAMAT a +1+1 1\nWHATSAT a 1 1\nWHATS", false);
-        expected.written(b"UP\n\nAT x +0 a +1+1 1\n", true);
-        assert_eq!(expected.replies, [Shape::Line, Shape::Found, Shape::Line]);
-        let unread = b"AT 1\nAT 1\n{\n}\n\n? WHATSUP\n";
-        assert_eq!(expected.reply_length(&unread[..3], false), None);
-        assert_eq!(expected.reply_length(unread, false), Some(5));
-        assert_eq!(expected.reply_length(&unread[5..12], false), None);
-        assert_eq!(expected.reply_length(&unread[5..], false), Some(10));
-        assert_eq!(expected.reply_length(&unread[15..], false), Some(10));
-        assert_eq!(expected.reply_length(&unread[25..], true), None);
     }
 }

@@ -1,0 +1,151 @@
+//! A client of this driver: a connection of its own to a server of another process.
+//!
+//! Not here: which replies belong to which commands ([`crate::driver::session`]).
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::act::SessionId;
+use crate::config::ServerId;
+use crate::driver::session::Expected;
+use crate::history::Event;
+use crate::time::{RealClock, Timestamp};
+
+/// What a client sees.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) at: Timestamp,
+    pub(super) event: Event,
+}
+
+/// A client's connection, as the driver holds it.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The server, and its life when the connection was opened.
+    pub(super) server: (ServerId, u64),
+    orders: mpsc::UnboundedSender<(Bytes, bool)>,
+    line: Arc<Line>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Line {
+    session: SessionId,
+    clock: RealClock,
+    expected: Mutex<Expected>,
+    says: mpsc::UnboundedSender<Said>,
+}
+
+impl Client {
+    /// Dials a server. Orders wait until the connection stands.
+    pub(super) fn open(
+        session: SessionId,
+        address: (String, u16),
+        server: (ServerId, u64),
+        clock: RealClock,
+        says: mpsc::UnboundedSender<Said>,
+    ) -> Self {
+        let line = Arc::new(Line { session, clock, expected: Mutex::default(), says });
+        // Unbounded: what a script writes is bounded by the script, and a write must not wait for a server that does not read.
+        let (orders, incoming) = mpsc::unbounded_channel();
+        let task = tokio::spawn(run(line.clone(), address, incoming)).abort_handle();
+        Self { server, orders, line, task }
+    }
+
+    /// Returns `true` if the connection has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        !self.line.expected().over
+    }
+
+    /// Returns `true` if no reply is missing.
+    pub(super) fn is_answered(&self) -> bool {
+        let expected = self.line.expected();
+        expected.over || expected.is_answered()
+    }
+
+    /// Writes after everything written before. Returns `false`, and does nothing, if the connection has ended.
+    pub(super) fn send(&self, bytes: Bytes, finish: bool) -> bool {
+        let mut expected = self.line.expected();
+        if expected.over {
+            return false;
+        }
+        expected.written(&bytes, finish);
+        // Fails only when the connection ends right now, which has its own observation.
+        self.orders.send((bytes, finish)).ok();
+        true
+    }
+
+    /// Closes the connection. Returns `false` if it had ended already.
+    pub(super) fn close(self) -> bool {
+        self.task.abort();
+        self.line.end()
+    }
+}
+
+impl Line {
+    fn expected(&self) -> MutexGuard<'_, Expected> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, event: Event) {
+        // Fails when the driver has gone.
+        let _ = self.says.send(Said { at: self.clock.now(), event });
+    }
+
+    /// Ends the connection. Returns `false` if it had ended already.
+    fn end(&self) -> bool {
+        let mut expected = self.expected();
+        if std::mem::replace(&mut expected.over, true) {
+            return false;
+        }
+        self.say(Event::SessionLost { session: self.session, unanswered: expected.unanswered() });
+        true
+    }
+}
+
+async fn run(line: Arc<Line>, address: (String, u16), orders: mpsc::UnboundedReceiver<(Bytes, bool)>) {
+    // However it ends, the observation says so.
+    talk(&line, address, orders).await.ok();
+    line.end();
+}
+
+async fn talk(line: &Line, address: (String, u16), orders: mpsc::UnboundedReceiver<(Bytes, bool)>) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.split();
+    tokio::select! {
+        read = read(line, reader) => read,
+        Err(error) = write(writer, orders) => Err(error),
+    }
+}
+
+async fn write(mut writer: WriteHalf<'_>, mut orders: mpsc::UnboundedReceiver<(Bytes, bool)>) -> io::Result<()> {
+    while let Some((bytes, finish)) = orders.recv().await {
+        writer.write_all(&bytes).await?;
+        if finish {
+            writer.shutdown().await?;
+        }
+    }
+    Ok(())
+}
+
+async fn read(line: &Line, mut reader: ReadHalf<'_>) -> io::Result<()> {
+    let mut unread = BytesMut::new();
+    loop {
+        let count = reader.read_buf(&mut unread).await?;
+        let mut expected = line.expected();
+        while let Some(length) = expected.reply_length(&unread, count == 0) {
+            line.say(Event::Replied { session: line.session, reply: unread.split_to(length).freeze() });
+        }
+        if count == 0 {
+            return Ok(());
+        }
+    }
+}

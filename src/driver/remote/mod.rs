@@ -1,0 +1,317 @@
+//! A herd whose servers have processes of their own, driven over their control sockets.
+//!
+//! What a process observes comes as [`Merged`] events: everything up to now has been seen when an action returns. Several actions
+//! at once are done by all processes that they are about, or by none ([`crate::control::promise`]). Rest is found by asking all
+//! processes what they have to do ([`crate::driver::work`]).
+//!
+//! Not here: what processes do, which [`super::loopback`] does in each of them, and how they are asked ([`crate::control::herd`]).
+
+mod client;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::session::{Ledger, commands};
+use super::work::are_at_rest;
+use super::{Driver, DriverError, Next, Performed, Rest, Sight, Unseen, Wait};
+use crate::act::{Action, Hit, SessionId, WayFaults, WayVerb};
+use crate::config::{ServerId, Topology, Way, Wiring};
+use crate::control::api::RecordsQuery;
+use crate::control::client::ClientError;
+use crate::control::herd::Herd;
+use crate::control::merge::Merged;
+use crate::control::names::absent;
+use crate::control::promise::Deed;
+use crate::history::{Entry, Event, Fact, History, Observation};
+use crate::time::{RealClock, Timestamp};
+use crate::wire::{Command, Report, parse};
+use client::{Client, Said};
+use view::View;
+
+/// How long a herd that is not at rest is left alone before it is asked again, if nothing is seen of it.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A herd in several processes.
+#[derive(Debug)]
+pub struct RemoteDriver {
+    herd: Herd,
+    topology: Arc<Topology>,
+    wiring: Wiring,
+    clock: RealClock,
+    events: Merged,
+    view: View,
+    /// Observations that nobody has asked for yet.
+    seen: VecDeque<Observation>,
+    left_out: u64,
+    ledger: Ledger,
+    clients: BTreeMap<SessionId, Client>,
+    /// What clients of this driver see.
+    said: mpsc::UnboundedReceiver<Said>,
+    says: mpsc::UnboundedSender<Said>,
+}
+
+impl RemoteDriver {
+    /// Begins to drive a herd that is up. It goes on when the driver is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the herd does not answer.
+    pub async fn attach(herd: Herd) -> Result<Self, ClientError> {
+        let topology = Arc::new(herd.topology().await?);
+        let events = Merged::follow(&herd, Some(0)).await?;
+        // Asked after the events began, so that nothing is missed in between. What is seen twice is seen as it is.
+        let herd = herd.again().await.unwrap_or(herd);
+        let (says, said) = mpsc::unbounded_channel();
+        Ok(Self {
+            view: View::of(&topology, &herd.status().await?),
+            wiring: Wiring::of(&topology),
+            clock: RealClock::start(),
+            seen: VecDeque::new(),
+            left_out: 0,
+            ledger: Ledger::default(),
+            clients: BTreeMap::new(),
+            herd,
+            topology,
+            events,
+            said,
+            says,
+        })
+    }
+
+    /// Returns what the observations are about: the herd's history without entries.
+    pub fn history(&self) -> &History {
+        &self.events.history
+    }
+
+    /// Returns what the herd was made of.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Returns the number of observations that processes have dropped because they came too fast.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Returns `true` if a server has no process: it was not started, or has ended since.
+    pub fn is_absent(&self, server: ServerId) -> bool {
+        !self.events.has_feed_of(self.topology.name(server))
+    }
+
+    /// Takes in everything that the processes have observed by now.
+    async fn catch_up(&mut self) {
+        for entry in self.events.catch_up().await {
+            self.see(entry);
+        }
+    }
+
+    fn see(&mut self, entry: Entry) {
+        self.view.see(&entry);
+        match entry.fact {
+            Fact::Saw(event) => self.seen.push_back(Observation { at: entry.at, event }),
+            Fact::LeftOut { entries } => self.left_out += entries,
+            _ => {}
+        }
+    }
+
+    /// Takes in what a client of this driver saw, behind what its servers did before that.
+    async fn hear(&mut self, Said { at, event }: Said) {
+        self.catch_up().await;
+        let last = self.seen.back().map_or(at, |seen| seen.at);
+        self.seen.push_back(Observation { at: at.max(last), event });
+    }
+
+    /// Returns `true` if no process has anything to do, and no line is on its way between two.
+    async fn is_at_rest(&self) -> bool {
+        // Two rounds: what was the same in both was so in between, everywhere at once.
+        let (Ok(first), Ok(second)) = (self.herd.work().await, self.herd.work().await) else { return false };
+        let can_answer = |name: &String| self.topology.server(name).is_some_and(|server| self.view.is_up(server));
+        are_at_rest(&first, &second, can_answer)
+    }
+
+    /// Looks for processes that have been started since.
+    async fn look_again(&mut self) {
+        if let Some(herd) = self.herd.again().await {
+            self.herd = herd;
+        }
+    }
+
+    async fn perform_all(&mut self, actions: &[Action]) -> Result<Vec<(Timestamp, Action, Hit)>, DriverError> {
+        if actions.iter().any(|action| self.herd.owner(&self.topology, action).is_none()) {
+            self.look_again().await;
+        }
+        let done = self.herd.perform(&self.topology, &self.wiring, actions).await;
+        // What was refused may have been begun: servers that were started for it are seen, too.
+        self.catch_up().await;
+        let done = done.map_err(|error| DriverError::Process(error.to_string()))?;
+        Ok(done.deeds.into_iter().map(|deed| self.numbered(deed)).collect())
+    }
+
+    /// Returns a deed with servers for its names, which are those of the herd's file.
+    fn numbered(&self, deed: Deed) -> (Timestamp, Action, Hit) {
+        let Deed { at, action, hit } = deed;
+        let mut server = |name: String| self.topology.server(&name).ok_or(name);
+        let action = action.map(&mut server).expect("a process does what it was asked");
+        (Timestamp::from_nanoseconds(at), action, hit)
+    }
+
+    fn send(
+        &mut self,
+        session: SessionId,
+        server: ServerId,
+        bytes: bytes::Bytes,
+        finish: bool,
+    ) -> Result<Hit, DriverError> {
+        if self.ledger.write(session, server, finish, &self.topology)? {
+            let address = self.view.address(server);
+            let life = self.view.life(server);
+            self.clients.insert(session, Client::open(session, address, (server, life), self.clock, self.says.clone()));
+        }
+        let is_open = self.is_alive(session);
+        if !is_open || self.clients.get(&session).is_none_or(|client| !client.send(bytes.clone(), finish)) {
+            let event = Event::SessionLost { session, unanswered: commands(&bytes) };
+            self.seen.push_back(Observation { at: self.now(), event });
+        }
+        Ok(Hit::default())
+    }
+
+    /// Returns `true` if the connection of a session and the life of its server have not ended.
+    fn is_alive(&self, session: SessionId) -> bool {
+        self.clients.get(&session).is_some_and(|client| {
+            let (server, life) = client.server;
+            client.is_open() && self.view.life(server) == life && !self.is_absent(server)
+        })
+    }
+
+    fn close(&mut self, session: SessionId) -> Hit {
+        self.ledger.close(session);
+        let is_closed = self.clients.remove(&session).is_some_and(Client::close);
+        Hit { connections: u64::from(is_closed), ..Hit::default() }
+    }
+}
+
+impl Driver for RemoteDriver {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn check(&self, action: &Action) -> Result<(), DriverError> {
+        let name = |server| self.topology.name(server).clone();
+        let server = match *action {
+            Action::Server(server, _) => server,
+            Action::Way(way, _) if self.wiring.link(way).is_none() => {
+                return Err(DriverError::NoLink { from: name(way.from), to: name(way.to) });
+            }
+            // Nothing stands on a way whose process is gone.
+            Action::Way(_, WayVerb::Heal | WayVerb::Release) => return Ok(()),
+            Action::Way(way, _) => way.from,
+            Action::Send { .. } | Action::Close(_) => return Ok(()),
+        };
+        if self.is_absent(server) { Err(DriverError::Process(absent(&name(server)))) } else { Ok(()) }
+    }
+
+    async fn apply(&mut self, action: Action) -> Result<Hit, DriverError> {
+        match action {
+            Action::Send { session, server, bytes, finish } => self.send(session, server, bytes, finish),
+            Action::Close(session) => Ok(self.close(session)),
+            Action::Server(..) | Action::Way(..) => {
+                let done = self.perform_all(std::slice::from_ref(&action)).await?;
+                Ok(done.first().map_or_else(Hit::default, |(_, _, hit)| *hit))
+            }
+        }
+    }
+
+    /// Does all actions, or none: no process is left with half of them, whichever is killed in the middle.
+    async fn perform(&mut self, actions: Vec<Action>) -> Performed {
+        match self.perform_all(&actions).await {
+            Ok(done) => Performed { done, error: None },
+            Err(error) => Performed { done: Vec::new(), error: Some(error) },
+        }
+    }
+
+    async fn next(&mut self, wait: Wait) -> Next {
+        let until = wait.limit();
+        loop {
+            if let Some(observation) = self.seen.pop_front() {
+                return Next::Seen(observation);
+            }
+            let mut look = until;
+            if let Wait::Quiescent(_) = wait {
+                let has_rest = self.clients.values().all(Client::is_answered) && self.is_at_rest().await;
+                self.catch_up().await;
+                match self.said.try_recv() {
+                    Ok(said) => self.hear(said).await,
+                    Err(_) if self.seen.is_empty() && has_rest => return Next::Rested(Rest::Certain),
+                    Err(_) => {}
+                }
+                look = until.min(self.now() + ASK_AGAIN);
+            }
+            if !self.seen.is_empty() {
+                continue;
+            }
+            if self.now() >= until {
+                return Next::TimeUp;
+            }
+            tokio::select! {
+                entry = self.events.next() => match entry {
+                    Ok(Some((entry, _))) => self.see(entry),
+                    // Every process has gone: nothing will be seen any more.
+                    Ok(None) | Err(_) => sleep_until(self.clock.instant(until).into()).await,
+                },
+                Some(said) = self.said.recv() => self.hear(said).await,
+                () = sleep_until(self.clock.instant(look).into()) => {}
+            }
+        }
+    }
+
+    fn sight(&self, _: ServerId) -> Sight {
+        Sight::Inside
+    }
+
+    async fn probe(&mut self, server: ServerId, clients: &[Arc<str>]) -> Result<Vec<Option<Arc<Report>>>, Unseen> {
+        let query = RecordsQuery { server: Some(self.topology.name(server).to_string()), client: None };
+        let answer = self.herd.records(&query).await.map_err(|error| Unseen::NoAnswer(error.to_string()))?;
+        if self.port(server).is_none() {
+            return Err(Unseen::Down);
+        }
+        let report = |client: &Arc<str>| {
+            let known = answer.records.iter().find(|record| *record.client == **client)?.known.as_ref()?;
+            match parse(known.line.as_bytes()) {
+                Command::At(line) => Some(Arc::new(line.to_report())),
+                _ => None,
+            }
+        };
+        Ok(clients.iter().map(report).collect())
+    }
+
+    fn is_linked(&self, server: ServerId) -> bool {
+        let neighbours = self.wiring.neighbours(server).iter().map(|neighbour| neighbour.server);
+        let ways = neighbours.flat_map(|other| [Way { from: server, to: other }, Way { from: other, to: server }]);
+        ways.into_iter().all(|way| self.view.is_as_open_as_it_can_be(way, &self.wiring))
+    }
+
+    fn is_open(&self, session: SessionId) -> bool {
+        self.ledger.may_write(session) && self.is_alive(session)
+    }
+
+    fn faults(&self, way: Way) -> WayFaults {
+        self.view.faults(way)
+    }
+
+    fn is_paused(&self, server: ServerId) -> bool {
+        self.view.is_paused(server) && !self.is_absent(server)
+    }
+
+    fn clock_offset(&self, server: ServerId) -> i64 {
+        self.view.clock_offset(server)
+    }
+
+    fn port(&self, server: ServerId) -> Option<u16> {
+        self.view.port(server).filter(|_| !self.is_absent(server))
+    }
+}
