@@ -337,6 +337,7 @@ fn run_cases(cases: &[Case], jobs: usize) -> Took {
         fail_fast: false,
         max_time: None,
         check_determinism: false,
+        herd_of: None,
         histories: None,
     };
     let (cpu, clock) = (cpu_seconds_of_all_threads(), RealClock::start());

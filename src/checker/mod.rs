@@ -138,7 +138,7 @@ pub fn judge(history: &History) -> Judgement {
     let limits = history.origin.thresholds.iter().map(|threshold| limit(threshold, &numbers));
     let mut findings: Vec<Finding> = checks.chain(compared).chain(limits).collect();
     let left_out = left_out(history);
-    if left_out > 0 {
+    if let Some(left_out) = left_out {
         findings.iter_mut().for_each(|finding| cannot_be_proven(finding, left_out));
     }
     for explanation in findings.iter_mut().filter_map(|finding| finding.explanation.as_mut()) {
@@ -147,17 +147,17 @@ pub fn judge(history: &History) -> Judgement {
     let faults = ledger.entries(&run);
     let worst = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Passed);
     let idle = faults.iter().any(|fault| fault.hit.is_empty());
-    let verdict = if idle || left_out > 0 { worst.max(Verdict::Unproven) } else { worst };
+    let verdict = if idle || left_out.is_some() { worst.max(Verdict::Unproven) } else { worst };
     Judgement { verdict, findings, faults, numbers }
 }
 
-/// Returns the number of entries that a history is known to lack.
-fn left_out(history: &History) -> u64 {
-    let number = |entry: &Entry| match entry.fact {
-        Fact::LeftOut { entries } => entries,
-        _ => 0,
-    };
-    history.entries.iter().map(number).sum()
+/// Returns the number of entries that a history is known to lack; 0 if it lacks some and nobody knows how many.
+fn left_out(history: &History) -> Option<u64> {
+    let numbers = history.entries.iter().filter_map(|entry| match entry.fact {
+        Fact::LeftOut { entries } => Some(entries),
+        _ => None,
+    });
+    numbers.reduce(|one, other| if one == 0 || other == 0 { 0 } else { one + other })
 }
 
 /// Takes the verdict of a finding back: entries that are missing could have shown the contrary.
@@ -166,7 +166,11 @@ fn cannot_be_proven(finding: &mut Finding, left_out: u64) {
         return;
     }
     finding.verdict = Verdict::Unproven;
-    let missing = if left_out == 1 { "1 entry is".into() } else { format!("{left_out} entries are") };
+    let missing = match left_out {
+        0 => "what a process did last is".into(),
+        1 => "1 entry is".into(),
+        _ => format!("{left_out} entries are"),
+    };
     let actual = format!("{missing} missing from the history, which could show the contrary");
     let expected = finding.statement.clone();
     let headline = format!("{missing} missing: {expected}");

@@ -405,6 +405,10 @@ pub(super) struct Run {
     /// What runs the herd
     #[arg(long, value_enum, default_value_t, value_name = "DRIVER")]
     pub(super) driver: DriverChoice,
+    /// Play the scenario on a herd that is up: one of `herdsim up`, or `node` processes of one file. The herd has to be fresh, and
+    /// stays as the scenario leaves it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["driver", "seed", "seeds", "strategy", "reply", "repeat", "retries", "check_determinism"])]
+    pub(super) herd_of: Option<String>,
     /// Of every random draw, instead of the files'
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     pub(super) seed: Option<u64>,

@@ -35,6 +35,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) fn run(global: &Global, args: &Run) -> Outcome {
     let scripts = load(global, args)?;
     let cases = select(global, args, scripts)?;
+    if args.herd_of.is_some() && cases.len() > 1 {
+        let names: Vec<_> = cases.iter().map(Case::name).collect();
+        let text = format!(
+            "error: a herd that is up plays one scenario, and knows its clients then; chosen: {}",
+            names.join(", ")
+        );
+        return Err(Failure { exit: Exit::Usage, text });
+    }
     if cases.is_empty() {
         return Err(Failure { exit: Exit::NothingSelected, text: "error: no scenario was selected".into() });
     }
@@ -55,6 +63,7 @@ fn options(args: &Run) -> Options {
         fail_fast: args.fail_fast,
         max_time: args.max_time,
         check_determinism: args.check_determinism,
+        herd_of: args.herd_of.clone(),
         histories: args.history.clone(),
     }
 }
@@ -82,7 +91,7 @@ fn select(global: &Global, args: &Run, scripts: Vec<Arc<Script>>) -> Result<Vec<
     let mut cases = Vec::new();
     for script in scripts {
         let wanted = args.filter.is_empty() || args.filter.iter().any(|text| script.name().contains(text.as_str()));
-        let Some(driver) = driver(&script, args.driver).filter(|_| wanted) else {
+        let Some(driver) = driver(&script, args).filter(|_| wanted) else {
             if wanted && !global.quiet {
                 terminal::warn(&format!("{} does not run on this driver; left out", script.name()))?;
             }
@@ -103,10 +112,14 @@ fn select(global: &Global, args: &Run, scripts: Vec<Arc<Script>>) -> Result<Vec<
 }
 
 /// What a script is run on; `None` when it cannot be run on what is asked for.
-fn driver(script: &Script, choice: DriverChoice) -> Option<CaseDriver> {
+fn driver(script: &Script, args: &Run) -> Option<CaseDriver> {
     let can = |driver| script.drivers.contains(&driver);
     let one = |driver| can(driver).then_some(CaseDriver::One(driver));
-    match choice {
+    if args.herd_of.is_some() {
+        // Its servers have real sockets, too.
+        return one(DriverKind::Loopback).map(|_| CaseDriver::One(DriverKind::Remote));
+    }
+    match args.driver {
         DriverChoice::Loopback => one(DriverKind::Loopback),
         DriverChoice::Simulated => one(DriverKind::Simulated),
         DriverChoice::Both if can(DriverKind::Loopback) && can(DriverKind::Simulated) => Some(CaseDriver::Both),

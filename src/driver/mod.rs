@@ -99,6 +99,11 @@ impl Wait {
 pub enum Next {
     /// Something happened.
     Seen(Observation),
+    /// Things happened that nobody tells any more.
+    Missed {
+        /// Their number; 0 if nobody knows.
+        entries: u64,
+    },
     /// The herd is at rest, as [`Wait::Quiescent`] asks.
     Rested(Rest),
     /// The time of the wait is over.
@@ -236,7 +241,7 @@ impl Next {
     pub fn seen(self) -> Option<Observation> {
         match self {
             Self::Seen(observation) => Some(observation),
-            Self::Rested(_) | Self::TimeUp => None,
+            Self::Missed { .. } | Self::Rested(_) | Self::TimeUp => None,
         }
     }
 }

@@ -91,7 +91,7 @@ pub enum Fact<S = ServerId> {
     },
     /// Entries are missing here. A claim about such a history cannot be proven.
     LeftOut {
-        /// Number of missing entries.
+        /// Number of missing entries; 0 if nobody knows.
         entries: u64,
     },
 }

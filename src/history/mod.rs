@@ -75,6 +75,8 @@ pub enum DriverKind {
     Loopback,
     /// Virtual time.
     Simulated,
+    /// Processes that ran already, each with a server of its own or one with all.
+    Remote,
 }
 
 /// How much of a server the driver of a run saw.

@@ -360,6 +360,10 @@ impl<'a, D: Driver> Runner<'a, D> {
                 }
                 let is_due = self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server));
                 match next {
+                    Next::Missed { entries } => {
+                        self.record(self.current, Fact::LeftOut { entries });
+                        break;
+                    }
                     _ if is_due => break,
                     Next::Rested(_) if self.probing.is_unsettled() => {
                         self.ask_at_rest().await;

@@ -225,8 +225,12 @@ impl<D: Driver> Runner<'_, D> {
     /// Takes what happened while a server was asked: it comes before the answer.
     async fn take_what_was_seen(&mut self) {
         let now = self.driver.now();
-        while let Next::Seen(observation) = self.driver.next(Wait::Until(now)).await {
-            self.see(observation);
+        loop {
+            match self.driver.next(Wait::Until(now)).await {
+                Next::Seen(observation) => self.see(observation),
+                Next::Missed { entries } => self.record(self.current, Fact::LeftOut { entries }),
+                Next::Rested(_) | Next::TimeUp => return,
+            }
         }
     }
 }

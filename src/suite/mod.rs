@@ -6,6 +6,7 @@
 mod both;
 mod excerpt;
 mod files;
+mod remote;
 mod work;
 
 use std::panic::resume_unwind;
@@ -38,6 +39,8 @@ pub struct Options {
     pub max_time: Option<Duration>,
     /// Whether simulated cases are run twice, and must give the same history to the byte.
     pub check_determinism: bool,
+    /// The herd that plays cases on [`DriverKind::Remote`]. `None`: the only one that is up.
+    pub herd_of: Option<String>,
     /// Where histories are saved: a file, or with more than one case a directory.
     pub histories: Option<PathBuf>,
 }

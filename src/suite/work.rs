@@ -28,7 +28,7 @@ use crate::words::short;
 
 /// Runs cases, and keeps what the next one can use.
 pub(super) struct Worker<'a, W> {
-    options: &'a Options,
+    pub(super) options: &'a Options,
     watcher: &'a W,
     stop: &'a CancellationToken,
     /// How many cases there are in all.
@@ -49,13 +49,13 @@ struct Prepared {
 }
 
 /// One run of a case.
-struct Attempt {
-    history: Option<History>,
+pub(super) struct Attempt {
+    pub(super) history: Option<History>,
     /// What every server knew at the end.
-    records: Vec<Vec<Known>>,
+    pub(super) records: Vec<Vec<Known>>,
     /// Why it could not run, or stopped half-way.
-    error: Option<String>,
-    notes: Vec<String>,
+    pub(super) error: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Where a script is, for whoever watches the suite, and whether it is to go on.
@@ -144,6 +144,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         match driver {
             DriverKind::Loopback => self.on_sockets(number, case),
             DriverKind::Simulated => self.on_virtual_time(number, case),
+            DriverKind::Remote => self.on_processes(number, case),
         }
     }
 
@@ -211,7 +212,21 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let prepared = self.prepared.as_ref().expect("the case is prepared");
         let (origin, wiring) = (prepared.origins[0].clone(), prepared.wiring.clone());
         let history = History::new(origin, case.seed, driver.started());
-        let mut runner = Runner::new(&case.script, history, wiring, &mut driver);
+        let (history, error) = self.play(number, case, history, wiring, &mut driver).await;
+        let records = topology.ids().map(|server| driver.records(server)).collect();
+        Attempt { history: Some(history), records, error, notes: Vec::new() }
+    }
+
+    /// Runs a case in real time, until it ends or is to end. Returns its history, and why it stopped half-way.
+    pub(super) async fn play<D: Driver>(
+        &self,
+        number: usize,
+        case: &Case,
+        history: History,
+        wiring: Arc<Wiring>,
+        driver: &mut D,
+    ) -> (History, Option<String>) {
+        let mut runner = Runner::new(&case.script, history, wiring, driver);
         let steps = self.watched(number, case);
         let ended = tokio::select! {
             ended = runner.run(&steps) => ended,
@@ -219,9 +234,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
             () = expired(self.options.max_time) => Err(RunError::Interrupted),
         };
         let error = ended.err().map(|error| self.told(&error));
-        let history = runner.into_history();
-        let records = topology.ids().map(|server| driver.records(server)).collect();
-        Attempt { history: Some(history), records, error, notes: Vec::new() }
+        (runner.into_history(), error)
     }
 
     /// The case's topology with its seed; with free ports when other cases may want the same.
@@ -272,7 +285,12 @@ impl<'a, W: Watcher> Worker<'a, W> {
             error: attempt.error,
             notes: attempt.notes,
             compared_with: None,
-            replay: replay(case, driver_name(driver)),
+            replay: match &self.options.herd_of {
+                Some(herd) if driver == DriverKind::Remote => {
+                    format!("herdsim run {} --herd-of {herd}", case.script.file.display())
+                }
+                _ => replay(case, driver_name(driver)),
+            },
             judgement,
         }
     }
@@ -290,7 +308,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
 }
 
 impl Attempt {
-    fn failed(error: String) -> Self {
+    pub(super) fn failed(error: String) -> Self {
         Self { history: None, records: Vec::new(), error: Some(error), notes: Vec::new() }
     }
 }
@@ -336,6 +354,7 @@ fn driver_name(driver: DriverKind) -> &'static str {
     match driver {
         DriverKind::Loopback => "loopback",
         DriverKind::Simulated => "simulated",
+        DriverKind::Remote => "remote",
     }
 }
 

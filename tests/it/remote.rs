@@ -80,7 +80,7 @@ async fn drive() {
     assert!(driver.port(CLARK).is_none() && !driver.is_open(session));
     driver.apply(ServerVerb::Start.on(CLARK)).await.expect("its port is free");
     rest(&mut driver).await;
-    assert!(driver.port(CLARK).is_some() && driver.is_linked(CLARK) && driver.left_out() == 0);
+    assert!(driver.port(CLARK).is_some() && driver.is_linked(CLARK));
     let known = driver.probe(CLARK, &clients[..1]).await.expect("Clark answers");
     assert!(known[0].is_some() || driver.topology().strategy != herdsim::config::Strategy::FloodSync);
     assert!(!driver.is_absent(CLARK));

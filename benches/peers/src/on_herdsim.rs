@@ -102,7 +102,7 @@ pub fn run_whole(script: &Arc<Script>, seeds: std::ops::Range<u64>) -> Vec<Outco
     let driver = CaseDriver::One(DriverKind::Simulated);
     let cases: Vec<_> = seeds.map(|seed| Case { script: script.clone(), seed, driver }).collect();
     let options =
-        Options { jobs: 1, retries: 0, fail_fast: false, max_time: None, check_determinism: false, histories: None };
+        Options { jobs: 1, retries: 0, fail_fast: false, max_time: None, check_determinism: false, herd_of: None, histories: None };
     let results = suite::run(&cases, &options, &(), &CancellationToken::new());
     assert_eq!(results.len(), cases.len(), "every case is run");
     results.iter().map(outcome).collect()

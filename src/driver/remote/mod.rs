@@ -4,8 +4,13 @@
 //! at once are done by all processes that they are about, or by none ([`crate::control::promise`]). Rest is found by asking all
 //! processes what they have to do ([`crate::driver::work`]).
 //!
+//! A process tells of its server, so such a server is seen from inside ([`Sight`]). A server of somebody else, which takes the place
+//! of one in the herd's file, is seen from outside: it is asked over the wire. A process that vanishes is observed: its server has
+//! crashed, and what it did last nobody tells.
+//!
 //! Not here: what processes do, which [`super::loopback`] does in each of them, and how they are asked ([`crate::control::herd`]).
 
+mod ask;
 mod client;
 mod view;
 
@@ -45,9 +50,11 @@ pub struct RemoteDriver {
     clock: RealClock,
     events: Merged,
     view: View,
-    /// Observations that nobody has asked for yet.
-    seen: VecDeque<Observation>,
-    left_out: u64,
+    started: Timestamp,
+    /// What was seen and nobody has asked for yet.
+    seen: VecDeque<Next>,
+    /// When something happened last.
+    stirred: Timestamp,
     ledger: Ledger,
     clients: BTreeMap<SessionId, Client>,
     /// What clients of this driver see.
@@ -67,12 +74,26 @@ impl RemoteDriver {
         // Asked after the events began, so that nothing is missed in between. What is seen twice is seen as it is.
         let herd = herd.again().await.unwrap_or(herd);
         let (says, said) = mpsc::unbounded_channel();
+        let mut view = View::of(&topology, &herd.status().await?);
+        let clock = RealClock::start();
+        let started = clock.now();
+        let mut seen = VecDeque::new();
+        for server in topology.ids().filter(|&server| !events.has_feed_of(topology.name(server))) {
+            if ask::listens(view.address(server)).await {
+                view.is_outside(server);
+            } else {
+                let reason = "no process of the herd runs it, and nobody listens at its address".into();
+                let event = Event::Crashed { server, life: 1, reason };
+                seen.push_back(Next::Seen(Observation { at: started, event }));
+            }
+        }
         Ok(Self {
-            view: View::of(&topology, &herd.status().await?),
+            view,
             wiring: Wiring::of(&topology),
-            clock: RealClock::start(),
-            seen: VecDeque::new(),
-            left_out: 0,
+            clock,
+            started,
+            seen,
+            stirred: started,
             ledger: Ledger::default(),
             clients: BTreeMap::new(),
             herd,
@@ -93,14 +114,14 @@ impl RemoteDriver {
         &self.topology
     }
 
-    /// Returns the number of observations that processes have dropped because they came too fast.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
+    /// Returns when the driver began to drive.
+    pub fn started(&self) -> Timestamp {
+        self.started
     }
 
-    /// Returns `true` if a server has no process: it was not started, or has ended since.
+    /// Returns `true` if a server is not there: its process was not started, or has ended since.
     pub fn is_absent(&self, server: ServerId) -> bool {
-        !self.events.has_feed_of(self.topology.name(server))
+        self.sight(server) == Sight::Inside && !self.events.has_feed_of(self.topology.name(server))
     }
 
     /// Takes in everything that the processes have observed by now.
@@ -108,30 +129,86 @@ impl RemoteDriver {
         for entry in self.events.catch_up().await {
             self.see(entry);
         }
+        self.miss_vanished();
     }
 
     fn see(&mut self, entry: Entry) {
         self.view.see(&entry);
+        self.stirred = entry.at;
         match entry.fact {
-            Fact::Saw(event) => self.seen.push_back(Observation { at: entry.at, event }),
-            Fact::LeftOut { entries } => self.left_out += entries,
+            Fact::Saw(mut event) => {
+                self.tell_client(&mut event);
+                self.seen.push_back(Next::Seen(Observation { at: entry.at, event }));
+            }
+            Fact::LeftOut { entries } => self.seen.push_back(Next::Missed { entries }),
             _ => {}
         }
+    }
+
+    /// Fills in which of the own clients a server tells about.
+    fn tell_client(&mut self, event: &mut Event) {
+        let Some(&server) = event.servers().first().copied() else { return };
+        let mut of_server = self.clients.iter_mut().filter(|(_, client)| client.server.0 == server);
+        let told = of_server.find_map(|(session, client)| client.is_told_about(event).then_some(*session));
+        if let Event::Accepted { session, .. }
+        | Event::Acknowledged { session, .. }
+        | Event::Answered { session, .. }
+        | Event::Refused { session, .. } = event
+        {
+            *session = told;
+        }
+    }
+
+    /// The servers of processes that have gone have crashed.
+    fn miss_vanished(&mut self) {
+        let gone = |&server: &ServerId| self.view.is_up(server) && self.is_absent(server);
+        let gone: Vec<ServerId> = self.topology.ids().filter(gone).collect();
+        for server in gone {
+            let event =
+                Event::Crashed { server, life: self.view.life_number(server), reason: "its process is gone".into() };
+            self.see(Entry { at: self.now(), step: None, fact: Fact::Saw(event) });
+            self.seen.push_back(Next::Missed { entries: 0 });
+        }
+    }
+
+    /// Takes in everything that clients of this driver and processes have observed by now.
+    async fn take_all(&mut self) {
+        while let Ok(said) = self.said.try_recv() {
+            self.hear(said).await;
+        }
+        self.catch_up().await;
     }
 
     /// Takes in what a client of this driver saw, behind what its servers did before that.
     async fn hear(&mut self, Said { at, event }: Said) {
         self.catch_up().await;
-        let last = self.seen.back().map_or(at, |seen| seen.at);
-        self.seen.push_back(Observation { at: at.max(last), event });
+        self.see(Entry { at: at.max(self.stirred), step: None, fact: Fact::Saw(event) });
     }
 
-    /// Returns `true` if no process has anything to do, and no line is on its way between two.
-    async fn is_at_rest(&self) -> bool {
+    /// Returns whether no process has anything to do, and no line is on its way between two; `None` if something is to be done.
+    async fn rest(&self) -> Option<Rest> {
+        let is_awaited = |client: &Client| !client.is_answered() && self.can_answer(client.server.0);
+        if self.clients.values().any(is_awaited) {
+            return None;
+        }
         // Two rounds: what was the same in both was so in between, everywhere at once.
-        let (Ok(first), Ok(second)) = (self.herd.work().await, self.herd.work().await) else { return false };
+        let (first, second) = (self.herd.work().await.ok()?, self.herd.work().await.ok()?);
         let can_answer = |name: &String| self.topology.server(name).is_some_and(|server| self.view.is_up(server));
-        are_at_rest(&first, &second, can_answer)
+        if !are_at_rest(&first, &second, can_answer) {
+            return None;
+        }
+        let has_outside = self.topology.ids().any(|server| self.sight(server) == Sight::Outside);
+        // Nobody tells when a line was read that gets no reply.
+        let unanswered = self.clients.values().filter_map(|client| client.silent_since).max();
+        Some(match unanswered.or(has_outside.then_some(self.stirred)) {
+            Some(since) => Rest::Silent { since },
+            None => Rest::Certain,
+        })
+    }
+
+    /// Returns `true` if a server runs and is not frozen.
+    fn can_answer(&self, server: ServerId) -> bool {
+        self.port(server).is_some() && !self.view.is_paused(server)
     }
 
     /// Looks for processes that have been started since.
@@ -173,9 +250,9 @@ impl RemoteDriver {
             self.clients.insert(session, Client::open(session, address, (server, life), self.clock, self.says.clone()));
         }
         let is_open = self.is_alive(session);
-        if !is_open || self.clients.get(&session).is_none_or(|client| !client.send(bytes.clone(), finish)) {
+        if !is_open || self.clients.get_mut(&session).is_none_or(|client| !client.send(bytes.clone(), finish)) {
             let event = Event::SessionLost { session, unanswered: commands(&bytes) };
-            self.seen.push_back(Observation { at: self.now(), event });
+            self.seen.push_back(Next::Seen(Observation { at: self.now(), event }));
         }
         Ok(Hit::default())
     }
@@ -237,31 +314,34 @@ impl Driver for RemoteDriver {
     async fn next(&mut self, wait: Wait) -> Next {
         let until = wait.limit();
         loop {
-            if let Some(observation) = self.seen.pop_front() {
-                return Next::Seen(observation);
+            if let Some(next) = self.seen.pop_front() {
+                return next;
             }
-            let mut look = until;
-            if let Wait::Quiescent(_) = wait {
-                let has_rest = self.clients.values().all(Client::is_answered) && self.is_at_rest().await;
-                self.catch_up().await;
-                match self.said.try_recv() {
-                    Ok(said) => self.hear(said).await,
-                    Err(_) if self.seen.is_empty() && has_rest => return Next::Rested(Rest::Certain),
-                    Err(_) => {}
-                }
-                look = until.min(self.now() + ASK_AGAIN);
+            let is_quiescent = matches!(wait, Wait::Quiescent(_));
+            let rest = if is_quiescent { self.rest().await } else { None };
+            let is_over = self.now() >= until;
+            if is_quiescent || is_over {
+                self.take_all().await;
             }
             if !self.seen.is_empty() {
                 continue;
             }
-            if self.now() >= until {
-                return Next::TimeUp;
+            match rest {
+                Some(rest) => return Next::Rested(rest),
+                None if is_over => return Next::TimeUp,
+                None => {}
             }
+            let look = if is_quiescent { until.min(self.now() + ASK_AGAIN) } else { until };
             tokio::select! {
                 entry = self.events.next() => match entry {
                     Ok(Some((entry, _))) => self.see(entry),
-                    // Every process has gone: nothing will be seen any more.
-                    Ok(None) | Err(_) => sleep_until(self.clock.instant(until).into()).await,
+                    // A process has gone, or all have: then nothing will be seen any more.
+                    Ok(None) | Err(_) => {
+                        self.miss_vanished();
+                        if self.seen.is_empty() {
+                            sleep_until(self.clock.instant(look).into()).await;
+                        }
+                    }
                 },
                 Some(said) = self.said.recv() => self.hear(said).await,
                 () = sleep_until(self.clock.instant(look).into()) => {}
@@ -269,11 +349,14 @@ impl Driver for RemoteDriver {
         }
     }
 
-    fn sight(&self, _: ServerId) -> Sight {
-        Sight::Inside
+    fn sight(&self, server: ServerId) -> Sight {
+        self.view.sight(server)
     }
 
     async fn probe(&mut self, server: ServerId, clients: &[Arc<str>]) -> Result<Vec<Option<Arc<Report>>>, Unseen> {
+        if self.sight(server) == Sight::Outside {
+            return ask::ask(self.view.address(server), clients).await;
+        }
         let query = RecordsQuery { server: Some(self.topology.name(server).to_string()), client: None };
         let answer = self.herd.records(&query).await.map_err(|error| Unseen::NoAnswer(error.to_string()))?;
         if self.port(server).is_none() {

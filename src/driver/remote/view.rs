@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::act::{Action, WayFaults};
 use crate::config::{LinkMode, ServerId, Topology, Way, Wiring};
 use crate::control::api::{HerdStatus, ServerState};
-use crate::history::{Entry, Event, Fact};
+use crate::history::{Entry, Event, Fact, Sight};
 
 /// What is known.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ struct Server {
     port: u16,
     /// Lives that have begun or ended since the herd is driven.
     life: u64,
+    /// The number of its present life, as it tells.
+    number: u32,
+    sight: Sight,
 }
 
 impl View {
@@ -38,6 +41,8 @@ impl View {
             host: server.host_here().to_owned(),
             port: server.port,
             life: 0,
+            number: 1,
+            sight: Sight::Inside,
         };
         let named = |from: &str, to: &str| Some(Way { from: topology.server(from)?, to: topology.server(to)? });
         let faults = status.faults.iter().filter_map(|fault| Some((named(&fault.from, &fault.to)?, fault.standing)));
@@ -60,9 +65,9 @@ impl View {
 
     fn on_event(&mut self, event: &Event) {
         match *event {
-            Event::Started { server, port, .. } => {
+            Event::Started { server, port, life } => {
                 let known = &mut self.servers[server.index()];
-                (known.is_up, known.is_paused, known.port) = (true, false, port);
+                (known.is_up, known.is_paused, known.port, known.number) = (true, false, port, life);
                 known.life += 1;
                 self.open.retain(|way| way.from != server);
             }
@@ -86,12 +91,29 @@ impl View {
         let neighbour = wiring.neighbours(way.from).iter().find(|neighbour| neighbour.server == way.to);
         let is_persistent = neighbour.is_some_and(|neighbour| neighbour.mode == LinkMode::Persistent);
         let faults = self.faults(way);
+        // A server that is seen from outside does not tell of its ways.
         let can_be = is_persistent
+            && self.sight(way.from) == Sight::Inside
             && self.is_up(way.to)
             && self.is_up(way.from)
             && !self.is_paused(way.from)
             && !(faults.cut || faults.half_open);
         !can_be || self.open.contains(&way)
+    }
+
+    /// A server that no process of the herd runs is there all the same.
+    pub(super) fn is_outside(&mut self, server: ServerId) {
+        let known = &mut self.servers[server.index()];
+        (known.is_up, known.sight) = (true, Sight::Outside);
+    }
+
+    pub(super) fn sight(&self, server: ServerId) -> Sight {
+        self.servers[server.index()].sight
+    }
+
+    /// Returns the number of a server's present life, or of its last one.
+    pub(super) fn life_number(&self, server: ServerId) -> u32 {
+        self.servers[server.index()].number
     }
 
     pub(super) fn faults(&self, way: Way) -> WayFaults {
