@@ -8,6 +8,7 @@ mod hard_times;
 mod hostile;
 mod house;
 mod oracle;
+mod parity;
 mod patience;
 mod processes;
 mod protocol;

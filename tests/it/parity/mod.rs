@@ -1,0 +1,143 @@
+//! Both drivers do the same with every script in which nothing depends on timing.
+//!
+//! A script that comes out differently is made smaller and written to a file for `herdsim run --driver both`. Not here: scripts
+//! in which things happen at the same time, which may come out in several ways on real sockets.
+
+mod play;
+mod script;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use play::difference;
+use script::Script;
+
+/// Scripts of the sample.
+const SAMPLE: u64 = 600;
+
+/// A rule that the drivers do not keep alike yet, and whether a script may show that.
+type LeftOut = (&'static str, fn(&Script) -> bool);
+
+/// What keeps lines of a link away, or ends it.
+const OF_LINKS: [&str; 10] =
+    ["kill", "stop", "restart", "rolling-restart", "cut", "hold", "half-open", "partition", "reset", "lose"];
+
+/// Scripts that are left out.
+const LEFT_OUT: &[LeftOut] = &[
+    ("a line of a per-message link that finds nobody is missed, and it is lost once it has left", |script| {
+        script.herd.mode == "per-message" && script.does(&OF_LINKS)
+    }),
+    ("what a half-open way swallows is lost when the way is healed or cut, or its server ends", |script| {
+        script.does(&["half-open"])
+    }),
+    ("a dropped line is counted once", |script| script.does(&["drop"]) && script.does(&OF_LINKS)),
+    ("draws count every line of a way", |script| script.does(&["lose"])),
+    (
+        "lines that a server reads at once are one turn: an update that another one replaces is not passed on",
+        |script| script.updates_twice(&["pause", "hold", "partition"], &["resume", "release", "heal"]),
+    ),
+    ("the connection of a way is reset right behind a line", |script| script.does(&["reset"])),
+];
+
+/// What became of a script.
+enum Tried {
+    /// It is left out, or makes no sense, such as to kill a server twice.
+    NotPlayed,
+    Alike,
+    Differing(Differing),
+}
+
+/// A script on which the drivers differ.
+struct Differing {
+    script: Script,
+    how: String,
+}
+
+/// `HERDSIM_PARITY_SCRIPTS` tries as many scripts, from the number `HERDSIM_PARITY_FIRST` on, and leaves none out if
+/// `HERDSIM_PARITY_ALL` is set.
+#[test]
+fn both_drivers_do_the_same_with_every_script_without_races() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("HERDSIM_PARITY_FIRST").unwrap_or(1_u64);
+    let scripts = number("HERDSIM_PARITY_SCRIPTS").unwrap_or(SAMPLE);
+    let tried = search(first, scripts, std::env::var_os("HERDSIM_PARITY_ALL").is_some());
+    let played = tried.iter().filter(|tried| !matches!(tried, Tried::NotPlayed)).count();
+    let differing: Vec<_> = tried
+        .into_iter()
+        .filter_map(|tried| if let Tried::Differing(found) = tried { Some(found) } else { None })
+        .collect();
+    assert!(differing.is_empty(), "of {scripts} scripts {played} were played, and {}", told(&differing));
+    assert!(played as u64 > scripts / 3, "only {played} of {scripts} scripts were played");
+}
+
+/// Tries scripts on as many threads as there are cores.
+fn search(first: u64, scripts: u64, all: bool) -> Vec<Tried> {
+    let (next, tried) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                for number in numbers.take_while(|&number| number < first + scripts) {
+                    let now = try_number(number, all);
+                    tried.lock().expect("no thread panics").push(now);
+                }
+            });
+        }
+    });
+    tried.into_inner().expect("no thread panics")
+}
+
+fn try_number(number: u64, all: bool) -> Tried {
+    let script = Script::of(number);
+    if !all && LEFT_OUT.iter().any(|(_, is_left_out)| is_left_out(&script)) {
+        return Tried::NotPlayed;
+    }
+    match difference(&script) {
+        Err(_) => Tried::NotPlayed,
+        Ok(None) => Tried::Alike,
+        Ok(Some(how)) => Tried::Differing(shrink(Differing { script, how })),
+    }
+}
+
+/// Leaves out steps as long as the drivers differ.
+fn shrink(mut differing: Differing) -> Differing {
+    let differs = |script: Script| {
+        let how = difference(&script).ok()??;
+        Some(Differing { script, how })
+    };
+    loop {
+        let smaller = differing.script.smaller().find_map(differs);
+        let Some(smaller) = smaller else { return differing };
+        differing = smaller;
+    }
+}
+
+/// Says which scripts differ and by what, where their files are, and how many there are of each kind.
+fn told(differing: &[Differing]) -> String {
+    let mut kinds = BTreeMap::<String, u64>::new();
+    let mut text = format!("{} differ:\n", differing.len());
+    for Differing { script, how } in differing {
+        let herd = script.herd;
+        let latency = herd.latency.unwrap_or("no latency");
+        let kind = format!("{}, {latency}: {}", herd.mode, script.verbs());
+        let file = write(script);
+        text += &format!("{} ({}, {}, {kind})\n    {how}\n", file.display(), herd.strategy, herd.reply);
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    kinds.iter().for_each(|(kind, count)| text += &format!("{count:5} {kind}\n"));
+    text
+}
+
+/// Writes a script where `herdsim run --driver both` finds it.
+fn write(script: &Script) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("parity");
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    let file = folder.join(format!("{}.toml", script.number));
+    std::fs::write(&file, script.to_toml()).expect("the file can be written");
+    file
+}
