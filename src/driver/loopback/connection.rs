@@ -625,6 +625,9 @@ impl Connection {
     /// Refuses a line that is too long, with as much of it as is allowed, and closes so that the client can read that.
     async fn hang_up(&mut self) -> io::Result<()> {
         let limit = self.shared.topology.limits.line.min(self.unread.len());
+        if self.shared.sink.wants_traffic() {
+            self.observe(&self.unread[..limit], None, false, &Outcome::Refuse);
+        }
         let mut refusal = Vec::new();
         Reply::Refused(&self.unread[..limit]).write_to(&mut refusal);
         self.count_replies(&refusal);
