@@ -1,7 +1,8 @@
 //! Clients' sessions: their bytes into lines, the answers in order, and what is left unanswered.
 //!
 //! Not here: what a server does about a command ([`super::network`]). Clients sit beside their servers: what they write is
-//! there at once, and only a server that is frozen lets it wait.
+//! there at once, and only a server that is frozen lets it wait. The reply to an update follows the lines that the update sends
+//! out: where links take no time, a client that has the reply finds the update at the neighbours.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -73,6 +74,8 @@ enum Written {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     at: Timestamp,
+    /// It is said on a turn of its own, behind what was due before it.
+    has_turn: bool,
     /// `None`: nothing more; the connection closes.
     said: Option<Said>,
 }
@@ -360,7 +363,9 @@ impl SimulatedDriver {
             self.clients.session(slot).accepted.push(report.clone());
         }
         self.observe(|| Event::Accepted { server, life, session: Some(id), report, newer });
-        self.answer(slot, self.now, Said { event: None, reply });
+        // Where replies wait for neighbours, tickets say when they go out.
+        let has_turn = newer && self.patience.is_none();
+        self.answer(slot, self.now, has_turn, Said { event: None, reply });
     }
 
     fn refuse(&mut self, slot: u32, command: &Bytes) {
@@ -368,7 +373,7 @@ impl SimulatedDriver {
         let reply = self.reply(Reply::Refused(command));
         let life = self.host(server).life;
         self.observe(|| Event::Refused { server, life, session: Some(id), command: command.clone() });
-        self.answer(slot, self.now, Said { event: None, reply });
+        self.answer(slot, self.now, false, Said { event: None, reply });
     }
 
     fn find_places(&mut self, slot: u32, report: Arc<Report>, search: &Search) {
@@ -377,7 +382,7 @@ impl SimulatedDriver {
         let reply = self.reply(Reply::Found(report.line(), &found));
         let life = self.host(server).life;
         let event = Some(Event::Answered { server, life, session: Some(id), report });
-        self.answer(slot, self.now + self.settings.places_latency, Said { event, reply });
+        self.answer(slot, self.now + self.settings.places_latency, false, Said { event, reply });
     }
 
     fn reply(&self, reply: Reply<'_>) -> Bytes {
@@ -394,40 +399,52 @@ impl SimulatedDriver {
         if self.clients.session(slot).gone {
             return self.clients.forget(slot);
         }
-        self.queue_answer(slot, self.now, None);
+        self.queue_answer(slot, self.now, false, None);
     }
 
-    fn answer(&mut self, slot: u32, at: Timestamp, said: Said) {
+    fn answer(&mut self, slot: u32, at: Timestamp, has_turn: bool, said: Said) {
         if !self.clients.session(slot).gone {
-            self.queue_answer(slot, at, Some(said));
+            self.queue_answer(slot, at, has_turn, Some(said));
         } else if let Some(event) = said.event {
             self.observe(|| event);
         }
     }
 
     /// Answers come in the order of the commands, so none comes before the one ahead of it.
-    fn queue_answer(&mut self, slot: u32, at: Timestamp, said: Option<Said>) {
+    fn queue_answer(&mut self, slot: u32, at: Timestamp, has_turn: bool, said: Option<Said>) {
         let now = self.now;
         let session = self.clients.session(slot);
         let at = session.answers.back().map_or(at, |last| last.at.max(at));
-        session.answers.push_back(Answer { at, said });
+        let has_turn = has_turn || at > now;
+        session.answers.push_back(Answer { at, has_turn, said });
         if session.hold == Hold::No {
             self.busy += 1;
         }
-        if at > now {
+        if has_turn {
             self.queue.push(at, Due::Timer(Timer::Answered(slot)));
         } else {
-            self.on_answered(slot);
+            self.say_what_is_due(slot);
         }
     }
 
-    /// What is due to be said on a session is said.
+    /// The turn of an answer of a session has come, unless the session is over.
     pub(super) fn on_answered(&mut self, slot: u32) {
+        let now = self.now;
+        let mut answers = self.clients.session(slot).answers.iter_mut();
+        if let Some(first) = answers.find(|answer| answer.has_turn && answer.at <= now) {
+            first.has_turn = false;
+        }
+        self.say_what_is_due(slot);
+    }
+
+    /// Says what is due on a session, up to the first answer that has a turn of its own.
+    pub(super) fn say_what_is_due(&mut self, slot: u32) {
         let now = self.now;
         if self.clients.session(slot).hold != Hold::No {
             return;
         }
-        while let Some(answer) = self.clients.session(slot).answers.pop_front_if(|answer| answer.at <= now) {
+        let is_due = |answer: &mut Answer| answer.at <= now && !answer.has_turn;
+        while let Some(answer) = self.clients.session(slot).answers.pop_front_if(is_due) {
             self.busy -= 1;
             let id = self.clients.session(slot).id;
             if answer.said.is_none() {

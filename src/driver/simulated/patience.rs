@@ -106,7 +106,7 @@ impl SimulatedDriver {
             let overdue = how == Settled::Overdue;
             self.observe(|| Event::Acknowledged { server, life, session: Some(id), report, overdue });
         }
-        self.on_answered(slot);
+        self.say_what_is_due(slot);
         if self.clients.session(slot).is_unread() {
             self.read_session(slot);
         }

@@ -451,6 +451,21 @@ fn answers_come_in_the_order_of_the_commands_even_when_places_take_time() {
 }
 
 #[test]
+fn without_latency_every_update_is_at_the_neighbours_before_its_reply() {
+    let mut run = Run::of(herd(3, &[(0, 1, 0), (0, 2, 0)], Strategy::Flood));
+    run.send(0, "IAMAT kiwi +34.0-118.0 5\nnonsense\nIAMAT lime +34.0-118.0 5\n", false);
+    let events = run.settle();
+    let place = |is_it: &dyn Fn(&Event) -> bool| events.iter().rposition(is_it).expect("it happened");
+    for client in ["kiwi", "lime"] {
+        let heard = place(&|event| matches!(event, Event::Heard { report, .. } if report.client() == client));
+        let text = format!(" {client} ");
+        let is_reply = |event: &Event| replies(std::slice::from_ref(event)).iter().any(|reply| reply.contains(&text));
+        assert!(heard < place(&is_reply), "{client}: {events:?}");
+    }
+    assert_eq!(replies(&events).len(), 3);
+}
+
+#[test]
 fn a_line_over_the_limit_is_refused_and_the_connection_closed() {
     let mut topology = herd(1, &[], Strategy::Flood);
     topology.limits.line = 128;
@@ -476,6 +491,7 @@ fn a_line_end_in_two_pieces_is_no_part_of_the_line_nor_of_its_limit() {
 fn a_client_of_a_server_that_is_killed_or_down_is_told_what_stays_unanswered() {
     let mut run = pair(Strategy::Flood);
     run.send(0, "IAMAT kiwi +34.0-118.0 5\nWHATSAT kiwi 10 5\nnonsense\n", false);
+    run.pass(Duration::ZERO);
     run.act(ServerVerb::Kill.on(ServerId(0)));
     run.send(0, "IAMAT kiwi +34.0-118.0 6\n", false);
     assert_eq!(unanswered(&run.settle()), [2, 1]);
