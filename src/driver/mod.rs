@@ -21,6 +21,12 @@ use crate::node::Source;
 use crate::time::Timestamp;
 use crate::wire::Report;
 
+/// Number of lines that wait at most on a way that is slow or held, on either driver.
+///
+/// Further ones stay in the outbox of their sender, where a newer version replaces an older one. Nothing is lost, but not every
+/// version arrives.
+pub const WINDOW_LINES: usize = 4096;
+
 /// Why an action could not be done. The herd is as before.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {

@@ -25,6 +25,7 @@ use super::server::Life;
 use super::socket::{Socket, bound_for};
 use super::{Shared, lock};
 use crate::config::{LinkId, LinkMode, Way};
+use crate::driver::WINDOW_LINES;
 use crate::driver::path::{Passage, Path};
 use crate::history::Event;
 use crate::node::{Input, Node};
@@ -34,10 +35,6 @@ use crate::wire::{Command, Control, Line, next_line, parse, write_line};
 
 /// Bytes of lines that are written at once, about.
 const WRITE_BYTES: usize = 64 * 1024;
-
-/// Lines that may wait on a way that is slow or held. When so many wait, further ones stay in the node's outbox, where a newer
-/// version replaces an older one: nothing is lost, but not every version arrives.
-const STAGE_LINES: usize = 4096;
 
 /// The least time between two writes of a way under load. Waiting lets lines gather: 2.3 times the throughput with many
 /// clients, for one millisecond of delay.
@@ -327,7 +324,7 @@ impl Lane {
         loop {
             let drained = self.take(shared, life, channel, None, path.is_held());
             channel.depart(shared, self.way, path);
-            if drained || channel.stage.len() >= STAGE_LINES {
+            if drained || channel.stage.len() >= WINDOW_LINES {
                 return drained;
             }
         }
@@ -345,7 +342,7 @@ impl Lane {
     ) -> bool {
         let mut node = lock(&life.node);
         let mut empty = false;
-        while direct.as_ref().map_or(channel.stage.len() < STAGE_LINES, |(buffer, limit)| buffer.len() < *limit) {
+        while direct.as_ref().map_or(channel.stage.len() < WINDOW_LINES, |(buffer, limit)| buffer.len() < *limit) {
             let Some(line) = node.next_line(self.link) else {
                 empty = true;
                 break;

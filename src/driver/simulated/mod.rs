@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, Wait};
+use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, WINDOW_LINES, Wait};
 use crate::act::{Action, Hit, SessionId, WayFaults};
 use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
 use crate::history::{Event, Observation, Sight};
@@ -65,12 +65,11 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// Observes everything, with a window of 1,024 lines, which is about what the buffers of a TCP connection hold, and
-    /// 1 ms for places.
+    /// Observes everything, with a window of [`WINDOW_LINES`] and 1 ms for places.
     fn default() -> Self {
         Self {
             interest: Interest::Everything,
-            window: 1024,
+            window: WINDOW_LINES,
             places_latency: Duration::from_millis(1),
             queue: QueueKind::Auto,
         }

@@ -72,6 +72,11 @@ fn both_drivers_do_the_same_with_every_script_without_races() {
     assert!(played as u64 > scripts / 3, "only {played} of {scripts} scripts were played");
 }
 
+#[test]
+fn a_held_way_takes_as_many_lines_on_both_drivers() {
+    assert_eq!(difference(&Script::of_many_lines()), Ok(None));
+}
+
 /// Tries scripts on as many threads as there are cores.
 fn search(first: u64, scripts: u64, all: bool) -> Vec<Tried> {
     let (next, tried) = (AtomicU64::new(first), Mutex::new(Vec::new()));

@@ -111,6 +111,18 @@ impl Script {
         Self { number, herd, steps }
     }
 
+    /// Makes a script in which more lines wait on a held way than there is room for.
+    pub(super) fn of_many_lines() -> Self {
+        let clients = herdsim::driver::WINDOW_LINES + 100;
+        let load = format!("rate = 1e6, count = {clients}, clients = {clients}, keys = \"sequential\", via = [\"A\"]");
+        let steps = [
+            ("hold", "\"A->B\"".to_owned()),
+            ("workload", format!("{{ {load} }}")),
+            ("release", "\"A->B\"".to_owned()),
+        ];
+        Self { number: 0, herd: Herd::PAIR, steps: steps.map(|(verb, rest)| Step::new(verb, rest)).into() }
+    }
+
     /// Returns the text of the script as a scenario file.
     pub(super) fn to_toml(&self) -> String {
         let mut text = format!("title = \"parity {}\"\nunrealistic = true\n{}", self.number, self.herd.to_toml());
@@ -163,6 +175,15 @@ impl Script {
 }
 
 impl Herd {
+    const PAIR: Self = Self {
+        servers: TREES[0].0,
+        links: TREES[0].1,
+        strategy: "flood",
+        mode: "persistent",
+        reply: "at-once",
+        latency: None,
+    };
+
     /// Returns `true` if records are sent again over a link that comes up.
     fn repairs(self) -> bool {
         matches!(self.strategy, "flood-sync" | "tree")
