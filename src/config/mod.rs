@@ -304,6 +304,18 @@ pub enum Provider {
     Overpass,
 }
 
+impl Provider {
+    /// Returns its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Google => "google",
+            Self::GoogleLegacy => "google-legacy",
+            Self::Overpass => "overpass",
+        }
+    }
+}
+
 /// What a server takes at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -208,10 +208,10 @@ impl Choice for LinkMode {
 
 impl Choice for Provider {
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("offline", Self::Offline),
-        ("google", Self::Google),
-        ("google-legacy", Self::GoogleLegacy),
-        ("overpass", Self::Overpass),
+        (Self::Offline.name(), Self::Offline),
+        (Self::Google.name(), Self::Google),
+        (Self::GoogleLegacy.name(), Self::GoogleLegacy),
+        (Self::Overpass.name(), Self::Overpass),
     ];
 }
 

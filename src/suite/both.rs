@@ -6,6 +6,7 @@ use crate::claim::Verdict;
 use crate::config::Topology;
 use crate::driver::Known;
 use crate::report::{CaseResult, Status};
+use crate::scenario::{Script, Step, Task, Until};
 
 /// What every server knows at the end, without what must differ from run to run: times, and the skews that follow from them.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,8 +37,14 @@ impl Ending {
     }
 }
 
-/// One result of two: the worse one, and an error where the drivers disagree. `replay` runs the case again on both.
-pub(super) fn compare(loopback: (CaseResult, Ending), simulated: (CaseResult, Ending), replay: String) -> CaseResult {
+/// One result of two: the worse one, and an error where the drivers disagree. `replay` runs the case again on both. `race` says
+/// what may be the reason of a disagreement.
+pub(super) fn compare(
+    loopback: (CaseResult, Ending),
+    simulated: (CaseResult, Ending),
+    replay: String,
+    race: impl FnOnce() -> Option<String>,
+) -> CaseResult {
     let ((loopback, here), (simulated, there)) = (loopback, simulated);
     let disagreement = if loopback.status != simulated.status {
         Some(format!(
@@ -53,13 +60,38 @@ pub(super) fn compare(loopback: (CaseResult, Ending), simulated: (CaseResult, En
     };
     let is_worse = simulated.status > loopback.status;
     let (mut worse, other) = if is_worse { (simulated, loopback) } else { (loopback, simulated) };
+    worse.notes.extend(other.notes);
     worse.compared_with = Some(other.driver);
     worse.replay = replay;
     if let Some(disagreement) = disagreement.filter(|_| worse.status != Status::Error) {
         worse.status = Status::Failed;
-        worse.error = Some(disagreement);
+        worse.error = Some(race().into_iter().fold(disagreement, |told, race| format!("{told}; {race}")));
     }
     worse
+}
+
+/// Says which step of a script may come before or after what an earlier step set off, and what to put between them. Returns
+/// `None` if each step waits until the herd is quiescent.
+pub(super) fn race(script: &Script) -> Option<String> {
+    let mut unsettled: Option<&Step> = None;
+    for step in &script.steps {
+        match &step.task {
+            Task::Until(Until::Quiescent) => unsettled = None,
+            Task::Check | Task::Until(_) | Task::Wait(_) => {}
+            Task::Talk(_) | Task::Workload(_) | Task::Close { .. } | Task::Herd(_) => {
+                if let Some(before) = unsettled {
+                    let [before, step] =
+                        [before, step].map(|step| format!("`{}` (line {})", step.shown.text, step.shown.line));
+                    return Some(format!(
+                        "this may be a race: {step} comes while what {before} set off may still be in flight. \
+                         Put a step with `until = \"quiescent\"` between them"
+                    ));
+                }
+                unsettled = Some(step);
+            }
+        }
+    }
+    None
 }
 
 /// Returns what failed on one driver and not on the other.
@@ -83,6 +115,7 @@ mod tests {
     use super::*;
     use crate::history::DriverKind;
     use crate::report::examples;
+    use crate::scenario::{Overrides, Variables, parse};
 
     fn failing(driver: DriverKind, statements: &[&str]) -> (CaseResult, Ending) {
         let mut case = CaseResult { driver, ..examples::failed(1) };
@@ -99,10 +132,26 @@ mod tests {
     }
 
     #[test]
+    fn a_disagreement_names_the_steps_that_may_race() {
+        let told = |steps: &[&str]| {
+            let steps: String = steps.iter().map(|step| format!("[[step]]\n{step}\n")).collect();
+            let herd = "herd = { links = [['A', 'B']], server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }] }";
+            let text = format!("title = 'x'\n{herd}\n{steps}");
+            let cases = parse("x.toml".as_ref(), &text, &Variables::new(), &Overrides::default());
+            race(&cases.unwrap_or_else(|problems| panic!("{problems}")).scripts[0])
+        };
+        let (iamat, quiescent) = ("iamat = { client = 'k', at = '+1+1', via = 'A' }", "until = 'quiescent'");
+        assert_eq!(told(&[iamat, quiescent, "restart = 'A'", quiescent, iamat]), None);
+        let race = told(&[iamat, "restart = 'A'"]).expect("the restart may come first");
+        let expected = "this may be a race: `restart A` (line 6) comes while what `IAMAT k +1+1 at A` (line 4) set off";
+        assert!(race.starts_with(expected) && race.contains("until = \"quiescent\""), "{race}");
+    }
+
+    #[test]
     fn what_fails_on_one_driver_only_is_a_disagreement() {
         let compared = |here: &[&str], there: &[&str]| {
             let (here, there) = (failing(DriverKind::Loopback, here), failing(DriverKind::Simulated, there));
-            let result = compare(here, there, "again".to_owned());
+            let result = compare(here, there, "again".to_owned(), || None);
             assert_eq!((result.compared_with, result.replay.as_str()), (Some(DriverKind::Simulated), "again"));
             result.error
         };

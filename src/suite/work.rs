@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::both::{Ending, compare};
+use super::both::{Ending, compare, race};
 use super::excerpt::{excerpt, line};
 use super::{Case, CaseDriver, Options, Watcher};
 use crate::checker::judge;
 use crate::claim::{StepId, Verdict};
 use crate::config::{Topology, Wiring};
 use crate::driver::loopback::{self, Feed, LoopbackDriver, Options as LoopbackOptions};
-use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
+use crate::driver::simulated::{self, PlacesAnswer, Settings, SimulatedDriver};
 use crate::driver::{Driver, Known};
 use crate::history::{DriverKind, Entry, History, Origin, json};
 use crate::places::Service;
@@ -46,6 +46,8 @@ struct Prepared {
     script: Arc<Script>,
     wiring: Arc<Wiring>,
     origins: [Arc<Origin>; 2],
+    /// What virtual time does without.
+    left_out: Vec<String>,
 }
 
 /// One run of a case.
@@ -123,7 +125,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
                     let ending = Ending::of(&case.script.topology, &attempt.records);
                     (self.result(case, driver, attempt), ending)
                 });
-                compare(loopback, simulated, replay(case, "both"))
+                compare(loopback, simulated, replay(case, "both"), || race(&case.script))
             }
         }
     }
@@ -152,7 +154,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let topology = &case.script.topology;
         let steps = self.watched(number, case);
         let prepared = self.prepared.as_ref().expect("the case is prepared");
-        let (origin, wiring) = (prepared.origins[1].clone(), prepared.wiring.clone());
+        let (origin, wiring, notes) = (prepared.origins[1].clone(), prepared.wiring.clone(), prepared.left_out.clone());
         let new = || SimulatedDriver::new(topology.clone(), Settings::default(), PlacesAnswer::offline());
         let simulator = self.simulator.get_or_insert_with(new);
         simulator.reset(topology, case.seed);
@@ -162,12 +164,7 @@ impl<'a, W: Watcher> Worker<'a, W> {
         let ended = runner.run(&steps).now_or_never().expect("virtual time waits for nobody");
         let history = runner.into_history();
         let records = topology.ids().map(|server| simulator.records(server)).collect();
-        Attempt {
-            history: Some(history),
-            records,
-            error: ended.err().map(|error| self.told(&error)),
-            notes: Vec::new(),
-        }
+        Attempt { history: Some(history), records, error: ended.err().map(|error| self.told(&error)), notes }
     }
 
     fn watched<'b>(&self, number: usize, case: &'b Case) -> Steps<'b, W>
@@ -256,7 +253,8 @@ impl<'a, W: Watcher> Worker<'a, W> {
         }
         let origins = [DriverKind::Loopback, DriverKind::Simulated].map(|driver| Arc::new(script.origin(driver)));
         let wiring = Arc::new(Wiring::of(&script.topology));
-        self.prepared = Some(Prepared { script: script.clone(), wiring, origins });
+        let left_out = simulated::left_out(&script.topology);
+        self.prepared = Some(Prepared { script: script.clone(), wiring, origins, left_out });
     }
 
     fn result(&mut self, case: &Case, driver: DriverKind, mut attempt: Attempt) -> CaseResult {

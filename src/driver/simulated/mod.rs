@@ -27,7 +27,7 @@ use std::time::Duration;
 use super::path::Path;
 use super::{Driver, DriverError, Known, Next, Rest, Sender, Unseen, WINDOW_LINES, Wait};
 use crate::act::{Action, Hit, SessionId, WayFaults};
-use crate::config::{LinkId, ServerId, Topology, Way, Wiring};
+use crate::config::{Limits, LinkId, Provider, ServerId, Topology, Way, Wiring};
 use crate::history::{Event, Observation, Sight};
 use crate::node::{Input, Node, NodeConfig, Output, Rules};
 use crate::places::Service;
@@ -164,6 +164,26 @@ pub struct SimulatedDriver {
     outputs: Vec<Output>,
     /// How many of the next lines have been looked at.
     ahead: usize,
+}
+
+/// Returns what a herd's file asks for that virtual time does without, each in a sentence.
+pub fn left_out(topology: &Topology) -> Vec<String> {
+    let (limits, usual) = (topology.limits, Limits::default());
+    let keys = [
+        ("connections", limits.connections != usual.connections),
+        ("queued-bytes", limits.queued_bytes != usual.queued_bytes),
+        ("idle", limits.idle != usual.idle),
+    ];
+    let limits = keys.into_iter().filter(|(_, is_set)| *is_set);
+    let limits = limits.map(|(key, _)| format!("virtual time does without the limit `{key}`"));
+    let provider = topology.places.provider;
+    let places = (provider != Provider::Offline).then(|| {
+        format!(
+            "on virtual time the places built into the program answer, and the provider {} is not asked",
+            provider.name()
+        )
+    });
+    limits.chain(places).collect()
 }
 
 impl SimulatedDriver {

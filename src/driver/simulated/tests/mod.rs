@@ -168,3 +168,13 @@ fn replies(events: &[Event]) -> Vec<String> {
 fn what_a_big_herd_has_many_of_is_small() {
     assert_eq!(std::mem::size_of::<Pipe>(), 128);
 }
+
+#[test]
+fn what_virtual_time_does_without_is_said_if_a_herd_asks_for_it() {
+    let mut topology = herd(1, &[], Strategy::Flood);
+    assert!(left_out(&topology).is_empty());
+    topology.limits.connections = 2;
+    topology.places.provider = Provider::Overpass;
+    let told = left_out(&topology);
+    assert!(told[0].contains("`connections`") && told[1].contains("overpass") && told.len() == 2, "{told:?}");
+}
