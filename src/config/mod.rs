@@ -94,6 +94,16 @@ pub struct Link {
 }
 
 impl Link {
+    /// Returns how long a dial takes at least: the latencies there and back.
+    pub fn round_trip(&self) -> Duration {
+        self.delays[0].latency.saturating_add(self.delays[1].latency)
+    }
+
+    /// Returns `true` if every dial takes longer than its timeout, so that the link never comes up.
+    pub fn never_opens(&self, redial: &Redial) -> bool {
+        self.mode == LinkMode::Persistent && self.round_trip() > redial.timeout
+    }
+
     /// Returns both directions with their delays, in the order of `delays`.
     pub fn ways(&self) -> [(Way, Delay); 2] {
         let [from, to] = self.ends;

@@ -238,11 +238,10 @@ impl Validator<'_> {
     }
 
     fn warn_of_dials(&self, redial: &Redial, servers: &[Server], links: &[Link]) {
-        let round_trip = |link: &Link| link.delays[0].latency.saturating_add(link.delays[1].latency);
-        let never = |link: &&Link| link.mode == LinkMode::Persistent && round_trip(link) > redial.timeout;
+        let never = |link: &&Link| link.never_opens(redial);
         let Some(first) = links.iter().find(never) else { return };
         let [one, other] = first.ends.map(|end| &servers[end.index()].name);
-        let (count, trip, timeout) = (links.iter().filter(never).count(), round_trip(first), redial.timeout);
+        let (count, trip, timeout) = (links.iter().filter(never).count(), first.round_trip(), redial.timeout);
         let title = format!("{count} of {} links can never come up: a dial takes longer than its timeout", links.len());
         let problem = Problem::warning(self.whole.clone(), title);
         let problem = problem

@@ -58,6 +58,9 @@ pub enum RunError {
         /// The server.
         server: Arc<str>,
     },
+    /// The links of the herd did not come up, so the script did not begin.
+    #[error("the herd did not come up: {0}")]
+    NotLinked(String),
     /// It was to stop.
     #[error("it was interrupted")]
     Interrupted,
@@ -165,18 +168,16 @@ impl<'a, D: Driver> Runner<'a, D> {
     ///
     /// # Errors
     ///
-    /// When the driver cannot do what the script asks, or `progress` says that it is over. What does not go as the script
-    /// says is in the history.
+    /// When the driver cannot do what the script asks, the links do not come up, or `progress` says that it is over. What does
+    /// not go as the script says is in the history.
     pub async fn run(&mut self, progress: &impl Progress) -> Result<(), RunError> {
         if let Some(server) = self.script.steps.iter().find_map(|step| self.waits_in_vain(step)) {
             return Err(RunError::Unseen { server: self.script.topology.name(server).clone() });
         }
+        self.come_up(progress).await?;
         let begun = self.driver.now();
+        self.history.linked = Some(begun);
         self.end = self.script.deadline.map_or(Timestamp::MAX, |deadline| begun + deadline);
-        // The links come up first: a script begins with a herd that is whole.
-        let ended = self.reach(&Goal::Quiescent, STEP_DEADLINE, progress).await?;
-        let begun = self.driver.now();
-        self.history.linked = matches!(ended, Ended::AtRest(_)).then_some(begun);
         for number in 0..self.script.steps.len() {
             let step = StepId(number as u32);
             progress.step(step);
@@ -191,6 +192,26 @@ impl<'a, D: Driver> Runner<'a, D> {
     /// Returns a server that is seen from outside only, if a step waits for its lines.
     fn waits_in_vain(&self, step: &Step) -> Option<ServerId> {
         milestone::ends_of_lines(step).into_iter().find(|&server| self.probing.is_outside(server))
+    }
+
+    /// Waits until the links are up: a script begins with a herd that is whole.
+    async fn come_up(&mut self, progress: &impl Progress) -> Result<(), RunError> {
+        let topology = &self.script.topology;
+        let redial = topology.redial;
+        if let Some(link) = topology.links.iter().find(|link| link.never_opens(&redial)) {
+            let [one, other] = link.ends.map(|end| topology.name(end));
+            let (trip, timeout) = (short(link.round_trip()), short(redial.timeout));
+            return Err(RunError::NotLinked(format!(
+                "a dial of {one}-{other} takes {trip}, there and back, and times out after {timeout}. \
+                 Raise `timeout` of `[redial]`, or lower the latency"
+            )));
+        }
+        // However long a dial may take, and a while for some that fail.
+        let allowed = redial.timeout + STEP_DEADLINE;
+        if let Ended::AtRest(_) = self.reach(&Goal::Quiescent, allowed, progress).await? {
+            return Ok(());
+        }
+        Err(RunError::NotLinked(format!("a link is still not up after {}", short(allowed))))
     }
 
     /// What happened.

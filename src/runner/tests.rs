@@ -17,22 +17,25 @@ const HERD: &str = "title = 'x'\nstrategy = 'flood-sync'\n\
     herd = { latency = '10ms', links = [['A', 'B'], ['B', 'C']], server = [{ name = 'A', port = 0 }, \
     { name = 'B', port = 0 }, { name = 'C', port = 0 }] }\n";
 
-fn script(steps: &str) -> Script {
+fn read_script(text: &str) -> Script {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("x.toml");
-    std::fs::write(&file, format!("{HERD}{steps}")).expect("it can be written");
+    std::fs::write(&file, text).expect("it can be written");
     let cases = load(&file, &Variables::new(), &Overrides::default());
     cases.unwrap_or_else(|error| panic!("{error}")).scripts.remove(0)
 }
 
-/// Replays a script; its history, and how the run ended.
+/// Replays steps; their history, and how the run ended.
 fn replay(steps: &str, progress: &impl Progress) -> (History, Result<(), RunError>) {
-    let script = script(steps);
+    replay_script(&read_script(&format!("{HERD}{steps}")), progress)
+}
+
+fn replay_script(script: &Script, progress: &impl Progress) -> (History, Result<(), RunError>) {
     let mut driver = SimulatedDriver::new(script.topology.clone(), Settings::default(), PlacesAnswer::offline());
     let origin = Arc::new(script.origin(DriverKind::Simulated));
     let wiring = Arc::new(Wiring::of(&script.topology));
     let history = History::new(origin, script.topology.seed, driver.now());
-    let mut runner = Runner::new(&script, history, wiring, &mut driver);
+    let mut runner = Runner::new(script, history, wiring, &mut driver);
     let ended = runner.run(progress).now_or_never().expect("virtual time waits for nobody");
     (runner.into_history(), ended)
 }
@@ -61,6 +64,30 @@ fn did(history: &History, step: u32) -> Vec<Duration> {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Replays the update of a herd whose links take 6 s and whose dials have this timeout, in seconds.
+fn far_apart(timeout: u32) -> (History, Result<(), RunError>) {
+    let herd = HERD.replace("latency = '10ms'", &format!("latency = '6s', redial = {{ timeout = '{timeout}s' }}"));
+    let steps = "[[step]]\niamat = { client = 'k', at = '+1+1', via = 'A' }\n[[step]]\nuntil = 'quiescent'\n\
+                 deadline = '90s'\n[expect]\nconverged = true\n";
+    replay_script(&read_script(&format!("{herd}{steps}")), &())
+}
+
+#[test]
+fn a_script_begins_with_a_herd_that_is_whole_however_long_the_dials_take() {
+    let (history, ended) = far_apart(60);
+    ended.expect("the herd comes up");
+    assert_eq!(history.linked.map(|linked| linked.since(history.started)), Some(Duration::from_secs(12)));
+    assert_eq!(judge(&history).verdict, Verdict::Passed);
+}
+
+#[test]
+fn a_herd_that_never_comes_up_is_an_error_and_no_verdict() {
+    let (history, ended) = far_apart(11);
+    let error = ended.expect_err("no dial is in time").to_string();
+    assert!(error.contains("did not come up: a dial of A-B takes 12 s") && error.contains("after 11 s"), "{error}");
+    assert!(history.entries.is_empty() && history.linked.is_none());
+}
 
 #[test]
 fn a_step_takes_as_long_as_what_it_waits_for() {
