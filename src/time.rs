@@ -7,6 +7,9 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Moment at which every run on virtual time begins: 2026-01-01 00:00:00 UTC.
+pub const VIRTUAL_START: Timestamp = Timestamp::from_nanoseconds(1_767_225_600_000_000_000);
+
 /// Nanoseconds since the Unix epoch, from 1677 to 2262; additions saturate at either end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);

@@ -14,6 +14,7 @@ mod step;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::check::Doings;
 use super::expand::{Settings, Variables, Variant};
 use super::names::Names;
 use super::step::{Reading, Steps};
-use super::{Said, Script, Step, Task, check, order};
+use super::{Said, Script, Step, Task, check, order, times};
 use crate::claim::{Assertion, Check};
 use crate::config::{self, LoadError, ReplyMode, Strategy, Topology, Wiring};
 use crate::diagnostic::{Choice, Diagnostics, ErrorFormat, Problem, Table, Value, alternatives, quoted, read};
@@ -135,6 +135,9 @@ impl Case<'_> {
         }
         for problem in order::problems(&steps.steps, header.deadline, &topology, &Wiring::of(&topology)) {
             table.problems().push(problem);
+        }
+        if header.drivers.len() > 1 {
+            times::problems(&steps.steps).into_iter().for_each(|problem| table.problems().push(problem));
         }
         let mut checks = steps.checks;
         checks.extend(expected.checks);

@@ -206,6 +206,27 @@ cost = 'cheap'
 }
 
 #[test]
+fn a_fixed_time_beside_present_ones_is_warned_of_if_its_order_depends_on_the_driver() {
+    let warnings = |head: &str, fixed: &str, other: &str| {
+        let steps = format!("[[step]]\n{fixed}\n[[step]]\n{other}\n");
+        let text = format!("title = 'x'\n{head}{HERD}{steps}");
+        let cases = parse("f.toml".as_ref(), &text, &Variables::new(), &Overrides::default());
+        cases.unwrap_or_else(|problems| panic!("{problems}")).warnings.to_string()
+    };
+    let at = |time: &str| format!("iamat = {{ client = 'kiwi', at = '+1+1', time = '{time}', via = 'Clark' }}");
+    let bytes = "send = { line = 'IAMAT kiwi +1+1 1777000000', via = 'Clark' }";
+    let present = "iamat = { client = 'kiwi', at = '+1+1', via = 'Bona' }";
+    let told = warnings("", &at("1777000000"), present);
+    assert!(told.starts_with("warning: whether this time is newer than the others of `kiwi`"), "{told}");
+    assert!(told.contains("f.toml:4:1"), "{told}");
+    assert!(!warnings("", bytes, present).is_empty());
+    assert!(!warnings("", bytes, "workload = { rate = 1, count = 1, prefix = 'kiwi' }").contains("`kiwi`"));
+    assert_eq!(warnings("", &at("1621464827"), present), "");
+    assert_eq!(warnings("", &at("1777000000"), &at("1777000001")), "");
+    assert_eq!(warnings("drivers = ['simulated']\n", &at("1777000000"), present), "");
+}
+
+#[test]
 fn variables_repetitions_and_a_matrix_make_cases() {
     let text = format!(
         "title = 'x'\n{HERD}[variables]\nN = 2\n[matrix]\nstrategy = ['flood', 'direct']\nWHO = ['Clark', 'Bona']\n\

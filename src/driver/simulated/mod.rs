@@ -47,8 +47,7 @@ const LARGE: usize = 5_000;
 /// How many lines are looked at ahead: about as many fetches as a core has under way at once.
 const AHEAD: usize = 12;
 
-/// When every simulated herd starts: 2026-01-01 00:00:00 UTC.
-pub const EPOCH: Timestamp = Timestamp::from_nanoseconds(1_767_225_600_000_000_000);
+pub use crate::time::VIRTUAL_START as EPOCH;
 
 /// How a herd is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
