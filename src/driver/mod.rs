@@ -31,7 +31,7 @@ pub const WINDOW_LINES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The server cannot listen where it should.
-    #[error("{server} cannot listen on {address}: {source}{}", advice(source))]
+    #[error("{server} cannot listen on {address}: {source}{}", advice(address, source))]
     Listen {
         /// Whose address it is.
         server: Arc<str>,
@@ -73,9 +73,12 @@ pub enum DriverError {
     Process(String),
 }
 
-/// What to do about a port that cannot be had.
-fn advice(error: &std::io::Error) -> &'static str {
+/// Returns what to do about a port that cannot be had. A port of 0 is any free one.
+fn advice(address: &str, error: &std::io::Error) -> &'static str {
     match error.kind() {
+        std::io::ErrorKind::AddrInUse if address.ends_with(":0") => {
+            "; every port for connections is taken, or kept for a minute by connections that ended (`ss -s` counts them)"
+        }
         std::io::ErrorKind::AddrInUse => "; another program listens there, or another herd (`herdsim ls`)",
         std::io::ErrorKind::PermissionDenied => "; ports below 1024 are the administrator's: choose a higher one",
         std::io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
@@ -249,5 +252,20 @@ impl Next {
             Self::Seen(observation) => Some(observation),
             Self::Missed { .. } | Self::Rested(_) | Self::TimeUp => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_program_is_blamed_for_a_lack_of_free_ports() {
+        let told = |address: &str| {
+            let (address, source) = (address.to_owned(), std::io::ErrorKind::AddrInUse.into());
+            DriverError::Listen { server: "A".into(), address, source }.to_string()
+        };
+        assert!(told("127.0.0.1:0").contains("every port for connections is taken"));
+        assert!(told("127.0.0.1:10000").contains("another program listens there"));
     }
 }

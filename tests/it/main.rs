@@ -10,6 +10,7 @@ mod house;
 mod oracle;
 mod parity;
 mod patience;
+mod ports;
 mod processes;
 mod protocol;
 mod readme;

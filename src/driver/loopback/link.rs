@@ -22,7 +22,7 @@ use super::patience::Written;
 use super::registry::{Caller, Dialled};
 use super::rest::{Accounts, Call, Flow, InFlight, Recurring, Wire};
 use super::server::Life;
-use super::socket::{Socket, bound_for};
+use super::socket::{Socket, bound_for, connect};
 use super::{Shared, lock};
 use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::WINDOW_LINES;
@@ -935,7 +935,9 @@ async fn deliver_once(shared: &Arc<Shared>, lane: &Lane, message: &Message, dial
     drop(begun);
     let mut answer = (&mut **dialled).take(ANSWER_BYTES);
     match timeout(shared.answer_limit(), tokio::io::copy(&mut answer, &mut tokio::io::sink())).await {
-        Ok(read) => read.map(|_| if dialled.was_read() { Answer::Complete } else { Answer::Unread }),
+        Ok(Err(error)) if message.lines.is_none() => Err(error),
+        // Inside this process every end is a reset.
+        Ok(_) => Ok(if dialled.was_read() { Answer::Complete } else { Answer::Unread }),
         Err(_) => {
             shared.see_off(lane.way.to, dialled);
             Ok(Answer::Outstanding)
@@ -975,6 +977,6 @@ async fn dial(
         }
         None => (shared.socket_elsewhere(way, connection, target)?, None),
     };
-    let stream = timeout(limit, socket.connect(target)).await??;
+    let stream = timeout(limit, connect(socket, target)).await??;
     Ok(Dialled::new(Socket::new(stream), registration))
 }

@@ -172,7 +172,8 @@ pub(super) struct Flow {
     accounts: Arc<Accounts>,
     reader: Party,
     state: Mutex<FlowState>,
-    over: Notify,
+    /// Rings when the flow ends, and when things are handled from which nothing follows.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +195,7 @@ pub(super) struct InFlight {
 
 impl Flow {
     pub(super) fn new(accounts: Arc<Accounts>, reader: Party) -> Self {
-        Self { accounts, reader, state: Mutex::default(), over: Notify::new() }
+        Self { accounts, reader, state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Counts what is about to be written. Nothing once the flow has ended: it will not be read.
@@ -237,14 +238,29 @@ impl Flow {
         self.reader
     }
 
+    /// Counts things as handled from which nothing follows, and wakes whoever waits until all are.
+    pub(super) fn handled(&self, things: u64) {
+        self.handle(|_| (things, ()));
+        self.changed.notify_waiters();
+    }
+
     /// Waits until what is sent is lost.
     pub(super) async fn ended(&self) {
+        self.until(|state| state.ended).await;
+    }
+
+    /// Waits until all that was sent is [`handled`](Self::handled) or lost.
+    pub(super) async fn emptied(&self) {
+        self.until(|state| state.ended || state.in_flight == 0).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&FlowState) -> bool) {
         loop {
-            let over = self.over.notified();
-            if lock(&self.state).ended {
+            let changed = self.changed.notified();
+            if is_so(&lock(&self.state)) {
                 return;
             }
-            over.await;
+            changed.await;
         }
     }
 
@@ -265,7 +281,7 @@ impl Flow {
         let mut state = lock(&self.state);
         state.ended = true;
         state.lines = VecDeque::new();
-        self.over.notify_waiters();
+        self.changed.notify_waiters();
         let lost = std::mem::take(&mut state.in_flight);
         self.accounts.end_things(self.reader, lost);
         lost
@@ -359,6 +375,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn due(accounts: &Accounts) -> u64 {
@@ -405,6 +423,21 @@ mod tests {
         unread.sent(2);
         drop(unread);
         assert_eq!(due(&accounts), 0);
+    }
+
+    #[test]
+    fn a_flow_is_emptied_when_all_is_handled_or_it_ends() {
+        let flow = Flow::new(Arc::new(Accounts::new(1)), 0);
+        let is_emptied = || flow.emptied().now_or_never().is_some();
+        assert!(is_emptied());
+        flow.sent(2);
+        flow.handled(1);
+        assert!(!is_emptied());
+        flow.handled(1);
+        assert!(is_emptied());
+        flow.sent(1);
+        flow.end();
+        assert!(is_emptied());
     }
 
     #[test]

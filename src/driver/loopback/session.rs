@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::registry::{Caller, Dialled};
 use super::rest::Flow;
 use super::server::Life;
-use super::socket::{Socket, bound_for};
+use super::socket::{Socket, bound_for, connect};
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::ServerId;
@@ -129,7 +129,7 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
     let (commands, replies) = (line.commands.clone(), line.replies.clone());
     let caller = Caller::Client { session: line.session, commands, replies };
     let registration = shared.registry.register(socket.local_addr()?, caller);
-    let stream = socket.connect(target).await?;
+    let stream = connect(socket, target).await?;
     let mut dialled = Dialled::new(Socket::of_client(stream), Some(registration));
     let (reader, writer) = dialled.split();
     tokio::select! {
@@ -164,7 +164,7 @@ async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Res
             shared.sink.push(&shared.clock, Event::Replied { session: line.session, reply });
         }
         drop(expected);
-        line.replies.handle(|_| (count as u64, ()));
+        line.replies.handled(count as u64);
         if count == 0 {
             return Ok(());
         }

@@ -1,9 +1,10 @@
-//! A TCP connection that is reset when it is dropped, unless it was closed in order.
+//! A TCP connection that is reset when it is dropped, unless it was closed in order. Not here: when a connection ends.
 
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -80,6 +81,14 @@ pub(super) fn bound_for(target: SocketAddr) -> io::Result<TcpSocket> {
     let socket = socket_for(target)?;
     socket.bind(SocketAddr::new(target.ip(), 0))?;
     Ok(socket)
+}
+
+/// Connects a socket. A connection that is given up while it is dialled is reset: nobody would end its other side.
+pub(super) async fn connect(socket: TcpSocket, target: SocketAddr) -> io::Result<TcpStream> {
+    socket.set_zero_linger()?;
+    let stream = socket.connect(target).await?;
+    set_socket_linger(&stream, None)?;
+    Ok(stream)
 }
 
 pub(super) fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
