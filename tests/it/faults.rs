@@ -517,3 +517,50 @@ async fn what_a_way_holds_is_lost_when_its_server_stops() {
         |event: &Event| matches!(event, Event::LinkLost { way: lost, lines_lost: 1, .. } if *lost == way(CLARK, BONA));
     assert!(herd.seen.iter().any(|seen| is_told(&seen.event)));
 }
+
+/// A herd with an update in flight from Jaquez to Clark, which takes half a minute.
+async fn with_a_line_in_flight(mode: LinkMode) -> Herd {
+    let topology = with(five_servers(), |herd| herd.links.iter_mut().for_each(|link| link.mode = mode));
+    let mut herd = Herd::start(topology).await;
+    let delay = Delay { latency: Duration::from_secs(30), ..Delay::default() };
+    herd.apply(WayVerb::Slow(Slowness { delay, rate: None }).on(way(JAQUEZ, CLARK))).await;
+    herd.apply(WayVerb::Cut.on(way(JAQUEZ, CAMPBELL))).await;
+    herd.send(JAQUEZ, "IAMAT kiwi +1+1 1").await;
+    herd.until(|event| matches!(event, Event::Sent { .. })).await;
+    herd
+}
+
+/// A stop that waited for the line would lose it at its limit of 2 s.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_lines_in_flight_which_are_lost_with_their_reader_or_their_way() {
+    let kill = ServerVerb::Kill.on(CLARK);
+    for (mode, end) in [
+        (LinkMode::Persistent, kill.clone()),
+        (LinkMode::PerMessage, kill),
+        (LinkMode::Persistent, WayVerb::Cut.on(way(JAQUEZ, CLARK))),
+        (LinkMode::PerMessage, WayVerb::Cut.on(way(JAQUEZ, CLARK))),
+    ] {
+        let mut herd = with_a_line_in_flight(mode).await;
+        let hit = herd.apply(ServerVerb::Stop.on(JAQUEZ)).await;
+        assert_eq!((hit.lines_lost, hit.records_lost), (0, 1), "{mode:?}");
+        assert!(!herd.driver.is_quiescent(), "the line is still in flight");
+        assert_eq!(herd.apply(end.clone()).await.lines_lost, 1, "{mode:?}, {end:?}");
+        herd.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_in_flight_arrives_though_its_server_has_stopped() {
+    for mode in [LinkMode::Persistent, LinkMode::PerMessage] {
+        let delay = Delay { latency: Duration::from_millis(20), ..Delay::default() };
+        let mut herd = Herd::start(with(five_servers(), |herd| {
+            herd.links.iter_mut().for_each(|link| (link.mode, link.delays) = (mode, [delay; 2]));
+        }))
+        .await;
+        herd.send(JAQUEZ, "IAMAT kiwi +1+1 1").await;
+        herd.until(|event| matches!(event, Event::Sent { .. })).await;
+        assert_eq!(herd.apply(ServerVerb::Stop.on(JAQUEZ)).await.lines_lost, 0);
+        herd.settle().await;
+        assert_eq!(herd.holders("kiwi", "1"), [BAILEY, BONA, CAMPBELL, CLARK], "{mode:?}");
+    }
+}

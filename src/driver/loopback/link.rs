@@ -23,7 +23,7 @@ use super::registry::{Caller, Dialled};
 use super::rest::{Accounts, Call, Flow, InFlight, Recurring, Wire};
 use super::server::Life;
 use super::socket::{Socket, bound_for, connect};
-use super::{Shared, lock};
+use super::{Shared, courier, lock};
 use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::WINDOW_LINES;
 use crate::driver::path::{Passage, Path};
@@ -99,7 +99,7 @@ pub(super) struct Channel {
     /// Where acknowledgements come over the connection: what has been written.
     pub(super) written: Option<Box<Written>>,
     /// Lines on a way that is slow or held, in order.
-    stage: VecDeque<Staged>,
+    pub(super) stage: VecDeque<Staged>,
     /// Lines that leave and are not yet counted; empty between two turns.
     leaving: Vec<InFlight>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
@@ -107,13 +107,13 @@ pub(super) struct Channel {
 }
 
 #[derive(Debug)]
-struct Staged {
-    line: Line,
+pub(super) struct Staged {
+    pub(super) line: Line,
     number: u64,
     /// The connection that it takes.
-    connection: u32,
+    pub(super) connection: u32,
     /// When it arrives; `None` while the way is held.
-    due: Option<Timestamp>,
+    pub(super) due: Option<Timestamp>,
 }
 
 /// What a way's task does next.
@@ -140,6 +140,8 @@ enum Next {
     GiveUp,
     /// Closes in order: everything has been handed on.
     Close,
+    /// Leaves: everything has been handed on, and lines are in flight.
+    Leave,
 }
 
 impl Lane {
@@ -238,6 +240,18 @@ impl Lane {
         }
     }
 
+    /// Gives up the channel of a server that stops, with what is in flight on it. Lines that the way holds are lost.
+    pub(super) fn leave(&self, shared: &Shared) -> Option<Channel> {
+        let mut channel = lock(&self.channel).take()?;
+        let staged = channel.stage.len();
+        channel.stage.retain(|staged| staged.due.is_some());
+        if self.mode == LinkMode::Persistent {
+            let (connection, lines_lost) = (channel.connection, (staged - channel.stage.len()) as u64);
+            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost });
+        }
+        Some(channel)
+    }
+
     /// Waits until lines that are just being taken from the outbox have been counted.
     pub(super) fn settle_turn(&self) {
         drop(lock(&self.channel));
@@ -313,7 +327,13 @@ impl Lane {
                 Next::Write { then, direct, last, connection, number, lines: self.message_lines(channel) }
             }
             true if channel.resets && then.is_none() => Next::GiveUp,
-            true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
+            true if drained && mode == Mode::Draining => {
+                if then.is_none() {
+                    Next::Close
+                } else {
+                    Next::Leave
+                }
+            }
             true => Next::Wait(then),
         }
     }
@@ -479,7 +499,7 @@ pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, link: LinkId) {
     }
 }
 
-async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
+async fn run_persistent(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
     loop {
         while !lane.dial_wanted.swap(false, Ordering::AcqRel) {
             if life.gate.mode() == Mode::Draining {
@@ -502,6 +522,10 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
                 lane.disarm(&lock(&life.node));
                 shared.see_off(lane.way.to, dialled);
                 return;
+            }
+            End::Left => {
+                lane.disarm(&lock(&life.node));
+                return courier::take_over(shared, life, lane, Some(dialled));
             }
         }
         life.gate.pass().await;
@@ -581,6 +605,8 @@ enum End {
     GivenUp,
     /// Its writer has handed on everything.
     Closed,
+    /// Its writer has handed on everything, and lines are in flight.
+    Left,
 }
 
 /// Writes until the connection has ended.
@@ -603,6 +629,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 lane.close(shared);
                 return if matches!(next, Next::Close) { End::Closed } else { End::GivenUp };
             }
+            Next::Leave => return End::Left,
             Next::Wait(due) => due,
             Next::Write { then, direct, last, .. } => {
                 if !write(lane, socket, &mut answers, &buffer).await {
@@ -813,14 +840,14 @@ impl<'a> Answers<'a> {
 }
 
 /// Waits until a time, for ever without one.
-async fn at(shared: &Shared, due: Option<Timestamp>) {
+pub(super) async fn at(shared: &Shared, due: Option<Timestamp>) {
     match due {
         Some(due) => sleep_until(shared.clock.instant(due).into()).await,
         None => std::future::pending().await,
     }
 }
 
-async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
+async fn run_per_message(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
     *lock(&lane.channel) = Some(lane.message_channel(shared));
     // Where replies wait for the ends of connections, one line must not wait for the end of another's.
     let most = if shared.is_patient() { DELIVERIES } else { 1 };
@@ -864,7 +891,10 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
             Next::GiveUp => {
                 lane.sever(shared);
             }
-            Next::Close => {
+            Next::Close | Next::Leave => {
+                if matches!(next, Next::Leave) {
+                    courier::take_over(shared, life, lane, None);
+                }
                 while deliveries.next().await.is_some() {}
                 return;
             }
@@ -883,16 +913,16 @@ impl Shared {
 
 /// A line that has a connection of its own.
 #[derive(Debug)]
-struct Message {
-    connection: u32,
+pub(super) struct Message {
+    pub(super) connection: u32,
     /// Where it is counted, if its neighbour is in this process.
-    lines: Option<Arc<Flow>>,
-    line: Vec<u8>,
+    pub(super) lines: Option<Arc<Flow>>,
+    pub(super) line: Vec<u8>,
 }
 
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) {
+pub(super) async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) {
     let Message { connection, lines, .. } = message;
     let delivery = deliver_once(shared, lane, message, dials);
     let delivered = match lines {

@@ -14,10 +14,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::connection::Connection;
+use super::courier::Departed;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
 use super::patience::Waiting;
-use super::registry::Dialled;
 use super::rest::{Accounts, Begun, Recurring};
 use super::{Shared, lock};
 use crate::config::{LinkId, ServerId, Way};
@@ -325,7 +325,7 @@ impl Shared {
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
         let departed = lock(&self.slots[life.server.index()].departed).take();
-        let unread: u64 = departed.into_iter().flatten().map(Dialled::lose).sum();
+        let unread = departed.map_or(0, Departed::lose);
         theirs.flatten().fold((own.0, own.1 + unread), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 
