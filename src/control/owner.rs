@@ -4,9 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -18,7 +22,7 @@ use super::events::{Recent, gap};
 use super::names::{Names, refusal, why_nothing};
 use super::promise::{Decisions, Deed, Part, PartDone, too_late};
 use super::records::{Holding, compare};
-use crate::act::{Action, Agenda, Hit, Later, Moment, ServerVerb, Verb, WayFaults, WayVerb, take_back};
+use crate::act::{Action, Agenda, Hit, Later, Moment, Plan, ServerVerb, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{Identity, ServerId, Topology, Way, Wiring};
 use crate::driver::loopback::{Condition, LoopbackDriver};
 use crate::driver::work::Work;
@@ -139,6 +143,8 @@ pub struct Owner {
     recent: Recent,
     /// What follows from verbs without being asked again.
     agenda: Agenda<Due>,
+    /// Verbs that stop servers, each until these have finished what they were asked.
+    stopping: FuturesUnordered<Pin<Box<dyn Future<Output = Asked> + Send>>>,
     feed: broadcast::Sender<Entry>,
     requests: mpsc::Receiver<Request>,
     waiting_for_the_end: Vec<oneshot::Sender<bool>>,
@@ -186,8 +192,17 @@ struct Awaited {
     until: Timestamp,
 }
 
+/// A verb that was asked for, and who waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    verb: Verb,
+    plan: Plan,
+    answer: oneshot::Sender<Result<VerbAnswer, Refusal>>,
+}
+
 enum Step {
     Asked(Request),
+    Finished(Asked),
     Seen(Option<Observation>),
     Ended(Exit),
 }
@@ -204,6 +219,7 @@ impl Owner {
             origin,
             recent: Recent::default(),
             agenda: Agenda::default(),
+            stopping: FuturesUnordered::new(),
             feed: broadcast::Sender::new(WATCHED),
             requests,
             waiting_for_the_end: Vec::new(),
@@ -239,6 +255,7 @@ impl Owner {
                 biased;
                 exit = &mut end => Step::Ended(exit),
                 Some(request) = self.requests.recv() => Step::Asked(request),
+                Some(asked) = self.stopping.next() => Step::Finished(asked),
                 seen = self.driver.next(wait) => Step::Seen(seen.seen()),
             };
             match step {
@@ -252,6 +269,7 @@ impl Owner {
                     self.answer(request).await;
                     self.answer_postponed().await;
                 }
+                Step::Finished(asked) => self.carry_out(asked).await,
                 Step::Seen(Some(observation)) => self.observe(observation),
                 Step::Seen(None) => {}
             }
@@ -475,16 +493,46 @@ impl Owner {
         }
     }
 
-    /// Does a verb. A verb that waits for links is answered when all of it is done.
+    /// Does a verb, at once unless it stops servers: others are answered while these finish what they were asked.
     async fn verb(&mut self, verb: Verb<String>, answer: oneshot::Sender<Result<VerbAnswer, Refusal>>) {
+        let asked = match Names::of(&self.topology, self.driver.wiring()).plan(verb) {
+            Ok((verb, plan)) => Asked { verb, plan, answer },
+            Err(refusal) => return drop(answer.send(Err(refusal))),
+        };
+        self.catch_up().await;
+        self.record(self.driver.now(), Fact::Asked(asked.verb.clone()));
+        let stops = self.begin_stops(&asked.plan.now);
+        if stops.is_empty() {
+            return self.carry_out(asked).await;
+        }
+        self.stopping.push(Box::pin(async move {
+            join_all(stops).await;
+            asked
+        }));
+    }
+
+    /// Tells the servers that actions stop to finish, if all of the actions can be done.
+    fn begin_stops(&self, actions: &[Action]) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let stopped = |action: &Action| match *action {
+            Action::Server(server, ServerVerb::Stop) => Some(server),
+            _ => None,
+        };
+        let can_be = actions.iter().all(|action| self.driver.check(action).is_ok());
+        let stopped = actions.iter().filter_map(stopped).filter(|_| can_be);
+        stopped.map(|server| self.driver.begin_stop(server)).collect()
+    }
+
+    /// Does a verb that was asked for. A verb that waits for links is answered when all of it is done.
+    async fn carry_out(&mut self, Asked { verb, plan, answer }: Asked) {
+        let Plan { now, later } = plan;
         let awaits = matches!(verb, Verb::RollingRestart { .. });
-        match self.begin(verb).await {
-            Ok((so_far, later)) if awaits => {
+        match self.begin(&verb, now).await {
+            Ok(so_far) if awaits => {
                 let until = self.driver.now() + LINKED_WITHIN;
                 self.plan_rest(later, Some(Awaited { answer, so_far, until }));
             }
             // Fails when the command has gone.
-            Ok((done, later)) => {
+            Ok(done) => {
                 self.plan_rest(later, None);
                 drop(answer.send(Ok(done)));
             }
@@ -492,19 +540,16 @@ impl Owner {
         }
     }
 
-    /// Does what a verb asks for at once. Returns what that hit, and what is to follow.
-    async fn begin(&mut self, verb: Verb<String>) -> Result<(VerbAnswer, Vec<Later>), Refusal> {
-        let (verb, plan) = Names::of(&self.topology, self.driver.wiring()).plan(verb)?;
-        self.catch_up().await;
-        self.record(self.driver.now(), Fact::Asked(verb.clone()));
-        let changes = plan.now.iter().any(|action| self.changes(action));
+    /// Does what a verb asks for at once. Returns what that hit.
+    async fn begin(&mut self, verb: &Verb, now: Vec<Action>) -> Result<VerbAnswer, Refusal> {
+        let changes = now.iter().any(|action| self.changes(action));
         let planned = self.planned();
-        let ways = plan.now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
-        let mut answer = VerbAnswer { ways, ..self.perform(plan.now).await? };
+        let ways = now.iter().filter(|action| matches!(action, Action::Way(..))).count() as u64;
+        let mut answer = VerbAnswer { ways, ..self.perform(now).await? };
         self.catch_up().await;
         let changed = changes || answer.connections > 0 || answer.lines_released > 0 || self.planned() < planned;
-        answer.warning = (!changed).then(|| self.why_nothing(&verb));
-        Ok((answer, plan.later))
+        answer.warning = (!changed).then(|| self.why_nothing(verb));
+        Ok(answer)
     }
 
     /// Does actions, all or none. Returns what they hit.

@@ -1,11 +1,14 @@
 //! Clients that are hostile or unlucky, and that everybody else is served all the same.
 
-use herdsim::act::{Action, ServerVerb, SessionId};
-use herdsim::config::{Limits, ReplyMode, Topology};
+use herdsim::act::{Action, ServerVerb, SessionId, Verb};
+use herdsim::config::{Identity, Limits, ReplyMode, Topology};
+use herdsim::control::api::FileAnswer;
+use herdsim::control::owner::{Origin, Owner, Request};
 use herdsim::driver::{Driver as _, Wait};
 use herdsim::history::Event;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::support::*;
 
@@ -376,5 +379,55 @@ async fn a_stranger_that_asks_is_told_what_became_of_its_lines_and_nothing_else_
     let together = Herd::start(patient(ReplyMode::Everywhere)).await;
     for herd in [&alone, &together] {
         assert_eq!(herd.ask(CLARK, b"HERD 1 acknowledge\n").await, "? HERD 1 acknowledge\n");
+    }
+}
+
+/// A client that sends commands and reads no reply, once nothing moves between it and its server any more.
+async fn deaf_client(port: u16) -> TcpStream {
+    let stream = connect(port).await;
+    let commands = [&[b'X'; 999][..], b"\n"].concat().repeat(64);
+    let mut turns_in_vain = 0;
+    while turns_in_vain < 10_000 {
+        match stream.try_write(&commands) {
+            Ok(_) => turns_in_vain = 0,
+            Err(_) => turns_in_vain += 1,
+        }
+        // All tasks run on this thread: the server reads what it can.
+        tokio::task::yield_now().await;
+    }
+    stream
+}
+
+#[tokio::test]
+async fn commands_are_answered_while_a_server_stops_that_owes_replies_to_a_client_which_reads_none() {
+    let Herd { driver, .. } = Herd::start(five_servers()).await;
+    let _deaf = deaf_client(driver.port(CLARK).expect("it runs")).await;
+    let origin = Origin {
+        name: "five".to_owned(),
+        file: FileAnswer { path: "five.toml".to_owned(), text: String::new() },
+        identity: Identity::default(),
+        log_dir: None,
+        only: None,
+        drain: PATIENCE,
+    };
+    let (mut owner, asks) = Owner::new(driver, origin);
+    let end_of_clark = |verb| Verb::Servers { verb, on: vec!["Clark".to_owned()] };
+    let commands = async {
+        let ask = async |request| asks.send(request).await.expect("the owner serves");
+        let (stop, mut stopped) = oneshot::channel();
+        ask(Request::Verb(end_of_clark(ServerVerb::Stop), stop)).await;
+        let (status, told) = oneshot::channel();
+        ask(Request::Status(status)).await;
+        assert_eq!(told.await.expect("the owner answers").servers.len(), 5);
+        assert!(stopped.try_recv().is_err(), "the server still stops");
+        // It may be ended at once.
+        let (kill, killed) = oneshot::channel();
+        ask(Request::Verb(end_of_clark(ServerVerb::Kill), kill)).await;
+        assert!(killed.await.expect("the owner answers").is_ok());
+        assert!(stopped.await.expect("the owner answers").is_ok_and(|answer| answer.warning.is_some()));
+    };
+    tokio::select! {
+        exit = owner.serve(std::future::pending()) => panic!("it ended: {exit:?}"),
+        () = commands => {}
     }
 }

@@ -35,8 +35,12 @@ impl Gate {
         self.mode() == Mode::Paused
     }
 
-    /// Sets the mode and wakes everybody; whether it is another one than before.
+    /// Sets the mode and wakes everybody. Returns `true` if it is another one than before. A server that is to come to an end
+    /// stays so.
     pub(super) fn set(&self, mode: Mode) -> bool {
+        if self.mode() == Mode::Draining {
+            return false;
+        }
         let code = match mode {
             Mode::Running => 0,
             Mode::Paused => 1,

@@ -362,6 +362,7 @@ impl LoopbackDriver {
         let starting = self.shared.accounts.begin_for_long(server.index());
         let shared = self.shared.clone();
         self.mains[server.index()] = Some(tokio::spawn(async move {
+            let _over = life.over.clone().drop_guard();
             if let Err(reason) = server::run(shared.clone(), life.clone(), listener, starting).await {
                 shared.on_crash(&life, reason);
             }
@@ -399,11 +400,32 @@ impl LoopbackDriver {
         Hit { connections: links + clients, lines_lost, records_lost: records, ..Hit::default() }
     }
 
-    async fn stop(&mut self, server: ServerId) -> Hit {
-        let Some(life) = self.shared.life(server) else { return Hit::default() };
+    /// Tells a server to stop. Returns what is ready when the server has finished what it was asked: to stop it takes no time
+    /// then. Until that is done, the server counts as running.
+    pub fn begin_stop(&self, server: ServerId) -> impl Future<Output = ()> + Send + use<> {
+        let life = self.shared.life(server);
+        if let Some(life) = &life {
+            self.dismiss(life);
+            life.end(Ending::Stop);
+        }
+        async move {
+            if let Some(life) = life {
+                life.over.cancelled().await;
+            }
+        }
+    }
+
+    /// Lets a server that is to stop finish what it was asked. Returns the number of connections that it has then.
+    fn dismiss(&self, life: &Life) -> u64 {
         // Paused, it could not finish anything.
         life.gate.set(Mode::Running);
-        let connections = life.client_connections(&self.shared) + self.links_up(server) as u64;
+        let connections = || life.client_connections(&self.shared) + self.links_up(life.server) as u64;
+        *life.dismissed.get_or_init(connections)
+    }
+
+    async fn stop(&mut self, server: ServerId) -> Hit {
+        let Some(life) = self.shared.life(server) else { return Hit::default() };
+        let connections = self.dismiss(&life);
         self.shared.end(server, Ending::Stop);
         self.join(server).await;
         let records = lock(&life.node).records().len() as u64;

@@ -5,13 +5,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::courier::Departed;
@@ -46,6 +47,10 @@ pub(super) struct Life {
     /// The system gave it no connection the last time.
     starved: AtomicBool,
     ending: Mutex<Option<Ending>>,
+    /// Connections that a stop closes, from when it begins.
+    pub(super) dismissed: OnceLock<u64>,
+    /// Cancelled when the life has come to its end.
+    pub(super) over: CancellationToken,
     /// Locked behind the node.
     pub(super) waiting: Mutex<Waiting>,
     /// Rings when the node's deadline or the ending may have changed.
@@ -109,6 +114,8 @@ impl Life {
             waits: Recurring::new(shared.accounts.clone(), server.index()),
             starved: AtomicBool::new(false),
             ending: Mutex::new(None),
+            dismissed: OnceLock::new(),
+            over: CancellationToken::new(),
             waiting: Mutex::default(),
             bell: Notify::new(),
         }
@@ -118,6 +125,13 @@ impl Life {
     pub(super) fn end(&self, ending: Ending) {
         *lock(&self.ending) = Some(ending);
         self.bell.notify_one();
+    }
+
+    /// Waits until a life that ends is to end at once.
+    async fn killed(&self) {
+        while *lock(&self.ending) != Some(Ending::Kill) {
+            self.bell.notified().await;
+        }
     }
 
     /// Freezes or thaws everything; whether that is new. Once frozen, nothing is handled or sent any more when this returns.
@@ -300,8 +314,12 @@ async fn drain(life: &Life, tasks: &mut JoinSet<()>) {
     for lane in &life.lanes {
         lane.ring();
     }
-    // What is not finished by then is cut short, as it would be by a supervisor's second signal.
-    timeout(DRAIN_LIMIT, async { while tasks.join_next().await.is_some() {} }).await.ok();
+    let finished = async { while tasks.join_next().await.is_some() {} };
+    tokio::select! {
+        // What is not finished by then is cut short, as it would be by a supervisor's second signal.
+        _ = timeout(DRAIN_LIMIT, finished) => {}
+        () = life.killed() => {}
+    }
 }
 
 /// A task's error of its own.
