@@ -5,6 +5,7 @@ mod command;
 mod corpus;
 mod faults;
 mod hard_times;
+mod herd_of;
 mod hostile;
 mod house;
 mod oracle;

@@ -210,11 +210,13 @@ impl LoopbackDriver {
         let topology = self.shared.topology.clone();
         let local = |&server: &ServerId| self.shared.only.is_none_or(|only| only == server);
         let locals: Vec<_> = topology.ids().filter(local).collect();
+        if let (Some(directory), Some(server)) = (calls, self.shared.only) {
+            // Before anybody can connect: a call that is not announced comes from a stranger for ever.
+            let port = self.shared.reserve(server)?;
+            self.shared.hear_of_calls(directory, server, port);
+        }
         let listeners = locals.iter().map(|&server| self.shared.listen(server));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        if let (Some(directory), Some(server), Some((_, port))) = (calls, self.shared.only, listeners.first()) {
-            self.shared.hear_of_calls(directory, server, *port);
-        }
         // All are there before the first dials.
         let lives: Vec<_> =
             locals.into_iter().zip(listeners).map(|(server, bound)| self.begin(server, bound)).collect();
@@ -664,13 +666,18 @@ impl Slot {
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+        let address = self.reserve(address)?;
+        Ok((address, socket::listen(address)?))
+    }
+
+    /// Takes an address, on which nobody listens yet. Returns it with its port.
+    fn reserve(&self, address: SocketAddr) -> io::Result<SocketAddr> {
         let mut reservation = lock(&self.reservation);
         let reserved = match reservation.take() {
             Some(reserved) => reserved,
             None => socket::reserve(address)?,
         };
-        let address = reservation.insert(reserved).local_addr()?;
-        Ok((address, socket::listen(address)?))
+        reservation.insert(reserved).local_addr()
     }
 
     fn is_paused(&self) -> bool {
@@ -800,13 +807,21 @@ impl Shared {
         let slot = &self.slots[server.index()];
         let address = &mut *lock(&slot.address);
         let bound = slot.listen(*address);
-        let (bound, listener) = bound.map_err(|source| DriverError::Listen {
-            server: self.topology.name(server).clone(),
-            address: address.to_string(),
-            source,
-        })?;
+        let (bound, listener) = bound.map_err(|source| self.cannot_listen(server, *address, source))?;
         *address = bound;
         Ok((listener, bound.port()))
+    }
+
+    /// Takes a server's port, on which nobody listens yet.
+    fn reserve(&self, server: ServerId) -> Result<u16, DriverError> {
+        let slot = &self.slots[server.index()];
+        let address = &mut *lock(&slot.address);
+        *address = slot.reserve(*address).map_err(|source| self.cannot_listen(server, *address, source))?;
+        Ok(address.port())
+    }
+
+    fn cannot_listen(&self, server: ServerId, address: SocketAddr, source: io::Error) -> DriverError {
+        DriverError::Listen { server: self.topology.name(server).clone(), address: address.to_string(), source }
     }
 
     /// Tells a server to end, and no longer counts it as running.
