@@ -169,7 +169,7 @@ pub(super) struct Up {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  for s in Bailey Bona Campbell Clark Jaquez; do herdsim node $s & done
+  for s in Bailey Bona Campbell Clark Jaquez; do herdsim node -d $s; done
 
   herdsim up --wait                  waits until all links are up
   herdsim down                       ends them all
@@ -182,6 +182,9 @@ pub(super) struct Node {
     /// The herd's file
     #[arg(short, long, value_name = "FILE", default_value = "herd.toml")]
     pub(super) file: PathBuf,
+    /// Run in the background; comes back when the server listens
+    #[arg(short, long)]
+    pub(super) detach: bool,
     /// What is said about the node while it runs.
     #[command(flatten)]
     pub(super) running: Running,

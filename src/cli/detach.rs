@@ -1,4 +1,4 @@
-//! `up -d`: the herd in a process of its own, which outlives the terminal it was started from.
+//! `up -d` and `node -d`: the herd, or one server of it, in a process of its own, which outlives the terminal it was started from.
 //!
 //! The parent runs this program again with the same words and [`CHILD`] set. The child leaves the terminal's session and
 //! reports on its standard output, a line when it listens and one when all links are up. Its standard error is a file.
@@ -14,7 +14,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
-use super::args::{Global, Up};
+use super::args::Global;
 use super::terminal::{self, CYAN, styled};
 use super::up::write_addresses;
 use super::{Failure, Outcome};
@@ -64,10 +64,12 @@ pub(super) fn leave_session() {
     }
 }
 
-/// In the parent: starts the child and waits for its reports.
-pub(super) fn spawn(global: &Global, up: &Up, herd: &str) -> Outcome {
+/// In the parent: starts the child and waits until it listens, and with `wait` for so long until all links are up. `claim` is the
+/// name that it will take.
+pub(super) fn spawn(global: &Global, wait: Option<Duration>, claim: Claim) -> Outcome {
+    let herd = &claim.herd().to_owned();
     // Before its log is cleared; the child takes the name anew.
-    drop(Claim::take(herd)?);
+    drop(claim);
     let log_path = log_path(herd);
     let log = create_log(&log_path)
         .map_err(|error| Failure::could_not(format!("cannot write {}: {error}", log_path.display())))?;
@@ -75,8 +77,8 @@ pub(super) fn spawn(global: &Global, up: &Up, herd: &str) -> Outcome {
     let (process, reports) = (child.id(), read_reports(&mut child));
     // Listening takes as long as it takes; a child that cannot says so by ending.
     let Ok(Report::Listening(status)) = reports.recv() else { return Err(explain(child, &log_path)) };
-    if up.wait {
-        wait_until_linked(child, &reports, up.wait_timeout, &log_path)?;
+    if let Some(limit) = wait {
+        wait_until_linked(child, &reports, limit, &log_path)?;
     }
     if !global.quiet {
         write_addresses(&status)?;

@@ -43,7 +43,7 @@ pub(super) fn up(global: &Global, up: &Up) -> Outcome {
             return outcome;
         }
         if up.detach || up.wait {
-            return detach::spawn(global, up, &herd);
+            return detach::spawn(global, up.wait.then_some(up.wait_timeout), Claim::take(&herd)?);
         }
     }
     live(global, &up.running, loaded, &up.file, herd, None)
@@ -59,6 +59,9 @@ pub(super) fn node(global: &Global, node: &Node) -> Outcome {
     })?;
     let herd = node.running.name.as_ref().unwrap_or(&topology.name);
     let name = names::of_node(herd, &node.server);
+    if node.detach && !detach::is_child() {
+        return detach::spawn(global, None, Claim::take_any(&name)?);
+    }
     live(global, &node.running, loaded, &node.file, name, Some(server))
 }
 
