@@ -169,9 +169,10 @@ impl Client {
         upgraded.unwrap_or_else(|_| Err(ClientError::Late { herd: herd.clone(), limit })).map(TokioIo::new)
     }
 
-    /// Returns what the process has decided about a verb that it promised.
-    pub(super) async fn decision(self, id: &str) -> Result<Decision, ClientError> {
-        self.exchange(Method::GET, &format!("/decision?id={}", percent_encoded(id)), &()).await
+    /// Tells the process what to decide about a verb that it promised. Returns what it has decided.
+    pub(super) async fn decision(self, id: &str, done: bool) -> Result<Decision, ClientError> {
+        let path = format!("/decision?id={}&done={done}", percent_encoded(id));
+        self.exchange(Method::GET, &path, &()).await
     }
 
     /// Who knows what.

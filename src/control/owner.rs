@@ -20,7 +20,7 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal, why_nothing};
-use super::promise::{Decisions, Deed, Part, PartDone, too_late};
+use super::promise::{DecisionQuery, Decisions, Deed, Part, PartDone, too_late};
 use super::records::{Holding, compare};
 use crate::act::{Action, Agenda, Hit, Later, Moment, Plan, ServerVerb, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{Identity, ServerId, Topology, Way, Wiring};
@@ -59,8 +59,8 @@ pub enum Request {
         /// What became of it.
         answer: oneshot::Sender<Result<PartDone, Refusal>>,
     },
-    /// Was the promise of this verb kept? One that is open is given up.
-    Decision(String, oneshot::Sender<bool>),
+    /// What was decided about this verb? One that is open is decided now. `None`: there was no such promise.
+    Decision(DecisionQuery, oneshot::Sender<Option<bool>>),
     /// How does the herd stand?
     Status(oneshot::Sender<HerdStatus>),
     /// Which file was it read from?
@@ -360,16 +360,18 @@ impl Owner {
             Request::Promise(part, answer) => drop(answer.send(self.promise(*part).await)),
             Request::Decide { id, done, decided, answer } => {
                 let is_done = self.decide(&id, done).await;
-                let stands = if is_done == done { Ok(()) } else { Err(too_late()) };
+                let stands = if is_done == Some(done) { Ok(()) } else { Err(too_late()) };
                 drop(decided.send(stands));
-                let promise = self.promise.take_if(|promise| promise.id == id);
-                if let Some(promise) = promise.filter(|_| is_done) {
-                    drop(answer.send(self.keep(promise).await));
+                if let Some(done) = self.keep(&id).await {
+                    drop(answer.send(done));
                 }
             }
-            Request::Decision(id, answer) => {
-                let is_done = self.decide(&id, false).await;
+            Request::Decision(query, answer) => {
+                let is_done = self.decide(&query.id, query.done).await;
                 let _ = answer.send(is_done);
+                if let Some(Err(refusal)) = self.keep(&query.id).await {
+                    tracing::warn!(error = %refusal.error, "a part of a verb failed");
+                }
             }
             Request::Status(answer) => {
                 self.catch_up().await;
@@ -434,25 +436,28 @@ impl Owner {
         Ok(())
     }
 
-    /// Decides about a promise, unless that is decided. Returns what is decided.
-    async fn decide(&mut self, id: &str, done: bool) -> bool {
+    /// Decides about a promise, unless that is decided. Returns what is decided, or `None` if nothing was promised.
+    async fn decide(&mut self, id: &str, done: bool) -> Option<bool> {
         if let Some(decided) = self.decisions.get(id) {
-            return decided;
+            return Some(decided);
         }
-        let is_promised = self.promise.as_ref().is_some_and(|promise| promise.id == id);
-        // What is not promised yet never will be.
-        let done = done && is_promised;
+        self.promise.as_ref().filter(|promise| promise.id == id)?;
         self.decisions.note(id, done);
-        if let Some(promise) = self.promise.take_if(|promise| promise.id == id && !done) {
+        if let Some(promise) = self.promise.take_if(|_| !done) {
             let undo = promise.started.into_iter().map(|server| ServerVerb::Kill.on(server)).collect();
             // Nothing can fail of what ends a server of this process.
             let _ = self.perform(undo).await;
         }
-        done
+        Some(done)
     }
 
-    /// Does what was promised.
-    async fn keep(&mut self, promise: Promise) -> Result<PartDone, Refusal> {
+    /// Does what was promised, if that is still to be done. It has been decided.
+    async fn keep(&mut self, id: &str) -> Option<Result<PartDone, Refusal>> {
+        let promise = self.promise.take_if(|promise| promise.id == id)?;
+        Some(self.keep_promise(promise).await)
+    }
+
+    async fn keep_promise(&mut self, promise: Promise) -> Result<PartDone, Refusal> {
         let Promise { now, reflected, later, begun, changes, .. } = promise;
         let planned = self.planned();
         let done = self.perform_each(now).await;

@@ -7,10 +7,11 @@
 //! waits for each process to have taken it before it tells the next one.
 //!
 //! So the processes that have decided to do the verb are always the first ones of the order that are still there, and **the first
-//! one that is still there decides**. A process whose command has gone, or keeps it waiting for [`LEASE`], goes through the order:
-//! it asks each process before itself that is there, and does as that one did. A process that is asked about a promise of its own
-//! has that moment to decide, and decides not to. If no process before it is there, it does not do it either, because then no
-//! process behind it can have been told to.
+//! one that is still there decides**. A process whose command has gone, or keeps it waiting for [`LEASE`], goes through the order
+//! up to itself. It tells each process that is there what the one before has decided, which is nothing at first, and hears what
+//! that one has decided: a process that has only promised then decides as it is told, and gives the promise up if it is told
+//! nothing. What the last one said is its own decision. It may not do its part before those in front of it: if the first one died
+//! then, they would not. A model tries every order of steps and kills, and shows that each of these rules is needed.
 //!
 //! | what is killed | what the others do |
 //! |---|---|
@@ -133,13 +134,16 @@ pub(super) enum Answer {
 pub struct DecisionQuery {
     /// What identifies the verb.
     pub id: String,
+    /// What is to be decided, if it is not decided yet.
+    pub done: bool,
 }
 
 /// What became of a promise: `GET /v1/decision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The process does, or has done, its part of the verb. Otherwise it never will.
-    pub done: bool,
+    /// The process does, or has done, its part of the verb, or never will. `None`: it was not asked to, as one that was started
+    /// since.
+    pub done: Option<bool>,
 }
 
 /// Decisions that were taken, the last ones.
@@ -225,7 +229,9 @@ async fn decide<S: AsyncRead + AsyncWrite>(line: &mut Line<S>, asks: &mpsc::Send
         return;
     }
     match is_decided.await {
-        Ok(Ok(())) => line.say(&Answer::Decided).await,
+        Ok(Ok(())) if done => line.say(&Answer::Decided).await,
+        // The command may be there, and does not know.
+        Ok(Ok(())) => return line.say(&Answer::Refused(too_late())).await,
         Ok(Err(refusal)) => return line.say(&Answer::Refused(refusal)).await,
         Err(_) => return,
     }
@@ -238,26 +244,29 @@ async fn decide<S: AsyncRead + AsyncWrite>(line: &mut Line<S>, asks: &mpsc::Send
     }
 }
 
-/// Returns what the first process of the order that is there has decided, and `false` if that is this one.
+/// Returns what this process has to decide: what the others before it in the order do.
 async fn decision_of_others(id: &str, control: &str, order: &[String]) -> bool {
+    let mut done = false;
     for other in order.iter().take_while(|other| *other != control) {
-        if let Some(done) = decision_of(id, other).await {
-            return done;
-        }
+        done = decision_of(id, done, other).await.unwrap_or(done);
     }
-    false
+    done
 }
 
-/// Returns what a process has decided about a verb, or `None` if it has gone or is about to end.
+/// Tells a process what to decide about a verb, and returns what it has decided, which may be another thing. Returns `None` if it
+/// has gone or is about to end.
 ///
 /// A process that is there and does not answer, because it is frozen or just being killed, may have decided: it is waited for.
-pub(super) async fn decision_of(id: &str, control: &str) -> Option<bool> {
+pub(super) async fn decision_of(id: &str, done: bool, control: &str) -> Option<bool> {
     while let Ok(client) = Client::open(control, ASK_AGAIN).await {
-        match client.decision(id).await {
-            Ok(decision) => return Some(decision.done),
+        match client.decision(id, done).await {
+            Ok(decision) => return decision.done,
             Err(ClientError::Refused(_)) => return None,
             Err(_) => {}
         }
     }
     None
 }
+
+#[cfg(test)]
+mod model;

@@ -149,7 +149,7 @@ fn upgraded<F: Future<Output = ()> + Send>(
 }
 
 async fn decision(asks: Asks, Query(query): Query<DecisionQuery>) -> Result<Json<Decision>, Refusal> {
-    let done = ask(&asks.asks, |answer| Request::Decision(query.id, answer)).await?;
+    let done = ask(&asks.asks, |answer| Request::Decision(query, answer)).await?;
     Ok(Json(Decision { done }))
 }
 

@@ -269,21 +269,20 @@ impl<'a> Job<'a> {
 
 /// Tells the processes one after the other to do what they have promised, and waits for all of them.
 async fn decide(hands: Vec<Hand<'_>>) -> Result<PartDone, ClientError> {
+    let order: Vec<_> = hands.iter().map(|hand| (hand.id.clone(), hand.process.control.clone(), hand.limit)).collect();
     let mut decided = Vec::with_capacity(hands.len());
     for mut hand in hands {
         match hand.decide().await {
             Ok(()) => decided.push(hand),
-            Err(error @ ClientError::Lost { .. }) => match decision_of(&hand.id, &hand.process.control).await {
-                Some(true) => decided.push(hand),
-                // The decision stands without a process that has ended since it was taken.
-                None if !decided.is_empty() => {}
-                Some(false) | None => return Err(error),
-            },
-            // Dropped, the other hands give their promises up, as far as the decision is still open.
-            Err(error) => return Err(error),
+            // The decision stands without a process that has ended since it was taken.
+            Err(ClientError::Lost { .. }) if !decided.is_empty() && !hand.is_there().await => {}
+            Err(error) => {
+                settle(&order, error).await?;
+                break;
+            }
         }
     }
-    let mut all = PartDone::default();
+    let mut all = PartDone { changed: decided.len() < order.len(), ..PartDone::default() };
     let mut failed = None;
     for mut hand in decided {
         match hand.done().await {
@@ -298,6 +297,21 @@ async fn decide(hands: Vec<Hand<'_>>) -> Result<PartDone, ClientError> {
     }
     all.deeds.sort_by_key(|deed| deed.at);
     failed.map_or(Ok(all), Err)
+}
+
+/// Finds out whether the verb is done, after a process failed to take the decision: others may have decided meanwhile.
+///
+/// # Errors
+///
+/// Returns `error` if it is not done, and another error if that cannot be found out in time.
+async fn settle(order: &[(String, String, Duration)], error: ClientError) -> Result<(), ClientError> {
+    let mut done = false;
+    for (id, control, limit) in order {
+        let decision = timeout(*limit, decision_of(id, done, control)).await;
+        let late = |_| ClientError::Late { herd: control.clone(), limit: *limit };
+        done = decision.map_err(late)?.unwrap_or(done);
+    }
+    if done { Ok(()) } else { Err(error) }
 }
 
 impl<'a> Hand<'a> {
@@ -341,5 +355,10 @@ impl<'a> Hand<'a> {
             Answer::Refused(refusal) => ClientError::Refused(refusal),
             _ => ClientError::Refused(too_late()),
         }
+    }
+
+    /// Returns `false` if the process has ended. One that is just being killed may still be there for a moment.
+    async fn is_there(&self) -> bool {
+        decision_of(&self.id, true, &self.process.control).await.is_some()
     }
 }

@@ -279,6 +279,10 @@ fn a_verb_in_the_middle_of_which_a_process_is_killed_is_done_in_all_that_are_lef
         // One of the processes, or the command.
         let victim = (draw(2) % 7) as usize;
         nodes.get(victim).unwrap_or(&command).signal_if_there(Signal::KILL);
+        if draw(3) % 3 == 0 {
+            // Both.
+            command.signal_if_there(Signal::KILL);
+        }
         let (status, said) = command.end();
         if let Some(killed) = nodes.get_mut(victim) {
             killed.wait();
