@@ -155,13 +155,22 @@ pub(super) fn ls(global: &Global, formatted: &Formatted) -> Outcome {
     block_on(async {
         let mut herds = Vec::new();
         for herd in Herd::all(global.request_timeout).await {
-            match herd.status().await {
+            match herd.status_then().await {
                 Ok(status) => herds.push(listed_herd(&herd, &status)),
-                Err(error) => terminal::warn(&error.to_string())?,
+                Err(error) => terminal::warn(&format!("{error}; {}", processes(&herd)))?,
             }
         }
         show(formatted, &herds, |herds| write_herds(herds))
     })
+}
+
+/// Names the processes of a herd that does not answer, for people who want to end them.
+fn processes(herd: &Herd) -> String {
+    let process = |process: &Process| match socket::holder(&process.control) {
+        Some(pid) => format!("`{}` is process {pid}", process.control),
+        None => format!("`{}` is a process", process.control),
+    };
+    herd.processes.iter().map(process).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a herd with its processes, if it has several.

@@ -182,6 +182,16 @@ impl Herd {
         Ok(HerdStatus { name: self.name.clone(), pid: None, alone: None, servers, faults, ..first.clone() })
     }
 
+    /// Returns how the herd stood when it was looked for.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no process answered then.
+    pub async fn status_then(&self) -> Result<HerdStatus, ClientError> {
+        let first = self.first_status()?;
+        if self.is_apart { self.status().await } else { Ok(first.clone()) }
+    }
+
     /// Returns the status of each process that answers.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //!
 //! Not here: HTTP ([`super::server`]), names ([`super::names`]).
 
+mod promises;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +22,7 @@ use super::api::{
 };
 use super::events::{Recent, gap};
 use super::names::{Names, refusal, why_nothing};
-use super::promise::{DecisionQuery, Decisions, Deed, Part, PartDone, too_late};
+use super::promise::{DecisionQuery, Decisions, Part, PartDone, too_late};
 use super::records::{Holding, compare};
 use crate::act::{Action, Agenda, Hit, Later, Moment, Plan, ServerVerb, Verb, WayFaults, WayVerb, take_back};
 use crate::config::{Identity, ServerId, Topology, Way, Wiring};
@@ -31,6 +33,7 @@ use crate::exit::Exit;
 use crate::history::{self, Entry, Event, Fact, History, Observation};
 use crate::time::Timestamp;
 use crate::words::short;
+use promises::Promise;
 
 /// Requests that wait for their turn; while more come, their connections wait.
 const REQUESTS: usize = 64;
@@ -158,21 +161,6 @@ pub struct Owner {
 
 /// When an action was begun, the action, and what it hit.
 type Done = (Timestamp, Action, Hit);
-
-/// A part of a verb that waits for the decision.
-#[derive(Debug)]
-struct Promise {
-    id: String,
-    now: Vec<Action>,
-    reflected: Vec<Action>,
-    later: Vec<Later>,
-    /// Servers that were started for it, which can fail.
-    started: Vec<ServerId>,
-    /// What was done for that.
-    begun: Vec<Done>,
-    /// Something will change.
-    changes: bool,
-}
 
 /// A part of a verb that is done later.
 #[derive(Debug)]
@@ -396,95 +384,10 @@ impl Owner {
         }
     }
 
-    /// Answers what has waited for a decision.
-    async fn answer_postponed(&mut self) {
-        while self.promise.is_none() {
-            let Some(request) = self.postponed.pop_front() else { return };
-            Box::pin(self.answer(request)).await;
-        }
-    }
-
-    /// Promises a part of a verb: checks it, and starts the servers that are to start.
-    async fn promise(&mut self, part: Part) -> Result<(), Refusal> {
-        if self.decisions.get(&part.id).is_some() {
-            return Err(too_late());
-        }
-        let names = Names::of(&self.topology, self.driver.wiring());
-        let asked = part.asked.map(|verb| verb.map(&mut |name: String| names.server(&name))).transpose()?;
-        let (now, reflected) = (names.actions(part.now)?, names.actions(part.reflected)?);
-        let later = part
-            .later
-            .into_iter()
-            .map(|part| Ok(Later { moment: Moment::After(part.after), actions: names.actions(part.actions)? }));
-        let later: Vec<Later> = later.collect::<Result<_, Refusal>>()?;
-        let checked = now.iter().chain(later.iter().flat_map(|later| &later.actions));
-        checked.into_iter().try_for_each(|action| self.driver.check(action)).map_err(|error| refused(&error))?;
-        self.catch_up().await;
-        if let Some(verb) = asked {
-            self.record(self.driver.now(), Fact::Asked(verb));
-        }
-        let changes = now.iter().any(|action| self.changes(action));
-        let (starts, now): (Vec<_>, Vec<_>) =
-            now.into_iter().partition(|action| matches!(action, Action::Server(_, ServerVerb::Start)));
-        let is_down = |server: &ServerId| self.driver.port(*server).is_none();
-        let servers = starts
-            .iter()
-            .filter_map(|action| if let Action::Server(server, _) = action { Some(*server) } else { None });
-        let started: Vec<_> = servers.filter(is_down).collect();
-        let begun = self.perform_each(starts).await?;
-        self.promise = Some(Promise { id: part.id, now, reflected, later, started, begun, changes });
-        Ok(())
-    }
-
-    /// Decides about a promise, unless that is decided. Returns what is decided, or `None` if nothing was promised.
-    async fn decide(&mut self, id: &str, done: bool) -> Option<bool> {
-        if let Some(decided) = self.decisions.get(id) {
-            return Some(decided);
-        }
-        self.promise.as_ref().filter(|promise| promise.id == id)?;
-        self.decisions.note(id, done);
-        if let Some(promise) = self.promise.take_if(|_| !done) {
-            let undo = promise.started.into_iter().map(|server| ServerVerb::Kill.on(server)).collect();
-            // Nothing can fail of what ends a server of this process.
-            let _ = self.perform(undo).await;
-        }
-        Some(done)
-    }
-
-    /// Does what was promised, if that is still to be done. It has been decided.
-    async fn keep(&mut self, id: &str) -> Option<Result<PartDone, Refusal>> {
-        let promise = self.promise.take_if(|promise| promise.id == id)?;
-        Some(self.keep_promise(promise).await)
-    }
-
-    async fn keep_promise(&mut self, promise: Promise) -> Result<PartDone, Refusal> {
-        let Promise { now, reflected, later, begun, changes, .. } = promise;
-        let planned = self.planned();
-        let done = self.perform_each(now).await;
-        for action in reflected {
-            if let Action::Way(way, verb) = action {
-                self.driver.reflect(way, verb);
-            }
-        }
-        let done = done?;
-        self.catch_up().await;
-        let hits_now = |(_, _, hit): &Done| hit.connections > 0 || hit.lines_released > 0;
-        let changed = changes || done.iter().any(hits_now) || self.planned() < planned;
-        self.plan_rest(later, None);
-        let deeds = begun.into_iter().chain(done).map(|done| self.deed(done)).collect();
-        Ok(PartDone { deeds, changed })
-    }
-
     fn work(&self) -> Work<String> {
         let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(self.topology.name(server).to_string());
         let Ok(work) = self.driver.work().map(&mut name);
         work
-    }
-
-    fn deed(&self, (at, action, hit): Done) -> Deed {
-        let mut name = |server: ServerId| Ok::<_, std::convert::Infallible>(self.topology.name(server).to_string());
-        let Ok(action) = action.map(&mut name);
-        Deed { at: at.nanoseconds(), action, hit }
     }
 
     /// Returns how long the driver may go on before the agenda is looked at again.

@@ -66,6 +66,11 @@ pub fn path(herd: &str) -> PathBuf {
     directory().join(format!("{herd}.sock"))
 }
 
+/// Returns the process that holds a name, if its lock says so.
+pub fn holder(herd: &str) -> Option<u32> {
+    read_pid(&mut File::open(directory().join(format!("{herd}.lock"))).ok()?)
+}
+
 /// The names that have a socket here, sorted, whether anybody listens or not.
 pub fn names() -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory()) else { return Vec::new() };

@@ -254,6 +254,28 @@ fn follower_entry(follower: &mut Running) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
+#[test]
+fn a_process_that_is_frozen_is_silent_and_a_verb_that_it_has_a_part_of_is_not_done() {
+    let place = Place::new();
+    let nodes = place.processes();
+    linked(&place);
+    assert!(place.out("send Bona IAMAT kiwi +1+1 1").starts_with("AT Bona "));
+    place.until(|place| place.states("kiwi"), &vec!["newest".to_owned(); 5]);
+    nodes[0].signal(Signal::STOP);
+    assert_eq!(place.server("Bailey")["state"], "silent");
+    assert_eq!(place.states("kiwi"), ["newest"; 4]);
+    assert!(place.out("events --json").contains("herd.Bona"));
+    for verb in ["cut Bailey Bona", "cut Campbell Bailey"] {
+        let said = place.run(&format!("{verb} --request-timeout 500ms"));
+        assert_eq!(said.code, Some(3), "{said:?}");
+        assert!(said.err.contains("`herd.Bailey` did not answer within"), "{}", said.err);
+    }
+    nodes[0].signal(Signal::CONT);
+    // It waits until nothing is promised any more.
+    place.out("release --all");
+    assert_eq!(faults(&place), [""; 0]);
+}
+
 /// Rounds of the test below: a sample, or as many as `HERDSIM_KILL_ROUNDS` says.
 fn rounds() -> u64 {
     std::env::var("HERDSIM_KILL_ROUNDS").ok().and_then(|number| number.parse().ok()).unwrap_or(20)
