@@ -130,7 +130,6 @@ impl Merged {
 
     /// Takes in the processes that have been started since.
     async fn complete(&mut self) {
-        self.is_incomplete = false;
         let Some(herd) = self.herd.again().await else { return };
         for process in answering(&herd) {
             let runs = |feed: &&Feed| !feed.is_over && *feed.process == *process.control;
@@ -143,9 +142,12 @@ impl Merged {
             self.queues.add_process();
             self.feeds.push(Feed::new(process, reader, writer, self.feeds.len(), &self.sender));
         }
+        // Only now: a caller may drop this half-way, and call it again.
+        self.is_incomplete = false;
     }
 
-    /// Returns the next entry, and the process it came from, or `None` if there are no more.
+    /// Returns the next entry, and the process it came from, or `None` if there are no more. Nothing is lost if it is dropped
+    /// half-way.
     ///
     /// # Errors
     ///

@@ -185,6 +185,10 @@ fn a_verb_is_done_in_every_process_that_it_is_about() {
     assert!(place.run("cut Clark Bona").err.contains("all of it is cut already; nothing changed"));
     assert!(place.out("heal --all").starts_with("healed every link"));
     assert_eq!(faults(&place), [""; 0]);
+    // Both ends know of it, and one tells.
+    place.out("slow Clark:Bona --latency 1ms");
+    assert_eq!(faults(&place), ["Clark->Bona"]);
+    place.out("heal Clark:Bona");
     place.out("partition Clark,Jaquez");
     assert_eq!(faults(&place).len(), 4);
     let said = place.run("cut Clark Bailey");

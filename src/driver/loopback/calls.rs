@@ -138,3 +138,62 @@ impl Incoming {
 fn path(directory: &Path, name: &str, port: u16) -> PathBuf {
     directory.join(format!("{port}.{}.calls", percent_encoded(name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ServerId, parse};
+
+    const WAY: Way = Way { from: ServerId(0), to: ServerId(1) };
+
+    #[tokio::test]
+    async fn a_call_is_known_at_once_until_it_is_accepted_and_nonsense_is_not() {
+        let directory = tempfile::TempDir::new().expect("there is room");
+        let file = "links = [[\"A.b\", \"B\"]]\nserver = [{ name = \"A.b\", port = 1 }, { name = \"B\", port = 2 }]\n";
+        let topology = Arc::new(parse("herd.toml", file).expect("it is a herd").topology);
+        let open = |name, port| Calls::open(directory.path(), topology.clone(), name, port).expect("there is a socket");
+        // What a process that was killed left behind.
+        drop(UnixDatagram::bind(path(directory.path(), "B", 2)).expect("there is room"));
+        let [a, b] = [open("A.b", 1), open("B", 2)];
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(b.take(address(7)), None);
+        a.announce(WAY, 3, address(7), 2);
+        a.announce(WAY, 4, address(8), 2);
+        let hop = |connection| Some(Hop { server: WAY.from, connection });
+        assert_eq!((b.take(address(8)), b.take(address(7)), b.take(address(7))), (hop(4), hop(3), None));
+        // The address is another connection's now.
+        a.announce(WAY, 5, address(7), 2);
+        a.announce(WAY, 6, address(7), 2);
+        assert_eq!((b.take(address(7)), b.take(address(7))), (hop(6), None));
+        for nonsense in ["", "x", "127.0.0.1:7 1", "127.0.0.1:7 1 C", "127.0.0.1:7 -1 B", "\u{0}"] {
+            a.sender.send_to(nonsense.as_bytes(), path(directory.path(), "B", 2)).expect("it is sent");
+        }
+        assert_eq!(b.take(address(7)), None);
+        // Nobody there to be told.
+        a.announce(WAY, 7, address(7), 9);
+        drop((a, b));
+        assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_never_accepted_are_forgotten() {
+        let directory = tempfile::TempDir::new().expect("there is room");
+        let file = "links = [[\"A\", \"B\"]]\nserver = [{ name = \"A\", port = 1 }, { name = \"B\", port = 2 }]\n";
+        let topology = Arc::new(parse("herd.toml", file).expect("it is a herd").topology);
+        let b = Calls::open(directory.path(), topology.clone(), "B", 2).expect("there is a socket");
+        let mut announced = lock(&b.incoming.announced);
+        for number in 0..=REMEMBERED as u32 {
+            let text = format!("127.0.0.1:{} {number} A", 1 + number);
+            let count = std::cell::Cell::new(0);
+            b.incoming.read(&mut announced, |buffer| {
+                if count.replace(1) == 1 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                buffer[..text.len()].copy_from_slice(text.as_bytes());
+                Ok(text.len())
+            });
+        }
+        assert_eq!(announced.len(), REMEMBERED);
+        assert_eq!(announced[0].1.connection, 1);
+    }
+}

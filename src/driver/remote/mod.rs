@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use super::session::{Ledger, commands};
 use super::work::are_at_rest;
@@ -318,7 +318,12 @@ impl Driver for RemoteDriver {
                 return next;
             }
             let is_quiescent = matches!(wait, Wait::Quiescent(_));
-            let rest = if is_quiescent { self.rest().await } else { None };
+            let rest = if is_quiescent {
+                // A process that is frozen does not answer.
+                timeout_at(self.clock.instant(until).into(), self.rest()).await.ok().flatten()
+            } else {
+                None
+            };
             let is_over = self.now() >= until;
             if is_quiescent || is_over {
                 self.take_all().await;
