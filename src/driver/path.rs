@@ -192,6 +192,11 @@ impl Path {
         }
     }
 
+    /// Counts lines that pass a [clear](Self::is_clear) way without a question. Draws of later lines are those of their numbers.
+    pub fn pass(&mut self, lines: u64) {
+        self.lines += lines;
+    }
+
     /// What becomes of a line sent at `now`, which has so many bytes with its line end. Lines of one connection arrive in the
     /// order in which they are sent. A driver asks when the line leaves, which on a way that is held is after its release.
     ///

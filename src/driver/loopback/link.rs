@@ -314,7 +314,7 @@ impl Lane {
         let direct = path.is_clear() && channel.stage.is_empty();
         let drained = match (mode, direct) {
             (Mode::Paused, _) => true,
-            (_, true) => self.take(shared, life, channel, Some((buffer, limit)), false),
+            (_, true) => self.take(shared, life, channel, &mut path, Some((buffer, limit))),
             (_, false) => self.take_staged(shared, life, channel, &mut path),
         };
         drop(begun);
@@ -342,7 +342,7 @@ impl Lane {
     /// the stage is full: lines that are lost on their way make room for others.
     fn take_staged(&self, shared: &Shared, life: &Life, channel: &mut Channel, path: &mut Path) -> bool {
         loop {
-            let drained = self.take(shared, life, channel, None, path.is_held());
+            let drained = self.take(shared, life, channel, path, None);
             channel.depart(shared, self.way, path);
             if drained || channel.stage.len() >= WINDOW_LINES {
                 return drained;
@@ -357,8 +357,8 @@ impl Lane {
         shared: &Shared,
         life: &Life,
         channel: &mut Channel,
+        path: &mut Path,
         mut direct: Option<(&mut Vec<u8>, usize)>,
-        held: bool,
     ) -> bool {
         let mut node = lock(&life.node);
         let mut empty = false;
@@ -382,12 +382,13 @@ impl Lane {
                 None => channel.stage.push_back(Staged { line, number, connection, due: None }),
             }
         }
-        if empty || held {
+        if empty || path.is_held() {
             self.disarm(&node);
         }
         life.settle(&mut node);
         // Not under the node's lock: a flow's reader locks its node under the flow.
         drop(node);
+        path.pass(channel.leaving.len() as u64);
         channel.count_leaving();
         empty
     }

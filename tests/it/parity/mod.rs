@@ -33,12 +33,10 @@ const LEFT_OUT: &[LeftOut] = &[
         script.does(&["half-open"])
     }),
     ("a dropped line is counted once", |script| script.does(&["drop"]) && script.does(&OF_LINKS)),
-    ("draws count every line of a way", |script| script.does(&["lose"])),
     (
         "lines that a server reads at once are one turn: an update that another one replaces is not passed on",
         |script| script.updates_twice(&["pause", "hold", "partition"], &["resume", "release", "heal"]),
     ),
-    ("the connection of a way is reset right behind a line", |script| script.does(&["reset"])),
 ];
 
 /// What became of a script.
