@@ -15,7 +15,7 @@ use bytes::Bytes;
 use herdsim::act::{Action, PartitionMode, SessionId, Verb, WayVerb, Ways};
 use herdsim::claim::{Assertion, Check, ConvergedMode, Scope, When};
 use herdsim::config::{
-    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Unlisted, Way,
 };
 use herdsim::draws::Draws;
 use herdsim::driver::simulated::{Interest, PlacesAnswer, QueueKind, Settings, SimulatedDriver};
@@ -93,6 +93,7 @@ fn herd(servers: u32) -> Topology {
         name: "bench".to_owned(),
         servers: (0..servers).map(server).collect(),
         links: links.into_iter().map(link).collect(),
+        unlisted: Unlisted::default(),
         strategy: Strategy::FloodSync,
         reply: None,
         redial: Redial::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use herdsim::act::ServerVerb;
 use herdsim::config::{
-    Delay, Limits, Link, LinkMode, Places, Redial, ReplyMode, Server, ServerId, Strategy, Threads, Topology,
+    Delay, Limits, Link, LinkMode, Places, Redial, ReplyMode, Server, ServerId, Strategy, Threads, Topology, Unlisted,
 };
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::{Driver as _, Wait};
@@ -196,6 +196,7 @@ fn topology(names: Vec<String>, links: &[(usize, usize)]) -> Topology {
         name: "bench".into(),
         servers: names.into_iter().map(server).collect(),
         links: links.iter().map(link).collect(),
+        unlisted: Unlisted::default(),
         strategy: Strategy::FloodSync,
         reply: None,
         redial: Redial::default(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::act::{Action, ServerVerb, SessionId, WayVerb};
 use crate::config::{
-    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Unlisted, Way,
 };
 use crate::driver::Wait;
 use crate::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
@@ -41,6 +41,7 @@ fn topology(strategy: Strategy) -> Topology {
         name: "test".into(),
         servers: ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"].map(server).to_vec(),
         links: LINKS.map(link).to_vec(),
+        unlisted: Unlisted::default(),
         strategy,
         reply: None,
         redial: Redial::default(),

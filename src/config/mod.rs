@@ -44,6 +44,8 @@ pub struct Topology {
     pub servers: Vec<Server>,
     /// Two-way links, in the order of the file.
     pub links: Vec<Link>,
+    /// How lines travel on links that the file does not list.
+    pub unlisted: Unlisted,
     /// How updates travel.
     pub strategy: Strategy,
     /// When a server answers a client's `IAMAT`. `None` leaves it to the command.
@@ -91,6 +93,15 @@ pub struct Link {
     pub mode: LinkMode,
     /// Delays of its two directions: from the first of `ends` to the second, and back.
     pub delays: [Delay; 2],
+}
+
+/// How lines travel on links that the file does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Unlisted {
+    /// How lines travel.
+    pub mode: LinkMode,
+    /// Delay of either direction.
+    pub delay: Delay,
 }
 
 impl Link {
@@ -391,17 +402,18 @@ impl Topology {
         (0..self.servers.len() as u32).map(ServerId)
     }
 
-    /// Who talks with whom under the strategy: the links of the file, and with `direct` every pair, in which a pair that
-    /// the file does not link is persistent and without delay.
+    /// Returns the links that the strategy uses: those of the file, and with `direct` also those of all other pairs, which are
+    /// as the herd says of its links.
     pub fn effective_links(&self) -> Vec<Link> {
         let mut links = self.links.clone();
+        let Unlisted { mode, delay } = self.unlisted;
         if self.strategy.spread() == Spread::Direct {
             let mut linked: Vec<_> = links.iter().map(|link| sorted(link.ends)).collect();
             linked.sort_unstable();
             for a in self.ids() {
                 for b in self.ids().skip(a.index() + 1) {
                     if linked.binary_search(&[a, b]).is_err() {
-                        links.push(Link { ends: [a, b], mode: LinkMode::default(), delays: [Delay::default(); 2] });
+                        links.push(Link { ends: [a, b], mode, delays: [delay; 2] });
                     }
                 }
             }

@@ -111,6 +111,22 @@ records = 5
 }
 
 #[test]
+fn servers_that_no_link_lists_talk_as_the_herd_says_of_its_links() {
+    let topology = loaded(
+        "strategy = 'direct'
+mode = 'per-message'
+latency = '100ms'
+links = [{ ends = ['A', 'B'], latency = '1ms', mode = 'persistent' }]
+server = [{ name = 'A', port = 0 }, { name = 'B', port = 0 }, { name = 'C', port = 0 }]
+",
+    );
+    let links = topology.effective_links();
+    let found = links.iter().map(|link| (link.ends.map(|end| end.0), link.mode, link.delays[1].latency.as_millis()));
+    let unlisted = |ends| (ends, LinkMode::PerMessage, 100);
+    assert_eq!(found.collect::<Vec<_>>(), [([0, 1], LinkMode::Persistent, 1), unlisted([0, 2]), unlisted([1, 2])]);
+}
+
+#[test]
 fn a_generated_herd_has_numbered_servers() {
     let topology = loaded("[generate]\nshape = 'random-regular'\nn = 1000\ndegree = 4\nfirst-port = 20000");
     assert_eq!((topology.servers.len(), topology.links.len()), (1000, 2000));

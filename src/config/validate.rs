@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::raw::{self, Herd};
 use super::{
     Limits, Link, LinkMode, Places, Provider, Redial, Repair, Server, ServerId, Spread, Strategy, Threads, Topology,
-    generate, sorted,
+    Unlisted, generate, sorted,
 };
 use crate::diagnostic::{Located, Problem, Problems, quoted};
 
@@ -43,6 +43,7 @@ impl Validator<'_> {
             name: self.name(default_name),
             servers,
             links,
+            unlisted: self.unlisted(),
             strategy,
             reply: self.raw.reply,
             redial,
@@ -217,8 +218,14 @@ impl Validator<'_> {
         found.map(|place| ServerId(place as u32))
     }
 
+    /// Returns what the herd says of all its links.
+    fn unlisted(&self) -> Unlisted {
+        let mode = self.raw.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+        Unlisted { mode, delay: self.raw.delay.delay() }
+    }
+
     fn link(&self, ends: [ServerId; 2], own: Option<&raw::Link>) -> Link {
-        let mode = own.and_then(|own| own.mode).or(self.raw.mode.as_ref().map(|mode| mode.value)).unwrap_or_default();
+        let mode = own.and_then(|own| own.mode).unwrap_or(self.unlisted().mode);
         let directions = own.map(|own| [own.there, own.back].map(|direction| direction.or(own.delay)));
         let delays = directions.unwrap_or_default().map(|direction| direction.or(self.raw.delay).delay());
         Link { ends, mode, delays }

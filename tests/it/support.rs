@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use herdsim::act::{Action, SessionId};
 use herdsim::config::{
-    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Way,
+    Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Unlisted, Way,
 };
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::{Driver, Wait};
@@ -39,6 +39,7 @@ pub(crate) fn five_servers() -> Topology {
         name: "five".into(),
         servers: names.map(server).into(),
         links: links.map(link).into(),
+        unlisted: Unlisted::default(),
         strategy: Strategy::FloodSync,
         reply: None,
         redial: Redial::default(),

@@ -880,7 +880,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Delay, Limits, Link, Places, Redial, Server, Strategy, Threads};
+    use crate::config::{Delay, Limits, Link, Places, Redial, Server, Strategy, Threads, Unlisted};
 
     fn pair() -> Topology {
         let server =
@@ -893,6 +893,7 @@ mod tests {
                 mode: LinkMode::Persistent,
                 delays: [Delay::default(); 2],
             }],
+            unlisted: Unlisted::default(),
             strategy: Strategy::FloodSync,
             reply: None,
             redial: Redial::default(),

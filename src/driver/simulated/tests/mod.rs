@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::pipe::Connection;
 use super::*;
 use crate::act::SessionId;
-use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads, Way};
+use crate::config::{Delay, Limits, Link, LinkMode, Places, Redial, Server, Strategy, Threads, Unlisted, Way};
 use script::drain;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -38,6 +38,7 @@ fn herd(servers: usize, links: &[(u32, u32, u64)], strategy: Strategy) -> Topolo
         name: "test".to_owned(),
         servers: (0..servers).map(server).collect(),
         links: links.iter().map(link).collect(),
+        unlisted: Unlisted::default(),
         strategy,
         reply: None,
         redial: Redial::default(),
