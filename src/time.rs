@@ -19,6 +19,8 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
     /// Later than everything that happens.
     pub const MAX: Self = Self(i64::MAX);
+    /// The earliest time.
+    pub const MIN: Self = Self(i64::MIN);
 
     /// The point `nanoseconds` after the Unix epoch (before it, when negative).
     pub const fn from_nanoseconds(nanoseconds: i64) -> Self {

@@ -8,6 +8,7 @@ mod perform;
 pub mod remote;
 mod session;
 pub mod simulated;
+pub mod stage;
 pub mod work;
 
 pub use perform::Performed;

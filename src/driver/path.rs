@@ -94,6 +94,26 @@ pub enum Passage {
     Vanishes,
 }
 
+impl Passage {
+    /// Returns how many times the line arrives.
+    pub fn copies(self) -> usize {
+        match self {
+            Self::Arrives(_) => 1,
+            Self::Twice(_) => 2,
+            Self::Lost | Self::Vanishes => 0,
+        }
+    }
+}
+
+/// The dial of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dial {
+    /// When it ends.
+    pub until: Timestamp,
+    /// Nobody has answered by then.
+    pub times_out: bool,
+}
+
 /// What a verb asks of the driver besides the change of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effect {
@@ -122,7 +142,7 @@ impl Path {
             base,
             particulars: Particulars::of_link(bandwidth),
             lines: 0,
-            last_arrival: Timestamp::from_nanoseconds(i64::MIN),
+            last_arrival: Timestamp::MIN,
             draws: Draws::new(seed, u64::from(way.from.0) << 32 | u64::from(way.to.0)),
         }
     }
@@ -181,7 +201,7 @@ impl Path {
 
     /// A new connection: its lines need not wait for those of the one before.
     pub fn connected(&mut self) {
-        self.last_arrival = Timestamp::from_nanoseconds(i64::MIN);
+        self.last_arrival = Timestamp::MIN;
     }
 
     /// What was under way is lost: lines sent from `now` on need not wait for it to go out.
@@ -246,11 +266,18 @@ impl Path {
     }
 
     /// How long the dial with this number takes: there, and back over a way with these `spans`.
-    pub fn round_trip(&self, number: u64, back: [Span; 2]) -> Duration {
+    fn round_trip(&self, number: u64, back: [Span; 2]) -> Duration {
         let [there, slowed] = self.spans();
         let spans = (2..).zip([there, slowed, back[0], back[1]]);
         let nanoseconds = spans.map(|(stream, span)| span.spent(self.draws, number, stream));
         Duration::from_nanos(nanoseconds.fold(0, u64::saturating_add))
+    }
+
+    /// Returns the dial with this number that begins now, over a way back with these `spans`.
+    pub fn dial(&self, now: Timestamp, number: u64, back: [Span; 2], timeout: Duration) -> Dial {
+        let trip = self.round_trip(number, back);
+        let times_out = self.is_silent() || trip > timeout;
+        Dial { until: now + if times_out { timeout } else { trip }, times_out }
     }
 
     /// The least time that anything takes on this way at the moment.

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::acks::Acks;
 use super::gate::Mode;
@@ -543,15 +543,15 @@ async fn reaches(shared: &Shared, life: &Life, lane: &Lane) -> bool {
     loop {
         let number = shared.count_dial(lane.way.from, lane.link);
         let back = lock(shared.path(lane.way.back())).spans();
-        let (trip, is_silent) = {
+        let now = shared.clock.now();
+        let (dial, is_silent) = {
             let path = lock(shared.path(lane.way));
-            (path.round_trip(number, back), path.is_silent())
+            (path.dial(now, number, back, timeout), path.is_silent())
         };
-        if trip.is_zero() && !is_silent {
+        if dial.until <= now && !dial.times_out {
             return true;
         }
-        let times_out = is_silent || trip > timeout;
-        let end = sleep(if times_out { timeout } else { trip });
+        let end = at(shared, Some(dial.until));
         tokio::pin!(end);
         let is_healed = || is_silent && !lock(shared.path(lane.way)).is_silent();
         let is_over = loop {
@@ -564,7 +564,7 @@ async fn reaches(shared: &Shared, life: &Life, lane: &Lane) -> bool {
             }
         };
         if is_over || life.gate.mode() == Mode::Draining {
-            return is_over && !times_out;
+            return is_over && !dial.times_out;
         }
     }
 }

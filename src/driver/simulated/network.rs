@@ -14,7 +14,8 @@ use super::host::Deferred;
 use super::pipe::{Connection, Staged};
 use super::queue::{Due, Timer};
 use crate::config::{LinkId, LinkMode, ServerId, Way};
-use crate::driver::path::Passage;
+use crate::driver::path::{Dial, Passage};
+use crate::driver::stage::Dialled;
 use crate::history::{Event, Hop};
 use crate::node::{Input, Output, RecordId};
 use crate::time::Timestamp;
@@ -189,7 +190,7 @@ impl SimulatedDriver {
             state.lost += 1;
             self.counts.lost += 1;
         } else if is_held {
-            state.stage().lines.push_back(Staged { line, number, until: self.now });
+            state.stage().park(Staged { line, number });
         } else {
             self.leave(pipe, line, number);
         }
@@ -296,23 +297,20 @@ impl SimulatedDriver {
 
     /// Begins a dial.
     pub(super) fn dial(&mut self, pipe: u32) {
-        let (until, times_out) = self.dial_end(pipe);
-        self.pipes[pipe as usize].connection = Connection::Dialing { until, times_out };
-        self.queue.push(until, Due::Timer(Timer::Dial(pipe)));
+        let dial = self.dial_end(pipe);
+        self.pipes[pipe as usize].connection = Connection::Dialing(dial);
+        self.queue.push(dial.until, Due::Timer(Timer::Dial(pipe)));
         self.recount(pipe);
     }
 
-    /// When a dial that begins now ends, and whether it then has timed out.
-    fn dial_end(&mut self, pipe: u32) -> (Timestamp, bool) {
+    /// Returns the dial that begins now.
+    fn dial_end(&mut self, pipe: u32) -> Dial {
         self.counts.dials += 1;
         let state = &mut self.pipes[pipe as usize];
         state.dials += 1;
         let (number, back) = (u64::from(state.dials), state.back);
         let back = self.pipes[back as usize].path.spans();
-        let path = &self.pipes[pipe as usize].path;
-        let (trip, timeout) = (path.round_trip(number, back), self.topology.redial.timeout);
-        let times_out = path.is_silent() || trip > timeout;
-        (self.now + if times_out { timeout } else { trip }, times_out)
+        self.pipes[pipe as usize].path.dial(self.now, number, back, self.topology.redial.timeout)
     }
 
     /// Whether somebody answers a dial at this moment.
@@ -323,11 +321,11 @@ impl SimulatedDriver {
 
     /// A dial ends, unless it is no longer the one under way.
     pub(super) fn on_dial(&mut self, pipe: u32) {
-        let Connection::Dialing { until, times_out } = self.pipes[pipe as usize].connection else { return };
-        if until != self.now {
+        let Connection::Dialing(dial) = self.pipes[pipe as usize].connection else { return };
+        if dial.until != self.now {
             return;
         }
-        let opened = !times_out && self.answers(pipe);
+        let opened = !dial.times_out && self.answers(pipe);
         let state = &mut self.pipes[pipe as usize];
         let (from, to, back) = (state.from, state.to, state.back);
         if !opened {
@@ -504,8 +502,9 @@ impl SimulatedDriver {
         let was_connected = self.pipes[pipe as usize].is_connected();
         self.forget_notice(pipe);
         self.send_end(pipe);
-        if self.pipes[pipe as usize].mode == LinkMode::Persistent {
-            self.lose_stage(pipe);
+        match self.pipes[pipe as usize].mode {
+            LinkMode::Persistent => drop(self.lose_stage(pipe)),
+            LinkMode::PerMessage => {}
         }
         if was_connected {
             self.observe_lost(pipe);
@@ -567,29 +566,24 @@ impl SimulatedDriver {
         (u64::from(lost), u64::from(lost))
     }
 
-    /// What has not left is lost; how many lines that are.
+    /// Loses what has not left. Returns the number of lines that were written; on a per-message pipe, none was.
     fn lose_stage(&mut self, pipe: u32) -> u64 {
         let state = &mut self.pipes[pipe as usize];
-        let Some(stage) = state.stage.take() else { return 0 };
-        match state.mode {
-            LinkMode::Persistent => {
-                state.lost += stage.lines.len() as u32;
-                self.counts.lost += stage.lines.len() as u64;
-                stage.lines.len() as u64
-            }
-            LinkMode::PerMessage => {
-                self.busy -= stage.dialing() as u64;
-                0
-            }
+        let Some(mut stage) = state.stage.take() else { return 0 };
+        self.busy -= stage.dialing() as u64;
+        if state.mode == LinkMode::PerMessage {
+            return 0;
         }
+        let lost = stage.lose_waiting().count();
+        state.lost += lost as u32;
+        self.counts.lost += lost as u64;
+        lost as u64
     }
 
     /// Begins the dial for one line.
     fn dial_message(&mut self, pipe: u32, line: Line, number: u64) {
-        let (until, _) = self.dial_end(pipe);
-        let lines = &mut self.pipes[pipe as usize].stage().lines;
-        let until = lines.back().map_or(until, |last| last.until.max(until));
-        lines.push_back(Staged { line, number, until });
+        let dial = self.dial_end(pipe);
+        let until = self.pipes[pipe as usize].stage().dial(Staged { line, number }, dial);
         self.busy += 1;
         self.queue.push(until, Due::Timer(Timer::Message(pipe)));
     }
@@ -598,23 +592,21 @@ impl SimulatedDriver {
     pub(super) fn on_message(&mut self, pipe: u32) {
         let (now, state) = (self.now, &mut self.pipes[pipe as usize]);
         let (is_held, Some(stage)) = (state.path.is_held(), &mut state.stage) else { return };
-        if stage.lines.get(stage.parked).is_none_or(|staged| staged.until > now) {
-            return;
+        let dialing = stage.dialing();
+        let ended = stage.dialled(now, is_held);
+        self.busy -= (dialing - stage.dialing()) as u64;
+        match ended {
+            Some(Dialled::Ready(staged) | Dialled::TimedOut(staged)) => self.send_message(pipe, staged),
+            None => return,
         }
-        self.busy -= 1;
-        if is_held {
-            stage.parked += 1;
-        } else if let Some(Staged { line, number, .. }) = stage.lines.pop_front() {
-            self.send_message(pipe, line, number);
-            self.pull_if_owing(pipe);
-        }
+        self.pull_if_owing(pipe);
     }
 
-    fn send_message(&mut self, pipe: u32, line: Line, number: u64) {
+    fn send_message(&mut self, pipe: u32, staged: Staged) {
         if !self.answers(pipe) {
-            self.take_back(pipe, number);
-            return line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
+            return self.miss_message(pipe, staged);
         }
+        let Staged { line, number } = staged;
         let state = &mut self.pipes[pipe as usize];
         state.path.connected();
         state.opened += 1;
@@ -622,20 +614,28 @@ impl SimulatedDriver {
         self.leave(pipe, line, number);
     }
 
-    /// The lines that wait on a pipe go out; how many they were.
+    /// Nobody takes a line of a per-message pipe.
+    fn miss_message(&mut self, pipe: u32, Staged { line, number }: Staged) {
+        self.take_back(pipe, number);
+        line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
+    }
+
+    /// Lets the lines that wait on a pipe go out. Returns their number.
     pub(super) fn release(&mut self, pipe: u32) -> u64 {
         let state = &self.pipes[pipe as usize];
-        let (mode, waiting) = (state.mode, state.waiting());
-        for _ in 0..waiting {
+        let mode = state.mode;
+        let parked = state.stage.as_ref().map_or(0, |stage| stage.parked());
+        for _ in 0..parked {
             // None when the connection ended behind a line before, and took the others with it.
-            let Some(Staged { line, number, .. }) = self.pipes[pipe as usize].next_waiting() else { break };
+            let stage = self.pipes[pipe as usize].stage.as_mut();
+            let Some(staged) = stage.and_then(|stage| stage.released()) else { break };
             match mode {
-                LinkMode::PerMessage => self.send_message(pipe, line, number),
-                LinkMode::Persistent => self.leave(pipe, line, number),
+                LinkMode::PerMessage => self.send_message(pipe, staged),
+                LinkMode::Persistent => self.leave(pipe, staged.line, staged.number),
             }
         }
         self.pull_if_owing(pipe);
-        waiting as u64
+        parked as u64
     }
 
     #[inline]

@@ -2,10 +2,9 @@
 //!
 //! Not here: what a way does to single lines ([`Path`]), and the lines in flight, which lie in the queue.
 
-use std::collections::VecDeque;
-
 use crate::config::{LinkMode, ServerId, Way};
-use crate::driver::path::Path;
+use crate::driver::path::{Dial, Path};
+use crate::driver::stage;
 use crate::time::Timestamp;
 use crate::wire::Line;
 
@@ -54,12 +53,7 @@ pub(super) enum Connection {
     /// None, and none is being dialled.
     Down,
     /// A dial is under way.
-    Dialing {
-        /// When it ends.
-        until: Timestamp,
-        /// Whether it then has timed out.
-        times_out: bool,
-    },
+    Dialing(Dial),
     /// Lines arrive.
     Up,
     /// The reader is gone and the writer does not know yet: what it writes is lost.
@@ -70,12 +64,7 @@ pub(super) enum Connection {
 }
 
 /// Lines that have been taken from the writer's outbox and have not left.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stage {
-    pub(super) lines: VecDeque<Staged>,
-    /// How many of them, from the front, wait for the pipe's release rather than for a dial.
-    pub(super) parked: usize,
-}
+pub(super) type Stage = stage::Stage<Staged>;
 
 /// A line that has not left.
 #[derive(Debug, Clone)]
@@ -83,8 +72,6 @@ pub(super) struct Staged {
     pub(super) line: Line,
     /// Its writer's number ([`crate::node::Node::line_number`]).
     pub(super) number: u64,
-    /// On a per-message pipe, when its dial ends.
-    pub(super) until: Timestamp,
 }
 
 impl Pipe {
@@ -122,7 +109,7 @@ impl Pipe {
 
     /// Lines on the pipe, in whatever place.
     pub(super) fn load(&self) -> usize {
-        (self.in_flight + self.unread) as usize + self.stage.as_ref().map_or(0, |stage| stage.lines.len())
+        (self.in_flight + self.unread) as usize + self.stage.as_ref().map_or(0, |stage| stage.len())
     }
 
     /// Whether the writer has a connection, as far as it knows.
@@ -131,32 +118,10 @@ impl Pipe {
     }
 
     pub(super) fn is_dialing(&self) -> bool {
-        matches!(self.connection, Connection::Dialing { .. })
-    }
-
-    /// How many lines wait for the pipe's release.
-    pub(super) fn waiting(&self) -> usize {
-        self.stage.as_ref().map_or(0, |stage| match self.mode {
-            LinkMode::Persistent => stage.lines.len(),
-            LinkMode::PerMessage => stage.parked,
-        })
-    }
-
-    /// Takes the first line that waits for the pipe's release.
-    pub(super) fn next_waiting(&mut self) -> Option<Staged> {
-        let stage = self.stage.as_mut()?;
-        stage.parked = stage.parked.saturating_sub(1);
-        stage.lines.pop_front()
+        matches!(self.connection, Connection::Dialing(_))
     }
 
     pub(super) fn stage(&mut self) -> &mut Stage {
         self.stage.get_or_insert_default()
-    }
-}
-
-impl Stage {
-    /// Staged lines whose dial is under way.
-    pub(super) fn dialing(&self) -> usize {
-        self.lines.len() - self.parked
     }
 }
