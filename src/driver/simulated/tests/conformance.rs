@@ -348,8 +348,20 @@ fn a_half_open_way_loses_everything_in_silence_until_it_heals() {
     assert!(!events.iter().any(|event| matches!(event, Event::LinkLost { .. })));
     assert_eq!(run.act(WayVerb::Heal.on(way(0, 1))).connections, 1);
     let events = run.settle();
-    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 1 }));
+    // What was swallowed is not lost once more.
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 0 }));
     assert_eq!(run.knows(1, "kiwi"), Some(5));
+}
+
+#[test]
+fn a_line_that_a_way_drops_is_not_lost_once_more_with_its_connection() {
+    let mut run = pair(Strategy::Flood);
+    run.act(WayVerb::Drop { nth: 1 }.on(way(0, 1)));
+    run.iamat(0, "kiwi", 5);
+    run.settle();
+    run.act(WayVerb::Cut.on(way(0, 1)));
+    let events = run.settle();
+    assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 0 }));
 }
 
 #[test]
