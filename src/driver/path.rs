@@ -123,6 +123,8 @@ pub struct Effect {
     pub frees: bool,
     /// Dials that were lost in silence are heard from now on.
     pub answers: bool,
+    /// What is in flight arrives at once: the way is no longer slow.
+    pub hurries: bool,
 }
 
 impl Path {
@@ -194,9 +196,22 @@ impl Path {
             WayVerb::Reset { after } => self.particulars().reset_after = Some(after),
             WayVerb::Drop { nth } => self.particulars().edits.push((lines + nth, Edit::Drop)),
             WayVerb::Duplicate { nth } => self.particulars().edits.push((lines + nth, Edit::Duplicate)),
-            _ => return self.particulars().apply(verb),
+            _ => {
+                let effect = self.particulars().apply(verb);
+                if effect.hurries {
+                    self.hurried();
+                }
+                return effect;
+            }
         }
         Effect::default()
+    }
+
+    /// What was in flight has arrived: lines need not wait for it.
+    fn hurried(&mut self) {
+        self.connected();
+        let particulars = self.particulars();
+        (particulars.out_at, particulars.free_at) = (Timestamp::MIN, Timestamp::MIN);
     }
 
     /// A new connection: its lines need not wait for those of the one before.
@@ -307,13 +322,18 @@ impl Particulars {
     }
 
     fn apply(&mut self, verb: WayVerb) -> Effect {
-        let WayFaults { cut: was_cut, held: was_held, half_open: was_half_open, .. } = self.faults;
+        let WayFaults { cut: was_cut, held: was_held, half_open: was_half_open, slow: was_slow, .. } = self.faults;
         self.faults.apply(verb);
         let WayFaults { cut, held, half_open, slow, .. } = &self.faults;
         self.slow = slow.as_ref().map_or_else(Span::default, |slowness| slowness.delay.into());
         let answers = was_half_open && !half_open;
         // The reader behind a half-open connection does not know it: once the reader is back, the connection is reset.
-        Effect { severs: answers || (*cut && !was_cut), frees: was_held && !held, answers }
+        Effect {
+            severs: answers || (*cut && !was_cut),
+            frees: was_held && !held,
+            answers,
+            hurries: was_slow.is_some() && slow.is_none(),
+        }
     }
 
     /// When the rate admits a line sent at `now`.
@@ -552,7 +572,7 @@ mod tests {
         );
         assert_eq!(path.apply(WayVerb::Reset { after: 0 }), severs);
         assert_eq!(path.apply(WayVerb::HalfOpen), Effect::default());
-        assert_eq!(path.apply(WayVerb::Heal), Effect { severs: true, answers: true, frees: false });
+        assert_eq!(path.apply(WayVerb::Heal), Effect { severs: true, answers: true, ..Effect::default() });
         assert_eq!(path.apply(WayVerb::Hold), Effect::default());
         assert_eq!(path.apply(WayVerb::Release), Effect { frees: true, ..Effect::default() });
     }

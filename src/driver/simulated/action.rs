@@ -51,6 +51,9 @@ impl SimulatedDriver {
         } else if effect.severs {
             hit += self.reset_pipe(pipe);
         }
+        if effect.hurries {
+            self.hurry(pipe);
+        }
         if effect.frees {
             hit.lines_released = self.release(pipe);
         }

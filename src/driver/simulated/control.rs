@@ -34,6 +34,11 @@ impl Controls {
         slot
     }
 
+    /// Returns the pipe of the line of a slot.
+    pub(super) fn pipe(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].as_ref().expect("a slot is read before it is taken").pipe
+    }
+
     /// Takes the line of a slot, which is free from then on.
     pub(super) fn take(&mut self, slot: u32) -> InFlight {
         self.free.push(slot);

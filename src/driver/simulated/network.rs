@@ -637,6 +637,19 @@ impl SimulatedDriver {
         parked as u64
     }
 
+    /// Lets everything in flight on a pipe arrive at once, in order, and dials end that the pipe delayed.
+    pub(super) fn hurry(&mut self, pipe: u32) {
+        let Self { queue, controls, .. } = self;
+        let is_its = |due: &Due| match *due {
+            Due::Line { pipe: of, .. } | Due::Timer(Timer::End { pipe: of, .. }) => of == pipe,
+            Due::Timer(Timer::Control(slot)) => controls.pipe(slot) == pipe,
+            Due::Timer(_) => false,
+        };
+        for due in queue.take(is_its) {
+            queue.push(self.now, due);
+        }
+    }
+
     #[inline]
     fn pull_if_owing(&mut self, pipe: u32) {
         if self.pipes[pipe as usize].owing {

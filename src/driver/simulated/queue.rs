@@ -127,6 +127,18 @@ impl Queue {
         })
     }
 
+    /// Takes everything out that `is_wanted`, in order. Looks at every entry.
+    pub(super) fn take(&mut self, mut is_wanted: impl FnMut(&Due) -> bool) -> Vec<Due> {
+        let mut taken = Vec::new();
+        match &mut self.order {
+            Order::Heap(heap) => heap.take(&mut is_wanted, &mut taken),
+            Order::Wheel(wheel) => wheel.take(&mut is_wanted, &mut taken),
+        }
+        // Stable, so that what is due at one time keeps its order.
+        taken.sort_by_key(|entry| entry.at);
+        taken.into_iter().map(|entry| entry.due).collect()
+    }
+
     /// Forgets everything, and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.sequence = 0;
@@ -175,6 +187,15 @@ impl Heap {
             self.ranked.swap(place, parent);
             place = parent;
         }
+    }
+
+    /// Moves all that `is_wanted` to the end of `taken`, in the order in which it was queued.
+    fn take(&mut self, is_wanted: &mut impl FnMut(&Due) -> bool, taken: &mut Vec<Entry>) {
+        let (mut wanted, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ranked).into_iter().partition(|ranked| is_wanted(&ranked.entry.due));
+        rest.into_iter().for_each(|ranked| self.push(ranked));
+        wanted.sort_by_key(|ranked| ranked.sequence);
+        taken.extend(wanted.into_iter().map(|ranked| ranked.entry));
     }
 
     fn next_at(&self) -> Option<Timestamp> {
@@ -333,6 +354,22 @@ impl Wheel {
         self.used.remove(place);
     }
 
+    /// Moves all that `is_wanted` to the end of `taken`; what is due at one time in the order in which it was queued.
+    fn take(&mut self, is_wanted: &mut impl FnMut(&Due) -> bool, taken: &mut Vec<Entry>) {
+        let (near, rest) = std::mem::take(&mut self.near).into_iter().partition(|entry| is_wanted(&entry.due));
+        let near: VecDeque<Entry> = near;
+        self.near = rest;
+        taken.extend(near);
+        self.late.take(is_wanted, taken);
+        for place in 0..self.lists.len() {
+            taken.extend(self.lists[place].extract_if(.., |entry| is_wanted(&entry.due)));
+            if self.lists[place].is_empty() {
+                self.used.remove(place);
+            }
+        }
+        self.far.take(is_wanted, taken);
+    }
+
     fn clear(&mut self) {
         self.near.clear();
         self.late.ranked.clear();
@@ -463,6 +500,22 @@ mod tests {
             queue.push(at(5), marker(5));
             assert_eq!(queue.pop_until(at(19)).map(|(_, due)| number(&due)), Some(5));
             assert_eq!(queue.pop_until(at(20)).map(|(_, due)| number(&due)), Some(20));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_comes_in_order_and_the_rest_stays() {
+        for kind in [QueueKind::Heap, QueueKind::Wheel] {
+            let mut queue = Queue::new(kind, 0);
+            let at = |delay| Timestamp::EPOCH + Duration::from_nanos(delay);
+            let delays = [0, 0, 5, 40_000_000, 3_000_000, 3_000_000, 90_000_000, 5];
+            for (number, delay) in (0..).zip(delays) {
+                queue.push(at(delay), marker(number));
+            }
+            assert_eq!(queue.pop_until(at(0)).map(|(_, due)| number(&due)), Some(0));
+            let odd: Vec<_> = queue.take(|due| number(due) % 2 == 1).iter().map(number).collect();
+            let rest = std::iter::from_fn(|| queue.pop_until(Timestamp::MAX)).map(|(_, due)| number(&due));
+            assert_eq!((odd, rest.collect::<Vec<_>>()), (vec![1, 7, 5, 3], vec![2, 4, 6]));
         }
     }
 

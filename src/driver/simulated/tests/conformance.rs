@@ -101,7 +101,9 @@ fn a_line_that_arrives_after_its_sender_was_restarted_is_given_back_to_it() {
     let delay = Delay { latency: 100 * MILLISECOND, ..Delay::default() };
     run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
     run.iamat(0, "kiwi", 5);
-    run.act(WayVerb::Heal.on(way(0, 1)));
+    // Slow by less. Healed, the line would arrive at once.
+    let delay = Delay { latency: MILLISECOND, ..Delay::default() };
+    run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
     run.act(ServerVerb::Stop.on(ServerId(0)));
     run.act(ServerVerb::Start.on(ServerId(0)));
     run.pass(60 * MILLISECOND);
@@ -362,6 +364,25 @@ fn a_line_that_a_way_drops_is_not_lost_once_more_with_its_connection() {
     run.act(WayVerb::Cut.on(way(0, 1)));
     let events = run.settle();
     assert!(events.contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 0 }));
+}
+
+#[test]
+fn a_way_that_is_no_longer_slow_lets_what_is_in_flight_arrive_at_once_and_in_order() {
+    let delay = Delay { latency: Duration::from_secs(60), ..Delay::default() };
+    for slowness in [Slowness { delay, rate: None }, Slowness { delay: Delay::default(), rate: Some(1) }] {
+        let mut run = pair(Strategy::Flood);
+        run.act(WayVerb::Slow(slowness).on(way(0, 1)));
+        (5..8).for_each(|time| run.iamat(0, "kiwi", time));
+        assert_eq!(heard(&run.pass(MILLISECOND), way(0, 1)), 0);
+        run.act(WayVerb::Heal.on(way(0, 1)));
+        let events = run.pass(Duration::ZERO);
+        let is_newer = |event: &&Event| matches!(event, Event::Heard { newer: true, .. });
+        assert_eq!(events.iter().filter(is_newer).count(), 3, "{slowness:?}");
+        // Later lines do not queue behind them.
+        run.iamat(0, "kiwi", 8);
+        run.pass(10 * MILLISECOND);
+        assert_eq!(run.knows(1, "kiwi"), Some(8), "{slowness:?}");
+    }
 }
 
 #[test]

@@ -159,7 +159,9 @@ fn a_line_that_arrives_after_the_next_connection_opened_names_its_own() {
         run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
         run.act(WayVerb::Reset { after: 1 }.on(way(0, 1)));
         run.iamat(0, "kiwi", 1);
-        run.act(WayVerb::Heal.on(way(0, 1)));
+        // Slow by less. Healed, the line would arrive at once.
+        let delay = Delay { latency: MILLISECOND, ..Delay::default() };
+        run.act(WayVerb::Slow(Slowness { delay, rate: None }).on(way(0, 1)));
         run.pass(500 * MILLISECOND);
         run.iamat(0, "kiwi", 2);
         run.pass(100 * MILLISECOND);
