@@ -245,7 +245,7 @@ impl WayVerb {
                 lasts: true,
                 did: "half-open:",
                 help: "Lose everything sent without resetting a connection",
-                hits: &[(Counter::Lines, "line", "swallowed")],
+                hits: &[(Counter::Lines, "line", "swallowed"), (Counter::UpdatesMissed, "update", "missed")],
                 state: Some("half-open"),
                 swallows: true,
                 ..PLAIN

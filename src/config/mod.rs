@@ -110,9 +110,9 @@ impl Link {
         self.delays[0].latency.saturating_add(self.delays[1].latency)
     }
 
-    /// Returns `true` if every dial takes longer than its timeout, so that the link never comes up.
+    /// Returns `true` if every dial takes longer than its timeout, so that nothing ever crosses the link.
     pub fn never_opens(&self, redial: &Redial) -> bool {
-        self.mode == LinkMode::Persistent && self.round_trip() > redial.timeout
+        self.round_trip() > redial.timeout
     }
 
     /// Returns both directions with their delays, in the order of `delays`.

@@ -51,6 +51,9 @@ impl SimulatedDriver {
         } else if effect.severs {
             hit += self.reset_pipe(pipe);
         }
+        if effect.answers {
+            self.redial_messages(pipe);
+        }
         if effect.hurries {
             self.hurry(pipe);
         }

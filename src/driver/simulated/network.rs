@@ -503,7 +503,7 @@ impl SimulatedDriver {
         self.send_end(pipe);
         match self.pipes[pipe as usize].mode {
             LinkMode::Persistent => drop(self.lose_stage(pipe)),
-            LinkMode::PerMessage => {}
+            LinkMode::PerMessage => self.miss_parked(pipe),
         }
         if was_connected {
             self.observe_lost(pipe);
@@ -556,13 +556,12 @@ impl SimulatedDriver {
         if self.hosts[reader as usize].up {
             (0..ended).for_each(|_| self.bring(reader, Deferred::Gone(back)));
         }
-        if is_persistent {
-            return (0, u64::from(lost) + self.lose_stage(pipe));
-        }
-        if lost > 0 {
+        let staged = if is_persistent { self.lose_stage(pipe) } else { 0 };
+        // No connection is left whose loss would tell of them.
+        if lost > 0 && !self.pipes[pipe as usize].is_connected() {
             self.observe_lost(pipe);
         }
-        (u64::from(lost), u64::from(lost))
+        (if is_persistent { 0 } else { u64::from(lost) }, u64::from(lost) + staged)
     }
 
     /// Loses what has not left. Returns the number of lines that were written; on a per-message pipe, none was.
@@ -587,6 +586,17 @@ impl SimulatedDriver {
         self.queue.push(until, Due::Timer(Timer::Message(pipe)));
     }
 
+    /// Begins the dials of a per-message pipe anew that the pipe, which was healed, answers earlier now or at all.
+    pub(super) fn redial_messages(&mut self, pipe: u32) {
+        if self.pipes[pipe as usize].stage.as_ref().is_none_or(|stage| stage.dialing() == 0) {
+            return;
+        }
+        let dial = self.dial_end(pipe);
+        for _ in 0..self.pipes[pipe as usize].stage().redial(dial) {
+            self.queue.push(dial.until, Due::Timer(Timer::Message(pipe)));
+        }
+    }
+
     /// The dial for a line ends: the line goes, or waits on a pipe that is held, or nobody takes it.
     pub(super) fn on_message(&mut self, pipe: u32) {
         let (now, state) = (self.now, &mut self.pipes[pipe as usize]);
@@ -595,7 +605,8 @@ impl SimulatedDriver {
         let ended = stage.dialled(now, is_held);
         self.busy -= (dialing - stage.dialing()) as u64;
         match ended {
-            Some(Dialled::Ready(staged) | Dialled::TimedOut(staged)) => self.send_message(pipe, staged),
+            Some(Dialled::Ready(staged)) => self.send_message(pipe, staged),
+            Some(Dialled::TimedOut(staged)) => self.miss_message(pipe, staged),
             None => return,
         }
         self.pull_if_owing(pipe);
@@ -637,6 +648,13 @@ impl SimulatedDriver {
         parked as u64
     }
 
+    /// What waits on a held per-message pipe is missed: its writer stops.
+    fn miss_parked(&mut self, pipe: u32) {
+        while let Some(staged) = self.pipes[pipe as usize].stage.as_mut().and_then(|stage| stage.released()) {
+            self.miss_message(pipe, staged);
+        }
+    }
+
     /// Lets everything in flight on a pipe arrive at once, in order, and dials end that the pipe delayed.
     pub(super) fn hurry(&mut self, pipe: u32) {
         let Self { queue, controls, .. } = self;
@@ -648,6 +666,7 @@ impl SimulatedDriver {
         for due in queue.take(is_its) {
             queue.push(self.now, due);
         }
+        self.redial_messages(pipe);
     }
 
     #[inline]

@@ -385,6 +385,64 @@ fn a_way_that_is_no_longer_slow_lets_what_is_in_flight_arrive_at_once_and_in_ord
     }
 }
 
+/// Two servers, 10 ms apart, with a connection for each line.
+fn pair_by_message() -> Run {
+    let mut topology = herd(2, &[(0, 1, 10)], Strategy::Flood);
+    topology.links[0].mode = LinkMode::PerMessage;
+    Run::of(topology)
+}
+
+fn missed(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Missed { .. })).count()
+}
+
+#[test]
+fn a_line_whose_dial_nobody_answers_is_missed_when_the_dial_has_timed_out() {
+    let mut run = pair_by_message();
+    run.act(WayVerb::HalfOpen.on(way(0, 1)));
+    run.iamat(0, "kiwi", 5);
+    assert_eq!(missed(&run.pass(Duration::from_millis(1900))), 0);
+    let events = run.settle();
+    assert_eq!((sent(&events, way(0, 1)), missed(&events)), (0, 1));
+}
+
+#[test]
+fn a_way_that_is_healed_answers_the_dials_of_lines_that_wait() {
+    let delay = Delay { latency: Duration::from_secs(1), ..Delay::default() };
+    for fault in [WayVerb::HalfOpen, WayVerb::Slow(Slowness { delay, rate: None })] {
+        let mut run = pair_by_message();
+        run.act(fault.on(way(0, 1)));
+        run.iamat(0, "kiwi", 5);
+        run.pass(500 * MILLISECOND);
+        run.act(WayVerb::Heal.on(way(0, 1)));
+        // There and back, and there once more.
+        assert_eq!(heard(&run.pass(30 * MILLISECOND), way(0, 1)), 1, "{fault:?}");
+        run.settle();
+    }
+}
+
+#[test]
+fn what_waits_with_a_server_that_stops_is_missed_where_every_line_has_its_connection() {
+    let mut run = pair_by_message();
+    run.act(WayVerb::Hold.on(way(0, 1)));
+    run.iamat(0, "kiwi", 5);
+    run.settle();
+    run.act(ServerVerb::Stop.on(ServerId(0)));
+    assert_eq!(missed(&run.settle()), 1);
+    run.act(ServerVerb::Start.on(ServerId(0)));
+    assert_eq!(run.act(WayVerb::Release.on(way(0, 1))), Hit::default());
+}
+
+#[test]
+fn what_is_in_flight_on_a_connection_that_was_closed_is_told_when_it_is_lost() {
+    let mut run = pair(Strategy::Flood);
+    run.iamat(0, "kiwi", 5);
+    run.act(ServerVerb::Stop.on(ServerId(0)));
+    run.pass(MILLISECOND);
+    assert_eq!(run.act(WayVerb::Cut.on(way(0, 1))), Hit { lines_lost: 1, ..Hit::default() });
+    assert!(run.settle().contains(&Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 1 }));
+}
+
 #[test]
 fn a_dial_of_a_half_open_way_times_out_and_is_heard_when_the_way_heals() {
     let mut run = pair(Strategy::FloodSync);
