@@ -159,6 +159,8 @@ pub struct SimulatedDriver {
     expected: u64,
     /// Servers that wait for a timer of their node.
     waiting: u64,
+    /// A server that was frozen reads what came meanwhile: its links write after that.
+    thaws: bool,
     /// Empty, but for the memory it keeps.
     outputs: Vec<Output>,
     /// How many of the next lines have been looked at.
@@ -206,6 +208,7 @@ impl SimulatedDriver {
             held: 0,
             expected: 0,
             waiting: 0,
+            thaws: false,
             outputs: Vec::new(),
             ahead: 0,
             topology,
@@ -338,6 +341,7 @@ impl SimulatedDriver {
             Due::Timer(Timer::Control(slot)) => self.on_control(slot),
             Due::Timer(Timer::Taken(pipe)) => self.on_taken(pipe),
             Due::Timer(Timer::Settled(server)) => self.on_settled(ServerId(server)),
+            Due::Timer(Timer::Pull(pipe)) => self.on_pull(pipe),
         }
     }
 

@@ -89,7 +89,7 @@ impl SimulatedDriver {
         let command = parse(control.text().as_bytes());
         let mut outputs = self.handle(server, Input::Command { command, from });
         self.take_line(pipe, connection);
-        self.carry_out_all(server, &mut outputs);
+        self.carry_out_read(server, &mut outputs);
         self.give_back(outputs);
     }
 
@@ -111,7 +111,7 @@ impl SimulatedDriver {
             self.observe(|| Event::Heard { server, life, from, report, newer });
         }
         if !outputs.is_empty() {
-            self.carry_out_all(server, &mut outputs);
+            self.carry_out_read(server, &mut outputs);
         }
         self.give_back(outputs);
     }
@@ -132,11 +132,39 @@ impl SimulatedDriver {
         }
     }
 
+    /// Does what a node wants done that has read a line of a neighbour. It reads everything that arrives at one time before its
+    /// links write, as a server does that finds several sockets ready: of two versions of a record that have come, one goes on.
+    fn carry_out_read(&mut self, server: ServerId, outputs: &mut Vec<Output>) {
+        let reads_on = self.thaws || self.queue.is_due(self.now);
+        let mut stored = None;
+        for output in outputs.drain(..) {
+            match output {
+                Output::Ready(link) if reads_on => self.pull_soon(self.host(server).first_pipe + link.0),
+                other => self.carry_out(server, other, &mut stored),
+            }
+        }
+    }
+
+    /// The writer of a pipe writes when it has read everything that is there.
+    fn pull_soon(&mut self, pipe: u32) {
+        if !std::mem::replace(&mut self.pipes[pipe as usize].pulls, true) {
+            self.busy += 1;
+            self.queue.push(self.now, Due::Timer(Timer::Pull(pipe)));
+        }
+    }
+
+    pub(super) fn on_pull(&mut self, pipe: u32) {
+        self.busy -= 1;
+        self.pipes[pipe as usize].pulls = false;
+        self.pull(pipe);
+    }
+
     /// Does what a node wants done. `stored` is the record of the last [`Output::Stored`].
     pub(super) fn carry_out(&mut self, server: ServerId, output: Output, stored: &mut Option<RecordId>) {
         let pipe = |link: LinkId| self.host(server).first_pipe + link.0;
         match output {
             Output::Stored(record) => *stored = Some(record),
+            Output::Ready(link) if self.thaws => self.pull_soon(pipe(link)),
             Output::Ready(link) => self.pull(pipe(link)),
             Output::Missed(link) => {
                 let record = stored.expect("a node stores a record before it misses a link");
@@ -452,7 +480,9 @@ impl SimulatedDriver {
         let held = host.held;
         self.held += u64::from(held);
         let mut inbox = std::mem::take(&mut self.host_mut(server).inbox);
+        self.thaws = true;
         inbox.drain(..).for_each(|what| self.deal_with(what));
+        self.thaws = false;
         self.host_mut(server).inbox = inbox;
         self.meet_deadline(server);
         self.settle(server);

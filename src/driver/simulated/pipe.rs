@@ -34,6 +34,8 @@ pub(super) struct Pipe {
     pub(super) mode: LinkMode,
     /// Whether the writer still owes lines that found the pipe full.
     pub(super) owing: bool,
+    /// Whether its writer is about to write.
+    pub(super) pulls: bool,
     /// Whether this pipe counts among those that will dial.
     pub(super) expected: bool,
     /// Lines that have not left: those of a held pipe, and those of a per-message pipe that still dial.
@@ -82,6 +84,7 @@ impl Pipe {
             back,
             mode,
             owing: false,
+            pulls: false,
             expected: false,
             connection: Connection::Down,
             opened: 0,

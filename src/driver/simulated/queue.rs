@@ -54,6 +54,8 @@ pub(super) enum Timer {
     Taken(u32),
     /// This server has replies that wait no longer.
     Settled(u32),
+    /// The writer of this pipe has read what arrived at one time, and writes.
+    Pull(u32),
 }
 
 /// How entries are kept in order.
@@ -113,6 +115,19 @@ impl Queue {
             Order::Wheel(wheel) => wheel.pop_until(limit),
         }?;
         Some((at, due))
+    }
+
+    /// Returns `true` if something is due at or before this time.
+    #[inline]
+    pub(super) fn is_due(&self, at: Timestamp) -> bool {
+        let next = match &self.order {
+            Order::Heap(heap) => heap.next_at(),
+            // What is in no list yet comes in a later tick than the present one.
+            Order::Wheel(wheel) => {
+                wheel.near.front().map(|entry| entry.at).into_iter().chain(wheel.late.next_at()).min()
+            }
+        };
+        next.is_some_and(|next| next <= at)
     }
 
     /// The lines among what is due next, and their pipes, as far as that is at hand.

@@ -17,6 +17,38 @@ fn a_herd_links_up_and_is_quiescent() {
 }
 
 #[test]
+fn a_server_reads_everything_that_arrives_at_one_time_before_its_links_write() {
+    // Two neighbours hold versions of one record when the middle one dials all three.
+    let mut run = Run::of(herd(4, &[(0, 3, 0), (1, 3, 0), (2, 3, 0)], Strategy::FloodSync));
+    let ways: Vec<Way> = (0..3).flat_map(|server| [way(server, 3), way(3, server)]).collect();
+    for &way in &ways {
+        run.act(WayVerb::Cut.on(way));
+    }
+    run.settle();
+    (0..2).for_each(|server| run.iamat(server, "kiwi", 5 + server));
+    run.settle();
+    for &way in &ways {
+        run.act(WayVerb::Heal.on(way));
+    }
+    // Only the newer one goes on.
+    assert_eq!(sent(&run.settle(), way(3, 2)), 1);
+    assert_eq!((0..4).map(|server| run.knows(server, "kiwi")).collect::<Vec<_>>(), [Some(6); 4]);
+}
+
+#[test]
+fn a_server_that_goes_on_reads_everything_that_came_before_its_links_write() {
+    let mut run = Run::of(herd(3, &[(0, 1, 10), (1, 2, 10)], Strategy::Flood));
+    run.act(ServerVerb::Pause.on(ServerId(1)));
+    for time in 5..8 {
+        run.iamat(0, "kiwi", time);
+        run.settle();
+    }
+    run.act(ServerVerb::Resume.on(ServerId(1)));
+    let events = run.settle();
+    assert_eq!((heard(&events, way(0, 1)), sent(&events, way(1, 2))), (3, 1));
+}
+
+#[test]
 fn a_killed_server_forgets_and_its_neighbour_learns_of_it_one_latency_later() {
     let mut run = pair(Strategy::Flood);
     run.iamat(1, "kiwi", 5);

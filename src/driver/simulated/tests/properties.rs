@@ -55,8 +55,8 @@ proptest! {
         }
     }
 
-    /// The first update of an origin floods, and prunes what it need not have gone over. From the second one on, there is a
-    /// tree, as long as announcements do not overtake lines by more than a server waits.
+    /// The first update of an origin floods, except to neighbours from which it arrives at the same time, and prunes what it need
+    /// not have gone over. From the second one on, there is a tree, as long as announcements do not overtake lines by more than a server waits.
     #[test]
     fn a_tree_sends_n_minus_1_lines_for_each_update_of_an_origin_but_the_first((servers, links) in graphs(), origin in any::<u32>()) {
         let links: Vec<_> = links.into_iter().map(|(a, b, latency)| (a, b, latency % 5)).collect();
@@ -65,8 +65,8 @@ proptest! {
             run.iamat(origin % servers, "kiwi", time);
             let events = run.settle();
             let lines = events.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
-            let expected = if time == 1 { 2 * links.len() + 1 - servers as usize } else { servers as usize - 1 };
-            prop_assert_eq!(lines, expected, "update {}", time);
+            let (least, most) = (servers as usize - 1, 2 * links.len() + 1 - servers as usize);
+            prop_assert!(lines == least || (time == 1 && (least..=most).contains(&lines)), "{lines} in update {time}");
             prop_assert!((0..servers).all(|server| run.knows(server, "kiwi") == Some(i64::from(time))));
         }
     }
