@@ -23,7 +23,7 @@ use super::registry::{Caller, Dialled};
 use super::rest::{Accounts, Call, Flow, InFlight, Recurring, Wire};
 use super::server::Life;
 use super::socket::{Socket, bound_for, connect};
-use super::{Shared, courier, lock};
+use super::{Shared, lock};
 use crate::config::{LinkId, LinkMode, Way};
 use crate::driver::WINDOW_LINES;
 use crate::driver::path::{Passage, Path};
@@ -99,7 +99,7 @@ pub(super) struct Channel {
     /// Where acknowledgements come over the connection: what has been written.
     pub(super) written: Option<Box<Written>>,
     /// Lines on a way that is slow or held, in order.
-    pub(super) stage: VecDeque<Staged>,
+    stage: VecDeque<Staged>,
     /// Lines that leave and are not yet counted; empty between two turns.
     leaving: Vec<InFlight>,
     /// The connection is reset as soon as what is due has been written; what still waits is lost with it.
@@ -107,13 +107,13 @@ pub(super) struct Channel {
 }
 
 #[derive(Debug)]
-pub(super) struct Staged {
-    pub(super) line: Line,
+struct Staged {
+    line: Line,
     number: u64,
     /// The connection that it takes.
-    pub(super) connection: u32,
+    connection: u32,
     /// When it arrives; `None` while the way is held.
-    pub(super) due: Option<Timestamp>,
+    due: Option<Timestamp>,
 }
 
 /// What a way's task does next.
@@ -140,8 +140,6 @@ enum Next {
     GiveUp,
     /// Closes in order: everything has been handed on.
     Close,
-    /// Leaves: everything has been handed on, and lines are in flight.
-    Leave,
 }
 
 impl Lane {
@@ -240,18 +238,6 @@ impl Lane {
         }
     }
 
-    /// Gives up the channel of a server that stops, with what is in flight on it. Lines that the way holds are lost.
-    pub(super) fn leave(&self, shared: &Shared) -> Option<Channel> {
-        let mut channel = lock(&self.channel).take()?;
-        let staged = channel.stage.len();
-        channel.stage.retain(|staged| staged.due.is_some());
-        if self.mode == LinkMode::Persistent {
-            let (connection, lines_lost) = (channel.connection, (staged - channel.stage.len()) as u64);
-            shared.sink.push(&shared.clock, Event::LinkLost { way: self.way, connection, lines_lost });
-        }
-        Some(channel)
-    }
-
     /// Waits until lines that are just being taken from the outbox have been counted.
     pub(super) fn settle_turn(&self) {
         drop(lock(&self.channel));
@@ -327,13 +313,7 @@ impl Lane {
                 Next::Write { then, direct, last, connection, number, lines: self.message_lines(channel) }
             }
             true if channel.resets && then.is_none() => Next::GiveUp,
-            true if drained && mode == Mode::Draining => {
-                if then.is_none() {
-                    Next::Close
-                } else {
-                    Next::Leave
-                }
-            }
+            true if drained && mode == Mode::Draining && then.is_none() => Next::Close,
             true => Next::Wait(then),
         }
     }
@@ -500,7 +480,7 @@ pub(super) async fn run(shared: Arc<Shared>, life: Arc<Life>, link: LinkId) {
     }
 }
 
-async fn run_persistent(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
+async fn run_persistent(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     loop {
         while !lane.dial_wanted.swap(false, Ordering::AcqRel) {
             if life.gate.mode() == Mode::Draining {
@@ -523,10 +503,6 @@ async fn run_persistent(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
                 lane.disarm(&lock(&life.node));
                 shared.see_off(lane.way.to, dialled);
                 return;
-            }
-            End::Left => {
-                lane.disarm(&lock(&life.node));
-                return courier::take_over(shared, life, lane, Some(dialled));
             }
         }
         life.gate.pass().await;
@@ -606,8 +582,6 @@ enum End {
     GivenUp,
     /// Its writer has handed on everything.
     Closed,
-    /// Its writer has handed on everything, and lines are in flight.
-    Left,
 }
 
 /// Writes until the connection has ended.
@@ -630,7 +604,6 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
                 lane.close(shared);
                 return if matches!(next, Next::Close) { End::Closed } else { End::GivenUp };
             }
-            Next::Leave => return End::Left,
             Next::Wait(due) => due,
             Next::Write { then, direct, last, .. } => {
                 if !write(lane, socket, &mut answers, &buffer).await {
@@ -841,14 +814,14 @@ impl<'a> Answers<'a> {
 }
 
 /// Waits until a time, for ever without one.
-pub(super) async fn at(shared: &Shared, due: Option<Timestamp>) {
+async fn at(shared: &Shared, due: Option<Timestamp>) {
     match due {
         Some(due) => sleep_until(shared.clock.instant(due).into()).await,
         None => std::future::pending().await,
     }
 }
 
-async fn run_per_message(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
+async fn run_per_message(shared: &Arc<Shared>, life: &Life, lane: &Lane) {
     *lock(&lane.channel) = Some(lane.message_channel(shared));
     // Where replies wait for the ends of connections, one line must not wait for the end of another's.
     let most = if shared.is_patient() { DELIVERIES } else { 1 };
@@ -892,10 +865,7 @@ async fn run_per_message(shared: &Arc<Shared>, life: &Arc<Life>, lane: &Lane) {
             Next::GiveUp => {
                 lane.sever(shared);
             }
-            Next::Close | Next::Leave => {
-                if matches!(next, Next::Leave) {
-                    courier::take_over(shared, life, lane, None);
-                }
+            Next::Close => {
                 while deliveries.next().await.is_some() {}
                 return;
             }
@@ -914,16 +884,16 @@ impl Shared {
 
 /// A line that has a connection of its own.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) connection: u32,
+struct Message {
+    connection: u32,
     /// Where it is counted, if its neighbour is in this process.
-    pub(super) lines: Option<Arc<Flow>>,
-    pub(super) line: Vec<u8>,
+    lines: Option<Arc<Flow>>,
+    line: Vec<u8>,
 }
 
 /// Takes one line to the neighbour over a connection of its own. When that fails the line is lost, as the assignment's
 /// servers lose it.
-pub(super) async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) {
+async fn deliver(shared: &Arc<Shared>, lane: &Lane, message: &Message, dials: &Semaphore) {
     let Message { connection, lines, .. } = message;
     let delivery = deliver_once(shared, lane, message, dials);
     let delivered = match lines {

@@ -5,7 +5,6 @@
 mod acks;
 mod calls;
 mod connection;
-mod courier;
 mod descriptors;
 mod feed;
 mod gate;
@@ -47,7 +46,6 @@ use crate::places::Service;
 use crate::time::{RealClock, Timestamp};
 use crate::wire::Report;
 use calls::Calls;
-use courier::Departed;
 use feed::Sink;
 use gate::Mode;
 use names::Name;
@@ -148,8 +146,10 @@ struct Slot {
     /// Keeps the port while the server is down: the system would lend it to somebody's outgoing connection.
     reservation: Mutex<Option<TcpSocket>>,
     life: Mutex<Option<Arc<Life>>>,
-    /// What outlives the servers that began it. `None` once this server will read none of it: lines that depart later are lost.
-    departed: Mutex<Option<Departed>>,
+    /// Connections that were closed in order with lines of theirs unread: who accepts them must still know whose they are. No
+    /// more than there are connections that nobody has accepted or read to the end. `None` once nobody will: who departs later
+    /// has lost his lines.
+    departed: Mutex<Option<Vec<Dialled>>>,
     crash: Mutex<Option<String>>,
     clock_offset: AtomicI64,
     /// Number of lives that have begun.
@@ -353,7 +353,7 @@ impl LoopbackDriver {
         let number = slot.lives.fetch_add(1, Ordering::Relaxed) + 1;
         let life = Arc::new(Life::new(&self.shared, server, number));
         *lock(&slot.life) = Some(life.clone());
-        *lock(&slot.departed) = Some(Departed::default());
+        *lock(&slot.departed) = Some(Vec::new());
         *lock(&slot.crash) = None;
         self.shared.sink.push(&self.shared.clock, Event::Started { server, life: number, port });
         (life, listener)
@@ -468,14 +468,11 @@ impl LoopbackDriver {
         let mut path = lock(self.shared.path(way));
         let effect = path.apply(verb);
         let mut hit = Hit::default();
-        if effect.severs {
-            hit.lines_lost = self.shared.lose_carried(way);
-        }
         if let Some((life, lane)) = lane {
             if effect.severs
                 && let Some(lines_lost) = lane.sever(&self.shared)
             {
-                hit = Hit { connections: 1, lines_lost: hit.lines_lost + lines_lost, ..hit };
+                hit = Hit { connections: 1, lines_lost, ..hit };
             }
             if effect.frees {
                 hit.lines_released = lane.release(&self.shared, life, &mut path);
@@ -773,7 +770,7 @@ impl Shared {
         dialled.end();
         match &mut *lock(&self.slots[server.index()].departed) {
             // Over already, when it was read to its end meanwhile; if not, who reads it lets go of it then.
-            Some(departed) => departed.closed.extend(Some(dialled).filter(|dialled| !dialled.is_over())),
+            Some(departed) => departed.extend(Some(dialled).filter(|dialled| !dialled.is_over())),
             None => drop(dialled.lose()),
         }
     }
@@ -781,7 +778,7 @@ impl Shared {
     /// Connections to a server have been read to the end.
     fn let_go(&self, server: ServerId) {
         lock(&self.slots[server.index()].departed).iter_mut().for_each(|departed| {
-            departed.closed.retain(|dialled| !dialled.is_over());
+            departed.retain(|dialled| !dialled.is_over());
         });
     }
 

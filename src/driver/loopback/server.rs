@@ -15,10 +15,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::courier::Departed;
 use super::gate::{Gate, Mode};
 use super::link::{self, Lane};
 use super::patience::Waiting;
+use super::registry::Dialled;
 use super::rest::{Accounts, Begun, Recurring};
 use super::{Shared, lock};
 use crate::config::{LinkId, ServerId, Way};
@@ -343,7 +343,7 @@ impl Shared {
             self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
         });
         let departed = lock(&self.slots[life.server.index()].departed).take();
-        let unread = departed.map_or(0, Departed::lose);
+        let unread: u64 = departed.into_iter().flatten().map(Dialled::lose).sum();
         theirs.flatten().fold((own.0, own.1 + unread), |(connections, lost), lines| (connections + 1, lost + lines))
     }
 
