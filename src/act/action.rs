@@ -1,5 +1,7 @@
 //! One thing that a driver does, to one server, one way or one client's connection.
 
+use std::ops::AddAssign;
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,15 @@ pub struct Hit {
     /// Records that were forgotten.
     #[serde(skip_serializing_if = "crate::words::is_default")]
     pub records_lost: u64,
+}
+
+impl AddAssign for Hit {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.lines_lost += other.lines_lost;
+        self.lines_released += other.lines_released;
+        self.records_lost += other.records_lost;
+    }
 }
 
 impl<S> Action<S> {

@@ -79,13 +79,15 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// Expects the replies to the lines that these bytes complete.
-    pub(super) fn written(&mut self, bytes: &[u8], finish: bool) {
+    /// Expects the replies to the lines that these bytes complete. Returns the number of those lines.
+    pub(super) fn written(&mut self, bytes: &[u8], finish: bool) -> u64 {
         self.unfinished.extend_from_slice(bytes);
         let mut lines = lines(&self.unfinished, finish);
-        self.replies.extend(lines.by_ref().filter_map(reply_shape));
+        let mut complete = 0;
+        self.replies.extend(lines.by_ref().inspect(|_| complete += 1).filter_map(reply_shape));
         let rest = lines.rest().len();
         self.unfinished.drain(..self.unfinished.len() - rest);
+        complete
     }
 
     /// Returns the number of commands without a reply. A command whose end was not written is one of them.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod connections;
 mod corpus;
 mod faults;
 mod hard_times;

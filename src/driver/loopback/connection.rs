@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::acks::{Acks, NOBODY_ASKS};
 use super::gate::Mode;
+use super::inbox::Bringer;
 use super::patience::Held;
 use super::registry::{Accepted, Caller};
 use super::rest::{Call, InFlight, Wire};
@@ -196,7 +197,12 @@ impl Connection {
         }
         self.life.gate.pass().await;
         if let Some(link) = self.from {
+            let bringer = self.bringer().filter(|_| self.is_persistent());
+            if bringer.is_some() {
+                self.life.take_turn(bringer).await;
+            }
             self.life.input(&self.shared, Input::NeighbourSeen(link));
+            self.life.took(bringer, 1);
             self.call().inspect(|call| call.see());
             self.shared.accounts.look();
         }
@@ -212,6 +218,20 @@ impl Connection {
             self.shared.accounts.look();
         }
         drop(place);
+    }
+
+    /// Returns what the server's inbox knows the far end as, or `None` for a stranger.
+    fn bringer(&self) -> Option<Bringer> {
+        match self.caller {
+            Some(Caller::Neighbour { way, connection, .. }) => Some(Bringer::Connection(way, connection)),
+            Some(Caller::Client { session, .. }) => Some(Bringer::Session(session)),
+            None => None,
+        }
+    }
+
+    /// Returns `true` for a connection of a neighbour of this process that stays.
+    fn is_persistent(&self) -> bool {
+        matches!(self.caller, Some(Caller::Neighbour { acks: Some(_), .. }))
     }
 
     fn call(&self) -> Option<&Call> {
@@ -257,7 +277,8 @@ impl Connection {
 
     /// Handles what is there already, or else what comes next; ends when the server drains and nothing is there.
     async fn next_turn(&mut self) -> io::Result<Turn> {
-        self.life.gate.pass().await;
+        let bringer = self.bringer();
+        self.life.take_turn(bringer).await;
         if self.scanned < self.unread.len() {
             return Ok(self.take_unread());
         }
@@ -297,7 +318,7 @@ impl Connection {
     /// Reads, handles and writes without waiting in between.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Turn>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            if self.life.gate.is_paused() {
+            if self.life.gate.is_paused() || self.life.inbox.allowance(self.bringer()) == 0 {
                 // Paused while it waited to read: what comes is left in the socket. `next_turn` is polled again by the gate.
                 return Poll::Ready(Ok(Turn::Idle));
             }
@@ -426,7 +447,9 @@ impl Connection {
             // Since it was read. Asked under the node's lock, which who pauses takes once: nothing is handled after that.
             return (0, 0, Turn::Full);
         }
-        let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs);
+        let bringer = self.bringer();
+        let taken = self.take_each(&mut node, bytes, in_flight, replies, outputs, life.inbox.allowance(bringer));
+        life.took(bringer, taken.1);
         if let Acknowledges::ToNode(acks) | Acknowledges::InLines(acks) = &self.acknowledges {
             acks.append(&mut self.taken);
         }
@@ -450,6 +473,7 @@ impl Connection {
         in_flight: &mut VecDeque<InFlight>,
         replies: &mut Vec<u8>,
         outputs: &mut Vec<Output>,
+        allowance: u64,
     ) -> (usize, u64, Turn) {
         let now = self.shared.clock.now();
         let limits = self.shared.topology.limits;
@@ -457,6 +481,9 @@ impl Connection {
         let mut scanned = std::mem::take(&mut self.scanned);
         while let Some((line, length)) = next_line(&bytes[start..], scanned) {
             scanned = 0;
+            if lines == allowance {
+                return (start, lines, Turn::Full);
+            }
             if line.len() > limits.line {
                 return (start, lines, Turn::TooLong);
             }
@@ -691,6 +718,9 @@ impl Drop for Connection {
             }
             Some(Caller::Neighbour { call, .. }) => call.finish(),
             None => {}
+        }
+        if let Some(bringer) = self.bringer() {
+            self.life.forget(|other| other == bringer);
         }
     }
 }

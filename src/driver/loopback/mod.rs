@@ -8,7 +8,11 @@ mod connection;
 mod descriptors;
 mod feed;
 mod gate;
+mod inbox;
+mod lane;
+mod leaving;
 mod link;
+mod messages;
 mod names;
 mod patience;
 mod registry;
@@ -29,7 +33,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 pub use feed::Feed;
 
@@ -47,11 +51,12 @@ use crate::time::{RealClock, Timestamp};
 use crate::wire::Report;
 use calls::Calls;
 use feed::Sink;
-use gate::Mode;
+use inbox::Bringer;
+use leaving::Leaving;
 use names::Name;
 use registry::{Dialled, Registry};
 use rest::{Accounts, Between, Flow};
-use server::{Ending, Life};
+use server::{DRAIN_LIMIT, Ending, Life};
 use session::Session;
 use socket::{bound_for, socket_for};
 
@@ -158,6 +163,8 @@ struct Slot {
     paths: Vec<Mutex<Path>>,
     /// Number of connections that each of its outgoing ways has had, by link. Only the way's task changes it.
     opened: Box<[AtomicU32]>,
+    /// Lines in flight on connections that its outgoing ways have closed, by link.
+    leaving: Box<[Mutex<Vec<Arc<Leaving>>>]>,
     /// Number of dials that each of its outgoing ways has begun, by link. Only the way's task changes it.
     dials: Box<[AtomicU32]>,
 }
@@ -166,6 +173,14 @@ struct Slot {
 /// nothing else of it is used any more.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until a time, for ever without one.
+async fn at(shared: &Shared, due: Option<Timestamp>) {
+    match due {
+        Some(due) => sleep_until(shared.clock.instant(due).into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl LoopbackDriver {
@@ -327,7 +342,8 @@ impl LoopbackDriver {
     pub fn unrest(&self) -> Vec<String> {
         let name = |party: usize| match self.shared.topology.servers.get(party) {
             Some(server) => server.name.to_string(),
-            None => "clients".to_owned(),
+            None if party == self.shared.accounts.clients() => "clients".to_owned(),
+            None => "the network".to_owned(),
         };
         let due = self.shared.accounts.due().filter(|&(_, due)| due != 0);
         let due = due.map(|(party, due)| format!("{} has {due} things to do", name(party)));
@@ -345,6 +361,10 @@ impl LoopbackDriver {
         for server in running {
             self.join(server).await;
         }
+        if self.shared.only.is_some() {
+            // Servers in other processes may still get what is in flight, which ends with this process.
+            timeout(DRAIN_LIMIT, self.shared.accounts.network_rests()).await.ok();
+        }
     }
 
     /// Makes a server known that listens.
@@ -352,6 +372,7 @@ impl LoopbackDriver {
         let slot = &self.shared.slots[server.index()];
         let number = slot.lives.fetch_add(1, Ordering::Relaxed) + 1;
         let life = Arc::new(Life::new(&self.shared, server, number));
+        self.shared.accounts.freeze(server.index(), false);
         *lock(&slot.life) = Some(life.clone());
         *lock(&slot.departed) = Some(Vec::new());
         *lock(&slot.crash) = None;
@@ -393,13 +414,12 @@ impl LoopbackDriver {
         let clients = life.client_connections(&self.shared);
         self.shared.sink.push(&self.shared.clock, Event::Killed { server, life: life.number, records });
         self.shared.forget(server);
-        let (links, lines_lost) = self.shared.unlink(&life);
+        let mut hit = self.shared.unlink(&life, Ending::Kill);
         life.end(Ending::Kill);
         self.join(server).await;
         // Until now its tasks may have gone on.
-        let (_, lost_later) = self.shared.unlink_own(&life);
-        let lines_lost = lines_lost + lost_later;
-        Hit { connections: links + clients, lines_lost, records_lost: records, ..Hit::default() }
+        hit.lines_lost += self.shared.unlink_own(&life, Ending::Kill).lines_lost;
+        Hit { connections: hit.connections + clients, records_lost: records, ..hit }
     }
 
     /// Tells a server to stop. Returns what is ready when the server has finished what it was asked: to stop it takes no time
@@ -408,10 +428,11 @@ impl LoopbackDriver {
         let life = self.shared.life(server);
         if let Some(life) = &life {
             self.dismiss(life);
-            life.end(Ending::Stop);
         }
         async move {
             if let Some(life) = life {
+                life.has_read_everything().await;
+                life.end(Ending::Stop);
                 life.over.cancelled().await;
             }
         }
@@ -419,26 +440,27 @@ impl LoopbackDriver {
 
     /// Lets a server that is to stop finish what it was asked. Returns the number of connections that it has then.
     fn dismiss(&self, life: &Life) -> u64 {
-        // Paused, it could not finish anything.
-        life.gate.set(Mode::Running);
-        let connections = || life.client_connections(&self.shared) + self.links_up(life.server) as u64;
-        *life.dismissed.get_or_init(connections)
+        // Frozen, it could not finish anything.
+        life.pause(&self.shared, false);
+        let ways = || self.links_up(life.server) as u64 + life.ways_here(&self.shared);
+        *life.dismissed.get_or_init(|| life.client_connections(&self.shared) + ways())
     }
 
     async fn stop(&mut self, server: ServerId) -> Hit {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
         let connections = self.dismiss(&life);
+        life.has_read_everything().await;
         self.shared.end(server, Ending::Stop);
         self.join(server).await;
         let records = lock(&life.node).records().len() as u64;
         self.shared.sink.push(&self.shared.clock, Event::Stopped { server, life: life.number, records });
-        let (_, lines_lost) = self.shared.unlink(&life);
+        let lines_lost = self.shared.unlink(&life, Ending::Stop).lines_lost;
         Hit { connections, lines_lost, records_lost: records, ..Hit::default() }
     }
 
     fn pause(&self, server: ServerId, paused: bool) -> Hit {
         let Some(life) = self.shared.life(server) else { return Hit::default() };
-        if life.pause(paused) {
+        if life.pause(&self.shared, paused) {
             let number = life.number;
             let event = match paused {
                 true => Event::Paused { server, life: number },
@@ -462,20 +484,24 @@ impl LoopbackDriver {
 
     /// Does something to a way. Its path stays locked until its connection has followed, so that no dial slips in between.
     fn act_on_way(&self, way: Way, verb: WayVerb) -> Hit {
-        let life = self.shared.life(way.from);
-        let link = self.shared.wiring.link(way).expect("the way was looked up");
-        let lane = life.as_ref().map(|life| (life, &life.lanes[link.index()]));
-        let mut path = lock(self.shared.path(way));
+        let shared = &*self.shared;
+        let (life, link) = (shared.life(way.from), shared.link(way));
+        let back = lock(shared.path(way.back())).spans();
+        let mut path = lock(shared.path(way));
         let effect = path.apply(verb);
-        let mut hit = Hit::default();
-        if let Some((life, lane)) = lane {
-            if effect.severs
-                && let Some(lines_lost) = lane.sever(&self.shared)
-            {
-                hit = Hit { connections: 1, lines_lost, ..hit };
+        let mut hit = if effect.severs { shared.sever(way, &mut path) } else { Hit::default() };
+        if effect.hurries {
+            shared.hurry_leaving(way);
+        }
+        if let Some((life, lane)) = life.as_ref().map(|life| (life, &life.lanes[link.index()])) {
+            if effect.hurries {
+                lane.hurry(shared);
+            }
+            if effect.hurries || effect.answers {
+                lane.redial(shared, &path, back);
             }
             if effect.frees {
-                hit.lines_released = lane.release(&self.shared, life, &mut path);
+                hit.lines_released = lane.release(shared, life, &mut path);
             }
             lane.ring();
         }
@@ -658,6 +684,7 @@ impl Slot {
             lives: AtomicU32::new(0),
             paths: wiring.neighbours(server).iter().map(path).collect(),
             opened: none(),
+            leaving: wiring.neighbours(server).iter().map(|_| Mutex::default()).collect(),
             dials: none(),
         })
     }
@@ -704,9 +731,40 @@ impl Shared {
         self.slots[server.index()].clock_offset.load(Ordering::Relaxed)
     }
 
+    /// Returns the link of a way that the herd has.
+    fn link(&self, way: Way) -> LinkId {
+        self.wiring.link(way).expect("the way was looked up, or is that of a lane")
+    }
+
     fn path(&self, way: Way) -> &Mutex<Path> {
-        let link = self.wiring.link(way).expect("the way of a lane is a link");
-        &self.slots[way.from.index()].paths[link.index()]
+        &self.slots[way.from.index()].paths[self.link(way).index()]
+    }
+
+    /// Returns what is in flight on connections that a way has closed.
+    fn leaving(&self, way: Way) -> &Mutex<Vec<Arc<Leaving>>> {
+        &self.slots[way.from.index()].leaving[self.link(way).index()]
+    }
+
+    /// Enters what a server is about to be brought, if it is frozen.
+    #[inline]
+    fn arrive(&self, server: ServerId, bringer: Bringer, things: u64) {
+        if self.accounts.is_frozen(server.index())
+            && let Some(life) = self.life(server)
+        {
+            life.inbox.enter(bringer, things);
+        }
+    }
+
+    /// What these bringers were about to bring to a server does not come.
+    fn never_arrives(&self, server: ServerId, is_theirs: impl Fn(Bringer) -> bool) {
+        if let Some(life) = self.life(server) {
+            life.forget(is_theirs);
+        }
+    }
+
+    /// Returns `true` if a dial of a server may be answered: it runs, or runs in another process, which is asked when it is dialled.
+    fn may_answer(&self, server: ServerId) -> bool {
+        self.only.is_some_and(|only| only != server) || self.life(server).is_some()
     }
 
     /// Opens the sockets on which processes tell each other who calls. A server serves without them.
@@ -838,7 +896,7 @@ impl Shared {
         *lock(&slot.crash) = Some(reason.clone());
         *lock(&slot.life) = None;
         self.sink.push(&self.clock, Event::Crashed { server: life.server, life: life.number, reason });
-        self.unlink(life);
+        self.unlink(life, Ending::Kill);
         self.accounts.look();
     }
 
@@ -846,7 +904,7 @@ impl Shared {
     fn dials_elsewhere(&self, server: ServerId) -> Vec<Way> {
         let Some(life) = self.life(server).filter(|life| !life.gate.is_paused()) else { return Vec::new() };
         let node = lock(&life.node);
-        let is_dialled = |lane: &&link::Lane| {
+        let is_dialled = |lane: &&lane::Lane| {
             let neighbour = self.wiring.neighbour(server, lane.link);
             let is_elsewhere = self.only.is_some_and(|only| only != neighbour.server);
             let is_up = matches!(node.link_state(lane.link), LinkState::Up { .. });

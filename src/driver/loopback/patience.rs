@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::acks::Acks;
 use super::gate::Mode;
-use super::link::{Channel, Lane};
+use super::lane::{Channel, Lane};
 use super::rest::{Accounts, Begun};
 use super::server::Life;
 use super::{Shared, lock};

@@ -1,7 +1,7 @@
 //! Whether a herd is at rest: nothing in it happens without a further action. All counters of that are here.
 //!
 //! After Mattern, "Algorithms for distributed termination detection" (1987). Each server has an account, and the clients of the
-//! driver share one. What has to be done is **begun** on the account of who has to do it, before it can be done, and **ended**
+//! driver share one, and the network has one. What has to be done is **begun** on the account of who has to do it, before it can be done, and **ended**
 //! after all that follows from it is begun and observed. Nothing begins but through something begun, an action or a stranger.
 //!
 //! So what has ended is never more than what has begun. Who adds up all that has ended, then looks at the dials, and then adds up
@@ -9,8 +9,9 @@
 //! exhaustive model ([`model`]) shows that, and that each rule is needed.
 //!
 //! Work waits in these places, and in no others: the start of a server, outboxes, lines on their way and the bytes of clients
-//! ([`Flow`]), the beginning and the end of a connection ([`Call`]), a timer of a strategy, replies that wait. Not here: dials that
-//! are due, which [`super::LoopbackDriver`] reads off the links.
+//! ([`Flow`]), the beginning and the end of a connection ([`Call`]), a timer of a strategy, replies that wait, and what a way
+//! delays: the dial of a line, lines in flight, the news that a reader is gone. The network does those by itself, though both
+//! servers are frozen. Not here: dials of whole connections that are due, which [`super::LoopbackDriver`] reads off the links.
 //!
 //! Tasks of one server may run at the same time, so a thing is begun and ended under the lock of what it is about: an outbox under
 //! that of its node, a [`Flow`] and a [`Call`] under their own. Locks are taken in the order path, channel, flow of lines or
@@ -38,7 +39,7 @@ const KEPT_LINES: usize = 256;
 /// What is to be done, by who has to do it.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    /// One for each server, and a last one for the clients of this driver.
+    /// One for each server, one for the clients of this driver, and a last one for the network.
     accounts: Box<[Account]>,
     settled: Notify,
 }
@@ -47,19 +48,37 @@ pub(super) struct Accounts {
 struct Account {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What comes to it waits.
+    is_frozen: AtomicBool,
 }
 
-/// Who has to do something: a server, by its number, or the driver's own clients, by the number of servers.
+/// Who has to do something: a server, by its number, or one of the two behind them: the driver's own clients, and the network.
 pub(super) type Party = usize;
 
 impl Accounts {
     pub(super) fn new(servers: usize) -> Self {
-        Self { accounts: (0..=servers).map(|_| Account::default()).collect(), settled: Notify::new() }
+        Self { accounts: (0..servers + 2).map(|_| Account::default()).collect(), settled: Notify::new() }
     }
 
     /// The clients of this driver.
     pub(super) fn clients(&self) -> Party {
+        self.accounts.len() - 2
+    }
+
+    /// The network, which is never asleep: what it does by itself, when its time has come.
+    pub(super) fn network(&self) -> Party {
         self.accounts.len() - 1
+    }
+
+    /// Says whether what comes to a party waits.
+    pub(super) fn freeze(&self, party: Party, is_frozen: bool) {
+        self.accounts[party].is_frozen.store(is_frozen, Ordering::Release);
+    }
+
+    /// Returns `true` if what comes to a party waits.
+    #[inline]
+    pub(super) fn is_frozen(&self, party: Party) -> bool {
+        self.accounts[party].is_frozen.load(Ordering::Acquire)
     }
 
     /// Begins a thing, which ends when what is returned is dropped.
@@ -79,7 +98,7 @@ impl Accounts {
     }
 
     fn end_things(&self, party: Party, things: u64) {
-        let Account { begun, ended } = &self.accounts[party];
+        let Account { begun, ended, .. } = &self.accounts[party];
         let ended = ended.fetch_add(things, Ordering::SeqCst) + things;
         let begun = begun.load(Ordering::SeqCst);
         debug_assert!(ended <= begun, "{party} has begun {begun} and ended {ended}");
@@ -115,6 +134,13 @@ impl Accounts {
             account.begun.load(Ordering::SeqCst) - ended
         };
         self.accounts.iter().map(due).enumerate()
+    }
+
+    /// Waits until the network has nothing to do.
+    pub(super) async fn network_rests(&self) {
+        while self.due().any(|(party, due)| party == self.network() && due > 0) {
+            self.settled().await;
+        }
     }
 
     /// Waits until somebody has nothing to do any more.
@@ -242,6 +268,11 @@ impl Flow {
     pub(super) fn handled(&self, things: u64) {
         self.handle(|_| (things, ()));
         self.changed.notify_waiters();
+    }
+
+    /// Returns `true` if nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        lock(&self.state).in_flight == 0
     }
 
     /// Waits until what is sent is lost.

@@ -16,18 +16,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::gate::{Gate, Mode};
-use super::link::{self, Lane};
+use super::inbox::{Bringer, Inbox};
+use super::lane::Lane;
+use super::link;
 use super::patience::Waiting;
 use super::registry::Dialled;
 use super::rest::{Accounts, Begun, Recurring};
 use super::{Shared, lock};
-use crate::config::{LinkId, ServerId, Way};
+use crate::act::Hit;
+use crate::config::{LinkId, Neighbour, ServerId, Way};
 use crate::history::Event;
 use crate::node::{Input, Node, NodeConfig, Output, RecordId};
-use crate::wire::Report;
+use crate::wire::{Line, Report};
 
 /// How long a server that is stopped may take to finish what it was asked and to hand on what it owes.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a server waits when the system gives it no further connection, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -41,6 +44,7 @@ pub(super) struct Life {
     pub(super) node: Mutex<Node>,
     pub(super) lanes: Box<[Lane]>,
     pub(super) gate: Gate,
+    pub(super) inbox: Inbox,
     connections: Arc<Semaphore>,
     /// The node's wait for a timer is counted as due. Changed only under the lock of the node.
     waits: Recurring,
@@ -110,6 +114,7 @@ impl Life {
             node: Mutex::new(Node::new(config)),
             lanes,
             gate: Gate::default(),
+            inbox: Inbox::default(),
             connections: Arc::new(Semaphore::new(shared.topology.limits.connections)),
             waits: Recurring::new(shared.accounts.clone(), server.index()),
             starved: AtomicBool::new(false),
@@ -134,8 +139,18 @@ impl Life {
         }
     }
 
-    /// Freezes or thaws everything; whether that is new. Once frozen, nothing is handled or sent any more when this returns.
-    pub(super) fn pause(&self, paused: bool) -> bool {
+    /// Waits until the server has read what came while it was frozen, but no longer than it may take to stop.
+    pub(super) async fn has_read_everything(&self) {
+        timeout(DRAIN_LIMIT, self.inbox.closed()).await.ok();
+    }
+
+    /// Freezes or thaws everything. Returns `true` if that is new. Once frozen, nothing is handled or sent any more when this
+    /// returns.
+    pub(super) fn pause(&self, shared: &Shared, paused: bool) -> bool {
+        if !paused {
+            shared.accounts.freeze(self.server.index(), false);
+            self.inbox.thaw();
+        }
         let is_new = self.gate.set(if paused { Mode::Paused } else { Mode::Running });
         // Both turns look at the gate under these locks.
         drop(lock(&self.node));
@@ -143,7 +158,51 @@ impl Life {
             lane.settle_turn();
             lane.ring();
         }
+        if paused {
+            // Not before: what was entered must not be read before the server goes on.
+            self.inbox.freeze();
+            shared.accounts.freeze(self.server.index(), true);
+        }
         is_new
+    }
+
+    /// Gives the node an input that is no command, now or in its turn behind what came while the server was frozen.
+    pub(super) async fn bring(&self, shared: &Shared, input: Input<'_>) {
+        let task = self.inbox.enter_task();
+        self.gate.pass().await;
+        self.take_turn(task).await;
+        self.input(shared, input);
+        self.took(task, 1);
+    }
+
+    /// Waits until the server runs, and what it has to read before this is read.
+    pub(super) async fn take_turn(&self, bringer: Option<Bringer>) {
+        loop {
+            self.gate.pass().await;
+            self.inbox.turn(bringer).await;
+            if !self.gate.is_paused() {
+                return;
+            }
+        }
+    }
+
+    /// The server has read things of a bringer.
+    pub(super) fn took(&self, bringer: Option<Bringer>, things: u64) {
+        if self.inbox.took(bringer, things) {
+            self.ring_all();
+        }
+    }
+
+    /// What these bringers have entered does not come.
+    pub(super) fn forget(&self, is_theirs: impl Fn(Bringer) -> bool) {
+        if self.inbox.forget(is_theirs) {
+            self.ring_all();
+        }
+    }
+
+    /// The links go on, which waited until everything was read.
+    fn ring_all(&self) {
+        self.lanes.iter().for_each(Lane::ring);
     }
 
     /// The node's deadline may have become earlier.
@@ -199,9 +258,14 @@ impl Life {
 
     fn on_missed(&self, shared: &Shared, node: &Node, link: LinkId, stored: Option<RecordId>) {
         if let Some(record) = stored.filter(|_| shared.sink.wants_traffic()) {
-            let report = node.record(record).report.clone();
-            let (way, life) = (self.lane(link).way, self.number);
-            shared.sink.push(&shared.clock, Event::Missed { way, life, report });
+            self.miss(shared, self.lane(link).way, Line::At(node.record(record).report.clone()));
+        }
+    }
+
+    /// Observes that a line was not sent because its way is closed. That of a control line is seen by what it fails to bring.
+    pub(super) fn miss(&self, shared: &Shared, way: Way, line: Line) {
+        if let (Line::At(report), true) = (line, shared.sink.wants_traffic()) {
+            shared.sink.push(&shared.clock, Event::Missed { way, life: self.number, report });
         }
     }
 
@@ -213,11 +277,15 @@ impl Life {
     pub(super) fn client_connections(&self, shared: &Shared) -> u64 {
         // One permit is held by whoever is accepted next.
         let accepted = shared.topology.limits.connections.saturating_sub(self.connections.available_permits() + 1);
-        let ways =
-            shared.wiring.neighbours(self.server).iter().filter(|neighbour| {
-                shared.life(neighbour.server).is_some_and(|life| life.lane(neighbour.back).is_open())
-            });
-        accepted.saturating_sub(ways.count()) as u64
+        (accepted as u64).saturating_sub(self.ways_here(shared))
+    }
+
+    /// Returns the number of neighbours' ways to here that are open.
+    pub(super) fn ways_here(&self, shared: &Shared) -> u64 {
+        let reaches = |neighbour: &&Neighbour| {
+            shared.life(neighbour.server).is_some_and(|life| life.lane(neighbour.back).is_reaching())
+        };
+        shared.wiring.neighbours(self.server).iter().filter(reaches).count() as u64
     }
 }
 
@@ -276,10 +344,8 @@ async fn serve(
 
 /// The next connection, when the server and the process have room for it and the server is not paused.
 async fn accept(shared: &Shared, life: &Life, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
-    let place = Place {
-        _of_server: life.connections.clone().acquire_owned().await.ok()?,
-        of_process: Some(shared.room.clone().acquire_owned().await.ok()?),
-    };
+    let place =
+        Place { _of_server: room(life, &life.connections).await?, of_process: Some(room(life, &shared.room).await?) };
     life.gate.pass().await;
     match listener.accept().await {
         Ok((stream, peer)) => {
@@ -298,6 +364,15 @@ async fn accept(shared: &Shared, life: &Life, listener: &TcpListener) -> Option<
     }
 }
 
+/// Waits for room for a connection. Those that have it do not wait for one that has none.
+async fn room(life: &Life, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = room.clone().try_acquire_owned() {
+        return Some(permit);
+    }
+    life.forget(|_| true);
+    room.clone().acquire_owned().await.ok()
+}
+
 /// Waits until the node's deadline is reached and the server may work.
 async fn due(shared: &Shared, life: &Life, deadline: Option<crate::time::Timestamp>) {
     match deadline {
@@ -309,6 +384,9 @@ async fn due(shared: &Shared, life: &Life, deadline: Option<crate::time::Timesta
 
 /// Lets all tasks finish.
 async fn drain(life: &Life, tasks: &mut JoinSet<()>) {
+    // Frozen, it reads what came in any order.
+    life.inbox.thaw();
+    life.forget(|_| true);
     life.gate.set(Mode::Draining);
     life.let_all_go();
     for lane in &life.lanes {
@@ -331,33 +409,36 @@ fn crash(ended: Result<(), JoinError>) -> Ended {
 }
 
 impl Shared {
-    /// What a server's end does to its links, both its own and its neighbours'; connections reset, and lines lost with them.
-    /// The server is none that can be dialled any more. While its tasks are still there, [`Self::unlink_own`] is to follow.
-    pub(super) fn unlink(&self, life: &Life) -> (u64, u64) {
-        let own = self.unlink_own(life);
-        let theirs = self.wiring.neighbours(life.server).iter().map(|neighbour| {
-            let way = Way { from: neighbour.server, to: life.server };
-            // A dial that has just succeeded looks under this lock whether the server is still there: it does not open the
-            // way, or has.
-            let _path = lock(self.path(way));
-            self.life(way.from).and_then(|life| life.lanes[neighbour.back.index()].sever(self))
-        });
+    /// Ends a server's links, both its own and its neighbours'. The server is none that can be dialled any more. Returns the
+    /// connections that are gone and the lines lost with them. While its tasks are still there, [`Self::unlink_own`] is to
+    /// follow.
+    pub(super) fn unlink(&self, life: &Life, ending: Ending) -> Hit {
+        let mut hit = self.unlink_own(life, ending);
+        for neighbour in self.wiring.neighbours(life.server) {
+            hit += self.lose_reader(Way { from: neighbour.server, to: life.server });
+        }
         let departed = lock(&self.slots[life.server.index()].departed).take();
-        let unread: u64 = departed.into_iter().flatten().map(Dialled::lose).sum();
-        theirs.flatten().fold((own.0, own.1 + unread), |(connections, lost), lines| (connections + 1, lost + lines))
+        hit.lines_lost += departed.into_iter().flatten().map(Dialled::lose).sum::<u64>();
+        hit
     }
 
-    /// Resets a server's own ways; connections reset, and lines lost with them.
-    pub(super) fn unlink_own(&self, life: &Life) -> (u64, u64) {
+    /// Ends a server's own ways. What is in flight on them is lost with a server that is killed, and arrives from one that stops.
+    /// Returns the connections that are gone and the lines lost with them.
+    pub(super) fn unlink_own(&self, life: &Life, ending: Ending) -> Hit {
         self.registry.forget_left(life.server);
         {
             let _node = lock(&life.node);
             life.waits.set(false);
         }
-        let lanes = life.lanes.iter().filter_map(|lane| {
+        let mut hit = Hit::default();
+        for lane in &life.lanes {
             lane.disarm(&lock(&life.node));
-            lane.sever(self)
-        });
-        lanes.fold((0, 0), |(connections, lost), lines| (connections + 1, lost + lines))
+            hit += match ending {
+                Ending::Stop => lane.give_up(self),
+                _ => lane.sever(self, &mut lock(self.path(lane.way))),
+            };
+            lane.forget();
+        }
+        hit
     }
 }

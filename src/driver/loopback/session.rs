@@ -11,6 +11,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::inbox::Bringer;
 use super::registry::{Caller, Dialled};
 use super::rest::Flow;
 use super::server::Life;
@@ -82,7 +83,8 @@ impl Session {
         }
         // The end counts like a byte, and is handled when the server ends the connection.
         self.line.commands.sent(bytes.len() as u64 + u64::from(finish));
-        expected.written(&bytes, finish);
+        let lines = expected.written(&bytes, finish);
+        shared.arrive(self.line.server, Bringer::Session(self.line.session), lines);
         // Fails only when the connection ends right now, which has its own observation.
         self.orders.send(Order { bytes, finish }).ok();
         true
@@ -113,6 +115,7 @@ impl Line {
         shared.sink.push(&shared.clock, event);
         self.commands.end();
         self.replies.end();
+        shared.never_arrives(self.server, |bringer| bringer == Bringer::Session(self.session));
         true
     }
 }
