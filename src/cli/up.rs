@@ -43,7 +43,10 @@ pub(super) fn up(global: &Global, up: &Up) -> Outcome {
             return outcome;
         }
         if up.detach || up.wait {
-            return detach::spawn(global, up.wait.then_some(up.wait_timeout), Claim::take(&herd)?);
+            let outcome = detach::spawn(global, up.wait.then_some(up.wait_timeout), Claim::take(&herd)?);
+            // Its servers may have been about to start in processes of their own.
+            let apart = if outcome.is_err() && up.wait { apart::up(global, up, &loaded.identity) } else { None };
+            return apart.unwrap_or(outcome);
         }
     }
     live(global, &up.running, loaded, &up.file, herd, None)
