@@ -520,9 +520,13 @@ async fn what_a_way_holds_is_lost_when_its_server_stops() {
 
 /// A herd with an update in flight from Jaquez to Clark, which takes half a minute.
 async fn with_a_line_in_flight(mode: LinkMode) -> Herd {
-    let topology = with(five_servers(), |herd| herd.links.iter_mut().for_each(|link| link.mode = mode));
+    let topology = with(five_servers(), |herd| {
+        herd.links.iter_mut().for_each(|link| link.mode = mode);
+        // A line with a connection of its own dials first, which takes the latency, too.
+        herd.redial.timeout = PATIENCE;
+    });
     let mut herd = Herd::start(topology).await;
-    let delay = Delay { latency: Duration::from_secs(30), ..Delay::default() };
+    let delay = Delay { latency: Duration::from_secs(3), ..Delay::default() };
     herd.apply(WayVerb::Slow(Slowness { delay, rate: None }).on(way(JAQUEZ, CLARK))).await;
     herd.apply(WayVerb::Cut.on(way(JAQUEZ, CAMPBELL))).await;
     herd.send(JAQUEZ, "IAMAT kiwi +1+1 1").await;
