@@ -362,6 +362,8 @@ impl SimulatedDriver {
         state.connection = Connection::Up;
         state.opened += 1;
         state.path.connected();
+        let (way, connection) = (state.way(), state.opened);
+        self.observe(|| Event::LinkUp { way, connection });
         self.recount(pipe);
         self.bring(from, Deferred::Opened(pipe));
         self.bring(to, Deferred::Seen(back));
@@ -444,16 +446,9 @@ impl SimulatedDriver {
                     self.read(line, pipe, connection);
                 }
             }
-            Deferred::Opened(pipe) => {
-                let (way, connection) = (self.way(pipe), self.pipes[pipe as usize].opened);
-                self.observe(|| Event::LinkUp { way, connection });
-                self.tell_writer(pipe, Input::LinkOpened);
-            }
+            Deferred::Opened(pipe) => self.tell_writer(pipe, Input::LinkOpened),
             Deferred::DialFailed(pipe) => self.tell_writer(pipe, Input::DialFailed),
-            Deferred::Lost(pipe) => {
-                self.observe_lost(pipe);
-                self.tell_writer(pipe, Input::LinkLost);
-            }
+            Deferred::Lost(pipe) => self.tell_writer(pipe, Input::LinkLost),
             Deferred::Taken(pipe, number) => self.tell_taken(pipe, number),
             Deferred::Seen(pipe) => self.tell_writer(pipe, Input::NeighbourSeen),
             Deferred::Gone(pipe) => self.tell_writer(pipe, Input::NeighbourGone),
@@ -502,6 +497,7 @@ impl SimulatedDriver {
         state.connection = Connection::Down;
         state.owing = false;
         let writer = state.from;
+        self.observe_lost(pipe);
         self.recount(pipe);
         self.bring(writer, Deferred::Lost(pipe));
     }

@@ -36,6 +36,17 @@ fn a_server_reads_everything_that_arrives_at_one_time_before_its_links_write() {
 }
 
 #[test]
+fn the_connection_of_a_frozen_server_is_seen_to_be_gone_when_it_is_cut() {
+    let mut run = pair(Strategy::Flood);
+    run.act(ServerVerb::Pause.on(ServerId(0)));
+    run.act(WayVerb::Cut.on(way(0, 1)));
+    let lost = Event::LinkLost { way: way(0, 1), connection: 1, lines_lost: 0 };
+    assert!(run.settle().contains(&lost));
+    run.act(ServerVerb::Resume.on(ServerId(0)));
+    assert!(!run.settle().contains(&lost));
+}
+
+#[test]
 fn a_server_that_goes_on_reads_everything_that_came_before_its_links_write() {
     let mut run = Run::of(herd(3, &[(0, 1, 10), (1, 2, 10)], Strategy::Flood));
     run.act(ServerVerb::Pause.on(ServerId(1)));
