@@ -12,7 +12,6 @@ mod house;
 mod oracle;
 mod parity;
 mod patience;
-mod ports;
 mod processes;
 mod protocol;
 mod readme;
