@@ -1,11 +1,14 @@
 //! Tests of what the whole process holds, one after another.
 
 mod epochs;
+mod parity;
 mod ports;
 mod soak;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Builder;
 
@@ -22,10 +25,15 @@ fn threads() -> Builder {
     builder
 }
 
+/// Waits until no other test runs. None does until the result is dropped.
+fn exclusively() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a test while no other one runs. Its runtime has ended, and closed what its tasks held, before the next one begins.
 fn alone(mut runtime: Builder, test: impl Future<Output = ()>) {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = exclusively();
     let runtime = runtime.enable_all().build().expect("a runtime starts");
     runtime.block_on(test);
 }

@@ -10,7 +10,6 @@ mod herd_of;
 mod hostile;
 mod house;
 mod oracle;
-mod parity;
 mod patience;
 mod processes;
 mod protocol;

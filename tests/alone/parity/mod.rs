@@ -1,7 +1,9 @@
 //! Both drivers do the same with every script in which nothing depends on timing.
 //!
-//! A script that comes out differently is made smaller and written to a file for `herdsim run --driver both`. Not here: scripts
-//! in which things happen at the same time, which may come out in several ways on real sockets.
+//! A script that comes out differently is made smaller and written to a file for `herdsim run --driver both`. Alone, because a
+//! process that another test starts has every listener of this one too, for the moment until it becomes another program: no server
+//! can be started again then. Not here: scripts in which things happen at the same time, which may come out in several ways on real
+//! sockets.
 
 mod play;
 mod script;
@@ -13,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use play::difference;
 use script::Script;
+
+use crate::exclusively;
 
 /// Scripts of the sample.
 const SAMPLE: u64 = 600;
@@ -57,6 +61,7 @@ struct Differing {
 /// `HERDSIM_PARITY_ALL` is set.
 #[test]
 fn both_drivers_do_the_same_with_every_script_without_races() {
+    let _alone = exclusively();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("HERDSIM_PARITY_FIRST").unwrap_or(1_u64);
     let scripts = number("HERDSIM_PARITY_SCRIPTS").unwrap_or(SAMPLE);
@@ -72,6 +77,7 @@ fn both_drivers_do_the_same_with_every_script_without_races() {
 
 #[test]
 fn a_held_way_takes_as_many_lines_on_both_drivers() {
+    let _alone = exclusively();
     assert_eq!(difference(&Script::of_many_lines()), Ok(None));
 }
 
