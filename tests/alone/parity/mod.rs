@@ -19,33 +19,11 @@ use script::Script;
 use crate::exclusively;
 
 /// Scripts of the sample.
-const SAMPLE: u64 = 600;
-
-/// A rule that the drivers do not keep alike yet, and whether a script may show that.
-type LeftOut = (&'static str, fn(&Script) -> bool);
-
-/// What keeps lines of a link away, or ends it.
-const OF_LINKS: [&str; 10] =
-    ["kill", "stop", "restart", "rolling-restart", "cut", "hold", "half-open", "partition", "reset", "lose"];
-
-/// Scripts that are left out.
-const LEFT_OUT: &[LeftOut] = &[
-    ("a line of a per-message link that finds nobody is missed, and it is lost once it has left", |script| {
-        script.herd.mode == "per-message" && script.does(&OF_LINKS)
-    }),
-    ("what a half-open way swallows is lost when the way is healed or cut, or its server ends", |script| {
-        script.does(&["half-open"])
-    }),
-    ("a dropped line is counted once", |script| script.does(&["drop"]) && script.does(&OF_LINKS)),
-    (
-        "lines that a server reads at once are one turn: an update that another one replaces is not passed on",
-        |script| script.updates_twice(&["pause", "hold", "partition"], &["resume", "release", "heal"]),
-    ),
-];
+const SAMPLE: u64 = 400;
 
 /// What became of a script.
 enum Tried {
-    /// It is left out, or makes no sense, such as to kill a server twice.
+    /// It makes no sense, such as to kill a server twice.
     NotPlayed,
     Alike,
     Differing(Differing),
@@ -57,22 +35,21 @@ struct Differing {
     how: String,
 }
 
-/// `HERDSIM_PARITY_SCRIPTS` tries as many scripts, from the number `HERDSIM_PARITY_FIRST` on, and leaves none out if
-/// `HERDSIM_PARITY_ALL` is set.
+/// `HERDSIM_PARITY_SCRIPTS` tries as many scripts, from the number `HERDSIM_PARITY_FIRST` on.
 #[test]
 fn both_drivers_do_the_same_with_every_script_without_races() {
     let _alone = exclusively();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("HERDSIM_PARITY_FIRST").unwrap_or(1_u64);
     let scripts = number("HERDSIM_PARITY_SCRIPTS").unwrap_or(SAMPLE);
-    let tried = search(first, scripts, std::env::var_os("HERDSIM_PARITY_ALL").is_some());
+    let tried = search(first, scripts);
     let played = tried.iter().filter(|tried| !matches!(tried, Tried::NotPlayed)).count();
     let differing: Vec<_> = tried
         .into_iter()
         .filter_map(|tried| if let Tried::Differing(found) = tried { Some(found) } else { None })
         .collect();
     assert!(differing.is_empty(), "of {scripts} scripts {played} were played, and {}", told(&differing));
-    assert!(played as u64 > scripts / 3, "only {played} of {scripts} scripts were played");
+    assert!(played as u64 > scripts * 9 / 10, "only {played} of {scripts} scripts were played");
 }
 
 #[test]
@@ -82,7 +59,7 @@ fn a_held_way_takes_as_many_lines_on_both_drivers() {
 }
 
 /// Tries scripts on as many threads as there are cores.
-fn search(first: u64, scripts: u64, all: bool) -> Vec<Tried> {
+fn search(first: u64, scripts: u64) -> Vec<Tried> {
     let (next, tried) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -90,7 +67,7 @@ fn search(first: u64, scripts: u64, all: bool) -> Vec<Tried> {
             scope.spawn(|| {
                 let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
                 for number in numbers.take_while(|&number| number < first + scripts) {
-                    let now = try_number(number, all);
+                    let now = try_number(number);
                     tried.lock().expect("no thread panics").push(now);
                 }
             });
@@ -99,11 +76,8 @@ fn search(first: u64, scripts: u64, all: bool) -> Vec<Tried> {
     tried.into_inner().expect("no thread panics")
 }
 
-fn try_number(number: u64, all: bool) -> Tried {
+fn try_number(number: u64) -> Tried {
     let script = Script::of(number);
-    if !all && LEFT_OUT.iter().any(|(_, is_left_out)| is_left_out(&script)) {
-        return Tried::NotPlayed;
-    }
     match difference(&script) {
         Err(_) => Tried::NotPlayed,
         Ok(None) => Tried::Alike,

@@ -36,13 +36,11 @@ pub(super) struct Step {
     pub(super) verb: &'static str,
     /// The value of that key, and what else stands in the step.
     pub(super) rest: String,
-    /// The client that says where it is.
-    pub(super) updates: Option<&'static str>,
 }
 
 impl Step {
     fn new(verb: &'static str, rest: String) -> Self {
-        Self { verb, rest, updates: None }
+        Self { verb, rest }
     }
 }
 
@@ -124,7 +122,7 @@ impl Script {
         let load = format!("rate = 1e6, count = {clients}, clients = {clients}, keys = \"sequential\", via = [\"A\"]");
         let steps = [
             ("hold", "\"A->B\"".to_owned()),
-            ("workload", format!("{{ {load} }}")),
+            ("workload", format!("{{ {load} }}\ndeadline = \"60s\"")),
             ("release", "\"A->B\"".to_owned()),
         ];
         Self { number: 0, herd: Herd::PAIR, steps: steps.map(|(verb, rest)| Step::new(verb, rest)).into() }
@@ -133,8 +131,9 @@ impl Script {
     /// Returns the text of the script as a scenario file.
     pub(super) fn to_toml(&self) -> String {
         let mut text = format!("title = \"parity {}\"\nunrealistic = true\n{}", self.number, self.herd.to_toml());
-        for Step { verb, rest, .. } in &self.steps {
-            write!(text, "[[step]]\n{verb} = {rest}\n[[step]]\nuntil = \"quiescent\"\n").expect("memory takes text");
+        for Step { verb, rest } in &self.steps {
+            write!(text, "[[step]]\n{verb} = {rest}\n[[step]]\nuntil = \"quiescent\"\ndeadline = \"60s\"\n")
+                .expect("memory takes text");
         }
         text + "[expect]\nconverged = true\nno_lost = true\n"
     }
@@ -142,21 +141,6 @@ impl Script {
     /// Returns `true` if something of the script is done by one of these keys.
     pub(super) fn does(&self, verbs: &[&str]) -> bool {
         self.steps.iter().any(|step| verbs.contains(&step.verb))
-    }
-
-    /// Returns `true` if one client is updated twice while something stands that one of the first keys does, and one of the
-    /// others takes back.
-    pub(super) fn updates_twice(&self, from: &[&str], until: &[&str]) -> bool {
-        let mut standing = 0_u32;
-        let mut updated = Vec::new();
-        self.steps.iter().any(|step| {
-            standing += u32::from(from.contains(&step.verb));
-            standing = standing.saturating_sub(u32::from(until.contains(&step.verb)));
-            let client = step.updates.filter(|_| standing > 0);
-            let is_twice = client.is_some_and(|client| updated.contains(&client));
-            updated.extend(client);
-            is_twice
-        })
     }
 
     /// Returns `true` if records are sent again over links that come up once more. Which of the two ways of a link does that
@@ -247,7 +231,7 @@ impl Choices {
         let (client, via) = (self.client(), self.of(herd.servers));
         let more = self.of(&["", "", "", "", ", session = \"s\"", ", ahead = \"5s\"", ", ahead = \"-5s\""]);
         let rest = format!("{{ client = \"{client}\", at = \"+34.0-118.0\", via = \"{via}\"{more} }}");
-        Step { updates: Some(client), ..Step::new("iamat", rest) }
+        Step::new("iamat", rest)
     }
 
     fn client(&mut self) -> &'static str {
