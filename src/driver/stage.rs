@@ -60,11 +60,6 @@ impl<T> Stage<T> {
         self.waiting.len() - self.parked
     }
 
-    /// Returns the number of lines in flight.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
     /// Returns when the next dial ends or the next line lands, or `None` if only a release can change anything.
     pub fn next_change(&self) -> Option<Timestamp> {
         let dial = self.waiting.get(self.parked).map(|(_, dial)| dial.until);
@@ -238,7 +233,7 @@ mod tests {
         let mut stage = Stage::default();
         let passages = [Passage::Arrives(at(9)), Passage::Twice(at(4)), Passage::Lost, Passage::Vanishes];
         let copies: Vec<usize> = (0..).zip(passages).map(|(line, passage)| stage.leave(line, passage)).collect();
-        assert_eq!((copies, stage.in_flight()), (vec![1, 2, 0, 0], 3));
+        assert_eq!((copies, stage.len()), (vec![1, 2, 0, 0], 3));
         assert_eq!((stage.next_landing(), landed(&mut stage, 9)), (Some(at(4)), vec![1, 1, 0]));
     }
 }

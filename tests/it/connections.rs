@@ -126,6 +126,32 @@ fn what_is_in_flight_arrives_from_a_server_that_stops_and_is_lost_when_its_way_i
 }
 
 #[test]
+fn a_way_that_is_healed_lets_what_is_in_flight_arrive_at_once_and_what_comes_later_too() {
+    let at_once = format!("!{AT_A}");
+    for slow in [r#"slow = { link = "A->B", latency = "60s" }"#, r#"slow = { link = "A->B", rate = 1 }"#] {
+        let steps = [
+            slow,
+            &at_once,
+            r#"!iamat = { client = "m", at = "+1.0-1.0", via = "A" }"#,
+            r#"heal = "A->B""#,
+            AT_A_AGAIN,
+        ];
+        for herd in ["", BY_MESSAGE] {
+            Script { herd, links: PAIR, steps: &steps }.assert_agrees();
+        }
+    }
+}
+
+#[test]
+fn a_lossy_way_draws_by_the_number_of_all_lines_that_it_has_carried() {
+    let lose = r#"lose = { way = "A->B", share = "50%" }"#;
+    for heard in 0..3 {
+        let steps = [vec![AT_A; heard], vec![lose], vec![AT_A_AGAIN; 6]].concat();
+        Script { herd: "", links: PAIR, steps: &steps }.assert_agrees();
+    }
+}
+
+#[test]
 fn a_server_that_goes_on_reads_what_came_in_its_order_and_then_writes() {
     let (pause, resume) = (r#"pause = "A""#, r#"resume = "A""#);
     let at_b = r#"iamat = { client = "k", at = "+3.0-1.0", via = "B" }"#;
