@@ -207,7 +207,7 @@ impl Path {
         Effect::default()
     }
 
-    /// What was in flight has arrived: lines need not wait for it.
+    /// Forgets what was in flight, which has arrived: lines need not wait for it.
     fn hurried(&mut self) {
         self.connected();
         let particulars = self.particulars();

@@ -54,12 +54,11 @@ impl Inbox {
         self.is_open.store(true, Ordering::Release);
     }
 
-    /// Enters nothing more. What waits is read, each in its turn. Returns `true` if nothing waits.
-    pub(super) fn thaw(&self) -> bool {
+    /// Enters nothing more. What waits is read, each in its turn.
+    pub(super) fn thaw(&self) {
         let mut state = lock(&self.state);
         state.is_frozen = false;
         self.look(&state);
-        state.waiting.is_empty()
     }
 
     /// Returns `true` if something waits, or comes to wait.
@@ -100,7 +99,7 @@ impl Inbox {
         }
     }
 
-    /// Things of a bringer have been read. Returns `true` if nothing waits any more.
+    /// Crosses out things of a bringer that have been read. Returns `true` if nothing waits any more.
     pub(super) fn took(&self, bringer: Option<Bringer>, things: u64) -> bool {
         let Some(bringer) = bringer.filter(|_| self.is_open()) else { return false };
         let mut state = lock(&self.state);
@@ -114,7 +113,7 @@ impl Inbox {
         state.waiting.is_empty()
     }
 
-    /// What these bringers have entered does not come. Returns `true` if nothing waits any more.
+    /// Crosses out what these bringers have entered, because it does not come. Returns `true` if nothing waits any more.
     pub(super) fn forget(&self, is_theirs: impl Fn(Bringer) -> bool) -> bool {
         if !self.is_open() {
             return false;
@@ -189,7 +188,7 @@ mod tests {
         for (bringer, things) in [(neighbour(2), 1), (CLIENT, 1), (neighbour(2), 1), (neighbour(2), 1)] {
             inbox.enter(bringer, things);
         }
-        assert!(!inbox.thaw());
+        inbox.thaw();
         assert_eq!((allowances(&inbox), inbox.allowance(None)), ([0, 1, 0], u64::MAX));
         assert_eq!((inbox.took(Some(neighbour(2)), 1), allowances(&inbox)), (false, [0, 0, 1]));
         // Not in its turn.

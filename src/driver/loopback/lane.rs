@@ -146,7 +146,7 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Takes the wish for a dial.
+    /// Takes the node's wish for a dial. Returns `false` if it has none.
     pub(super) fn takes_dial(&self) -> bool {
         self.dial_wanted.swap(false, Ordering::AcqRel)
     }
@@ -156,13 +156,13 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// The outbox of the node, which is locked, has lines.
+    /// Counts the outbox of the node, which is locked, as due: it has lines.
     pub(super) fn arm(&self, _locked: &Node) {
         self.armed.set(true);
         self.wake.notify_one();
     }
 
-    /// The outbox of the node, which is locked, has no lines, or none that are due.
+    /// Counts the outbox of the node, which is locked, as not due: it has no lines, or the way holds them.
     pub(super) fn disarm(&self, _locked: &Node) {
         self.armed.set(false);
     }
@@ -172,7 +172,7 @@ impl Lane {
         lock(&self.channel).is_some()
     }
 
-    /// Returns `true` if there is a connection of its own to the reader.
+    /// Returns `true` if there is a connection that stays, and its reader runs.
     pub(super) fn is_reaching(&self) -> bool {
         self.mode == LinkMode::Persistent && lock(&self.channel).as_ref().is_some_and(|channel| channel.gone.is_none())
     }
@@ -235,7 +235,7 @@ impl Lane {
         Hit { connections: lines_lost, lines_lost, ..Hit::default() }
     }
 
-    /// The reader is gone, and what is in flight to it. The writer learns that after the `latency` of the way back, and not at all
+    /// Loses what is in flight to a reader that is gone. The writer learns that after the `latency` of the way back, and not at all
     /// on a way that is half-open. Returns what that hit.
     pub(super) fn lose_reader(&self, shared: &Shared, path: &mut Path, latency: Duration) -> Hit {
         if self.mode == LinkMode::PerMessage || (latency.is_zero() && !path.is_silent()) {
@@ -257,7 +257,7 @@ impl Lane {
         Hit { connections: u64::from(is_news), lines_lost, ..Hit::default() }
     }
 
-    /// The socket of the connection is gone: its reader has ended, unless the way was severed.
+    /// Takes in that the socket of the connection is gone: its reader has ended, unless the way was severed.
     pub(super) fn on_broken(&self, shared: &Shared) {
         let latency = lock(shared.path(self.way.back())).latency();
         let mut path = lock(shared.path(self.way));
@@ -266,7 +266,8 @@ impl Lane {
         }
     }
 
-    /// The writer learns that its connection is gone. What is left of connections before still arrives. Returns what was lost.
+    /// Ends a connection whose writer learns that it is gone. What is left of connections before still arrives. Returns what was
+    /// lost.
     pub(super) fn give_up(&self, shared: &Shared) -> Hit {
         let _begun = shared.accounts.begin(self.way.from.index());
         match lock(&self.channel).take() {
@@ -275,12 +276,12 @@ impl Lane {
         }
     }
 
-    /// The writer is gone, and what has not left it.
+    /// Forgets what has not left the writer, which is gone.
     pub(super) fn forget(&self) {
         lock(&self.channel).take();
     }
 
-    /// The writer ends its connection. What is in flight arrives, and what waits on a way that is held is lost, or missed where
+    /// Ends the writer's side of a connection. What is in flight arrives, and what waits on a held way is lost, or missed where
     /// every line has a connection of its own. Returns `None` if the connection was severed before.
     pub(super) fn leave(&self, shared: &Shared, life: &Life) -> Option<Arc<Leaving>> {
         let mut channel = lock(&self.channel).take()?;
@@ -304,7 +305,7 @@ impl Lane {
         let Some(channel) = channel.as_mut() else { return 0 };
         let parked = channel.stage.parked();
         for _ in 0..parked {
-            // None when the connection ended behind a line before.
+            // The connection may have ended behind the line before. The others are lost with it.
             if channel.resets {
                 break;
             }
@@ -391,6 +392,7 @@ impl Lane {
 
     /// Takes lines from the outbox, and fills `buffer` with those that go out now, up to about `limit` bytes.
     pub(super) fn fill(&self, shared: &Shared, life: &Life, buffer: &mut Vec<u8>, limit: usize) -> Next {
+        // Before the path is locked, see there. Only a line with a connection of its own dials.
         let back = if self.mode == LinkMode::PerMessage { self.spans_back(shared) } else { Spans::default() };
         let mut path = lock(shared.path(self.way));
         let mut channel = lock(&self.channel);
@@ -503,7 +505,7 @@ impl Lane {
         }
     }
 
-    /// Nobody takes a line of a per-message way, which its writer knows at once.
+    /// Misses a line of a per-message way that nobody takes. Its writer knows that at once.
     fn miss(&self, shared: &Shared, life: &Life, channel: &Channel, outgoing: Outgoing) {
         channel.acks.add(outgoing.number);
         life.miss(shared, self.way, outgoing.line);
@@ -619,7 +621,7 @@ impl Channel {
         self.arrive(shared, way, landed);
     }
 
-    /// A line goes into the buffer.
+    /// Notes that a line goes into the buffer.
     fn note_written(&mut self, number: u64) {
         if let Some(written) = &mut self.written {
             written.push(number);

@@ -135,7 +135,7 @@ impl Leaving {
         }
     }
 
-    /// The connection is gone before every line was written.
+    /// Loses the lines of a connection that is gone before every line was written.
     fn on_broken(&self, shared: &Shared) {
         let lines_lost = self.lose();
         if lines_lost > 0 {

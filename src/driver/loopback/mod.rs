@@ -745,7 +745,7 @@ impl Shared {
         &self.slots[way.from.index()].leaving[self.link(way).index()]
     }
 
-    /// Enters what a server is about to be brought, if it is frozen.
+    /// Enters what a server is about to be brought into its inbox, if it is frozen. To be called before the bytes are written.
     #[inline]
     fn arrive(&self, server: ServerId, bringer: Bringer, things: u64) {
         if self.accounts.is_frozen(server.index())
@@ -755,7 +755,7 @@ impl Shared {
         }
     }
 
-    /// What these bringers were about to bring to a server does not come.
+    /// Crosses out of a server's inbox what these bringers were about to bring.
     fn never_arrives(&self, server: ServerId, is_theirs: impl Fn(Bringer) -> bool) {
         if let Some(life) = self.life(server) {
             life.forget(is_theirs);

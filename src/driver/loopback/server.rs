@@ -186,21 +186,21 @@ impl Life {
         }
     }
 
-    /// The server has read things of a bringer.
+    /// Crosses out things of a bringer that the server has read.
     pub(super) fn took(&self, bringer: Option<Bringer>, things: u64) {
         if self.inbox.took(bringer, things) {
             self.ring_all();
         }
     }
 
-    /// What these bringers have entered does not come.
+    /// Crosses out what these bringers have entered, because it does not come.
     pub(super) fn forget(&self, is_theirs: impl Fn(Bringer) -> bool) {
         if self.inbox.forget(is_theirs) {
             self.ring_all();
         }
     }
 
-    /// The links go on, which waited until everything was read.
+    /// Wakes the links, which have waited until everything was read.
     fn ring_all(&self) {
         self.lanes.iter().for_each(Lane::ring);
     }

@@ -145,7 +145,7 @@ impl SimulatedDriver {
         }
     }
 
-    /// The writer of a pipe writes when it has read everything that is there.
+    /// Lets the writer of a pipe write when it has read everything that is there.
     fn pull_soon(&mut self, pipe: u32) {
         if !std::mem::replace(&mut self.pipes[pipe as usize].pulls, true) {
             self.busy += 1;
@@ -650,7 +650,7 @@ impl SimulatedDriver {
         self.leave(pipe, line, number);
     }
 
-    /// Nobody takes a line of a per-message pipe.
+    /// Misses a line of a per-message pipe that nobody takes.
     fn miss_message(&mut self, pipe: u32, Staged { line, number }: Staged) {
         self.take_back(pipe, number);
         line.into_report().into_iter().for_each(|report| self.miss(pipe, report));
@@ -674,7 +674,7 @@ impl SimulatedDriver {
         parked as u64
     }
 
-    /// What waits on a held per-message pipe is missed: its writer stops.
+    /// Misses what waits on a held per-message pipe whose writer stops.
     fn miss_parked(&mut self, pipe: u32) {
         while let Some(staged) = self.pipes[pipe as usize].stage.as_mut().and_then(|stage| stage.released()) {
             self.miss_message(pipe, staged);
