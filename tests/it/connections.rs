@@ -87,6 +87,13 @@ fn a_single_line_is_sent_when_its_dial_is_answered_and_missed_when_it_is_refused
 }
 
 #[test]
+fn a_single_line_whose_sender_stops_is_missed_when_its_dial_has_timed_out() {
+    let herd = r#"mode = "per-message", redial = { timeout = "300ms" }"#;
+    let at_once = format!("!{AT_A}");
+    Script { herd, links: PAIR, steps: &[r#"half-open = "A->B""#, &at_once, r#"stop = "A""#] }.assert_agrees();
+}
+
+#[test]
 fn a_single_line_that_waits_on_a_held_way_stays_with_its_sender() {
     let faults: [Vec<&str>; 3] =
         [vec![r#"cut = "A->B""#], vec![r#"kill = "B""#, r#"start = "B""#], vec![r#"stop = "A""#]];

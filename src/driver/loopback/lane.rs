@@ -229,10 +229,7 @@ impl Lane {
         let in_flight = channel.stage.lose_in_flight().map(|outgoing| channel.acks.add(outgoing.number)).count() as u64;
         let lines_lost = left + flow.map_or(in_flight, |flow| flow.end());
         channel.mark_pending();
-        if lines_lost > 0 {
-            channel.observe_loss(shared, self.way, lines_lost);
-        }
-        Hit { connections: lines_lost, lines_lost, ..Hit::default() }
+        channel.lose_messages(shared, self.way, lines_lost)
     }
 
     /// Loses what is in flight to a reader that is gone. The writer learns that after the `latency` of the way back, and not at all
@@ -268,11 +265,16 @@ impl Lane {
 
     /// Ends a connection whose writer learns that it is gone. What is left of connections before still arrives. Returns what was
     /// lost.
-    pub(super) fn give_up(&self, shared: &Shared) -> Hit {
+    pub(super) fn give_up(&self, shared: &Shared, life: &Life) -> Hit {
         let _begun = shared.accounts.begin(self.way.from.index());
-        match lock(&self.channel).take() {
-            Some(channel) => channel.end(shared, self.way, 0),
-            None => Hit::default(),
+        let Some(mut channel) = lock(&self.channel).take() else { return Hit::default() };
+        match self.mode {
+            LinkMode::Persistent => channel.end(shared, self.way, 0),
+            LinkMode::PerMessage => {
+                self.miss_waiting(shared, life, &mut channel);
+                let lines_lost = channel.lose();
+                channel.lose_messages(shared, self.way, lines_lost)
+            }
         }
     }
 
@@ -290,9 +292,7 @@ impl Lane {
                 let lines_lost = channel.stage.lose_waiting().count() as u64;
                 channel.observe_loss(shared, self.way, lines_lost);
             }
-            LinkMode::PerMessage => {
-                channel.stage.lose_waiting().for_each(|outgoing| life.miss(shared, self.way, outgoing.line));
-            }
+            LinkMode::PerMessage => self.miss_waiting(shared, life, &mut channel),
         }
         let leaving = Arc::new(Leaving::new(self.way, channel));
         shared.leave(&leaving);
@@ -505,6 +505,11 @@ impl Lane {
         }
     }
 
+    /// Misses all lines of a per-message way that have not left, because their writer ends.
+    fn miss_waiting(&self, shared: &Shared, life: &Life, channel: &mut Channel) {
+        channel.stage.lose_waiting().for_each(|outgoing| life.miss(shared, self.way, outgoing.line));
+    }
+
     /// Misses a line of a per-message way that nobody takes. Its writer knows that at once.
     fn miss(&self, shared: &Shared, life: &Life, channel: &Channel, outgoing: Outgoing) {
         channel.acks.add(outgoing.number);
@@ -633,6 +638,14 @@ impl Channel {
         let waiting = self.stage.lose_waiting().count() as u64;
         let in_flight = self.stage.lose_in_flight().count() as u64;
         waiting + self.lines.as_ref().map_or(in_flight, |lines| lines.end())
+    }
+
+    /// Observes that lines are lost which had connections of their own. Returns what that hit.
+    fn lose_messages(&mut self, shared: &Shared, way: Way, lines_lost: u64) -> Hit {
+        if lines_lost > 0 {
+            self.observe_loss(shared, way, lines_lost);
+        }
+        Hit { connections: lines_lost, lines_lost, ..Hit::default() }
     }
 
     /// Ends the connection, with what is on it and these lines more. Returns what was lost.

@@ -177,7 +177,7 @@ async fn write_lines(shared: &Shared, life: &Life, lane: &Lane, socket: &mut Soc
         }
         let due = match next {
             Next::GiveUp => {
-                lane.give_up(shared);
+                lane.give_up(shared, life);
                 return End::Lost;
             }
             Next::Reset => return End::Reset,

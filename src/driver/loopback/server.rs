@@ -434,7 +434,7 @@ impl Shared {
         for lane in &life.lanes {
             lane.disarm(&lock(&life.node));
             hit += match ending {
-                Ending::Stop => lane.give_up(self),
+                Ending::Stop => lane.give_up(self, life),
                 _ => lane.sever(self, &mut lock(self.path(lane.way))),
             };
             lane.forget();
