@@ -303,14 +303,15 @@ impl Lane {
     pub(super) fn release(&self, shared: &Shared, life: &Life, path: &mut Path) -> u64 {
         let mut channel = lock(&self.channel);
         let Some(channel) = channel.as_mut() else { return 0 };
-        let parked = channel.stage.parked();
+        // What is let go at once lands at once.
+        let (now, parked) = (shared.clock.now(), channel.stage.parked());
         for _ in 0..parked {
             // The connection may have ended behind the line before. The others are lost with it.
             if channel.resets {
                 break;
             }
             if let Some(outgoing) = channel.stage.released() {
-                self.send(shared, life, channel, path, outgoing);
+                self.send(shared, life, channel, path, now, outgoing);
             }
         }
         channel.mark_pending();
@@ -470,22 +471,31 @@ impl Lane {
             (LinkMode::PerMessage, _) => drop(channel.stage.dial(outgoing, self.dial(shared, path, back))),
             (LinkMode::Persistent, Some(Gone::NoticedAt(_))) => channel.lost += 1,
             (LinkMode::Persistent, _) if path.is_held() => channel.stage.park(outgoing),
-            (LinkMode::Persistent, _) => channel.depart(shared, self.way, path, outgoing),
+            (LinkMode::Persistent, _) => channel.depart(shared, self.way, path, shared.clock.now(), outgoing),
         }
     }
 
     /// Sends lines whose dial has ended, or misses them.
     fn end_dials(&self, shared: &Shared, life: &Life, channel: &mut Channel, path: &mut Path) {
-        while let Some(dialled) = channel.stage.dialled(shared.clock.now(), path.is_held()) {
+        let now = shared.clock.now();
+        while let Some(dialled) = channel.stage.dialled(now, path.is_held()) {
             match dialled {
-                Dialled::Ready(outgoing) => self.send(shared, life, channel, path, outgoing),
+                Dialled::Ready(outgoing) => self.send(shared, life, channel, path, now, outgoing),
                 Dialled::TimedOut(outgoing) => self.miss(shared, life, channel, outgoing),
             }
         }
     }
 
     /// Sends a line that waits for nothing any more. On a per-message way it takes a connection of its own, if the reader is there.
-    fn send(&self, shared: &Shared, life: &Life, channel: &mut Channel, path: &mut Path, mut outgoing: Outgoing) {
+    fn send(
+        &self,
+        shared: &Shared,
+        life: &Life,
+        channel: &mut Channel,
+        path: &mut Path,
+        now: Timestamp,
+        mut outgoing: Outgoing,
+    ) {
         if self.mode == LinkMode::PerMessage {
             // Whoever kills the reader takes its life away first, and then the lock of this path.
             if path.is_unreachable() || !shared.may_answer(self.way.to) {
@@ -499,7 +509,7 @@ impl Lane {
                 shared.sink.push(&shared.clock, event);
             }
         }
-        channel.depart(shared, self.way, path, outgoing);
+        channel.depart(shared, self.way, path, now, outgoing);
         if self.mode == LinkMode::PerMessage {
             channel.resets = false;
         }
@@ -595,9 +605,9 @@ impl Channel {
         }
     }
 
-    /// Lets a line leave, and asks the path what becomes of it.
-    fn depart(&mut self, shared: &Shared, way: Way, path: &mut Path, outgoing: Outgoing) {
-        let passage = path.send(shared.clock.now(), || outgoing.line.written_len());
+    /// Lets a line leave now, and asks the path what becomes of it.
+    fn depart(&mut self, shared: &Shared, way: Way, path: &mut Path, now: Timestamp, outgoing: Outgoing) {
+        let passage = path.send(now, || outgoing.line.written_len());
         if passage == Passage::Vanishes {
             observe_vanished(shared, way, &outgoing);
         }

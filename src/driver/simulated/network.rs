@@ -89,7 +89,7 @@ impl SimulatedDriver {
         let command = parse(control.text().as_bytes());
         let mut outputs = self.handle(server, Input::Command { command, from });
         self.take_line(pipe, connection);
-        self.carry_out_read(server, &mut outputs);
+        self.carry_out_read(server, &mut outputs, Some(pipe));
         self.give_back(outputs);
     }
 
@@ -111,7 +111,7 @@ impl SimulatedDriver {
             self.observe(|| Event::Heard { server, life, from, report, newer });
         }
         if !outputs.is_empty() {
-            self.carry_out_read(server, &mut outputs);
+            self.carry_out_read(server, &mut outputs, by.map(|(pipe, _)| pipe));
         }
         self.give_back(outputs);
     }
@@ -134,8 +134,10 @@ impl SimulatedDriver {
 
     /// Does what a node wants done that has read a line of a neighbour. It reads everything that arrives at one time before its
     /// links write, as a server does that finds several sockets ready: of two versions of a record that have come, one goes on.
-    fn carry_out_read(&mut self, server: ServerId, outputs: &mut Vec<Output>) {
-        let reads_on = self.thaws || self.queue.is_due(self.now);
+    /// A line with a connection of its own is accepted, and read, for itself.
+    fn carry_out_read(&mut self, server: ServerId, outputs: &mut Vec<Output>, pipe: Option<u32>) {
+        let is_alone = pipe.is_some_and(|pipe| self.pipes[pipe as usize].mode == LinkMode::PerMessage);
+        let reads_on = self.thaws || (!is_alone && self.queue.is_due(self.now));
         let mut stored = None;
         for output in outputs.drain(..) {
             match output {
