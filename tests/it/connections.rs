@@ -150,6 +150,18 @@ fn a_way_that_is_healed_lets_what_is_in_flight_arrive_at_once_and_what_comes_lat
 }
 
 #[test]
+fn a_line_with_a_connection_of_its_own_is_read_for_itself() {
+    for latency in ["", r#", latency = "5ms""#] {
+        let herd = format!("{BY_MESSAGE}{latency}");
+        // Both versions wait, leave at once, and are passed on.
+        let steps = [r#"hold = "A->B""#, AT_A, AT_A_AGAIN, r#"release = "A->B""#];
+        let script = Script { herd: &herd, links: LINE, steps: &steps };
+        assert!(script.outcome("simulated").contains(&"lines: 4".to_owned()));
+        script.assert_agrees();
+    }
+}
+
+#[test]
 fn a_lossy_way_draws_by_the_number_of_all_lines_that_it_has_carried() {
     let lose = r#"lose = { way = "A->B", share = "50%" }"#;
     for heard in 0..3 {
