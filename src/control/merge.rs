@@ -19,7 +19,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::WriteHalf;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::causal::{Queues, trimmed};
@@ -28,6 +28,10 @@ use super::feed::{self, Told};
 use super::herd::{Herd, Process};
 use crate::history::{Entry, Event, Fact, History};
 use crate::time::Timestamp;
+
+/// How often and how long a process is looked for whose server is reached.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_FOR: Duration = Duration::from_secs(5);
 
 /// How long the others wait for a process that does not say how far it is.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,8 +50,10 @@ pub struct Merged {
     sender: mpsc::Sender<(usize, Told)>,
     /// The herd, as it was found last.
     herd: Herd,
-    /// A process was reached that has no feed here.
-    is_incomplete: bool,
+    /// Servers that were reached, and whose processes have no feed here.
+    reached: Vec<Arc<str>>,
+    /// Until when they are looked for.
+    look_until: Instant,
     /// Entries in their order, each with the index of its feed. `None`: several of them.
     ready: VecDeque<(Entry, Option<usize>)>,
     queues: Queues,
@@ -117,7 +123,8 @@ impl Merged {
             arrivals,
             sender,
             herd: herd.clone(),
-            is_incomplete: false,
+            reached: Vec::new(),
+            look_until: Instant::now(),
             ready: VecDeque::new(),
             follows,
         };
@@ -142,8 +149,11 @@ impl Merged {
             self.queues.add_process();
             self.feeds.push(Feed::new(process, reader, writer, self.feeds.len(), &self.sender));
         }
-        // Only now: a caller may drop this half-way, and call it again.
-        self.is_incomplete = false;
+        // Only now: a caller may drop this half-way, and call it again. A process listens before it can be asked.
+        let is_over = Instant::now() >= self.look_until;
+        let mut reached = std::mem::take(&mut self.reached);
+        reached.retain(|server| !is_over && !self.has_feed_of(server));
+        self.reached = reached;
     }
 
     /// Returns the next entry, and the process it came from, or `None` if there are no more. Nothing is lost if it is dropped
@@ -160,16 +170,21 @@ impl Merged {
             if !self.follows {
                 return Ok(None);
             }
-            if self.is_incomplete {
+            if !self.reached.is_empty() {
                 self.complete().await;
             }
             if self.queues.is_empty() {
                 if self.feeds.iter().all(|feed| feed.is_over) {
                     return Ok(None);
                 }
-                let arrived = self.arrivals.recv().await;
-                let (feed, told) = arrived.expect("a sender is kept here");
-                self.take(feed, told);
+                let is_complete = self.reached.is_empty();
+                tokio::select! {
+                    arrived = self.arrivals.recv() => {
+                        let (feed, told) = arrived.expect("a sender is kept here");
+                        self.take(feed, told);
+                    }
+                    () = sleep(LOOK_AGAIN), if !is_complete => continue,
+                }
             }
             let old = self.queues.lengths();
             self.round().await;
@@ -179,7 +194,7 @@ impl Merged {
 
     /// Returns everything that has happened by now and was not passed on.
     pub async fn catch_up(&mut self) -> Vec<Entry> {
-        if self.is_incomplete {
+        if !self.reached.is_empty() {
             self.complete().await;
         }
         self.round().await;
@@ -214,7 +229,11 @@ impl Merged {
 
     fn take(&mut self, feed: usize, told: Told) {
         if let Told::Entry(Entry { fact: Fact::Saw(Event::LinkUp { way, .. }), .. }) = &told {
-            self.is_incomplete |= !self.has_feed_of(self.history.origin.name(way.to));
+            let server = self.history.origin.servers[way.to.index()].clone();
+            if !self.has_feed_of(&server) {
+                self.reached.push(server);
+                self.look_until = Instant::now() + LOOK_FOR;
+            }
         }
         let of = &mut self.feeds[feed];
         match told {
