@@ -1,8 +1,14 @@
 //! The meaning of a [`SessionId`] on all drivers: one client's connection to one server, for ever; and which replies it waits for.
 //!
-//! The connections live in [`loopback`](super::loopback) and [`simulated`](super::simulated).
+//! The connections live in [`loopback`](super::loopback), [`remote`](super::remote) and [`simulated`](super::simulated).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::tcp::WriteHalf;
+use tokio::sync::mpsc;
 
 use super::DriverError;
 use crate::act::SessionId;
@@ -66,6 +72,27 @@ impl Ledger {
 /// Returns the number of commands in `bytes` that want a reply. A line without its end counts too.
 pub(super) fn commands(bytes: &[u8]) -> u64 {
     wire::lines(bytes, true).filter_map(wire::reply_shape).count() as u64
+}
+
+/// What a client does next.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) bytes: Bytes,
+    pub(super) finish: bool,
+}
+
+/// Writes what a client does, in order. Returns only if the connection fails.
+pub(super) async fn write(
+    mut writer: WriteHalf<'_>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<std::convert::Infallible> {
+    while let Some(order) = orders.recv().await {
+        writer.write_all(&order.bytes).await?;
+        if order.finish {
+            writer.shutdown().await?;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Which replies a client waits for: the commands do not say where a reply ends, so it must know what it asked.

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::ReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -19,7 +19,7 @@ use super::socket::{Socket, bound_for, connect};
 use super::{Shared, lock};
 use crate::act::SessionId;
 use crate::config::ServerId;
-use crate::driver::session::Expected;
+use crate::driver::session::{Expected, Order, write};
 use crate::history::Event;
 
 /// A client's connection, as the driver holds it.
@@ -30,13 +30,6 @@ pub(super) struct Session {
     task: AbortHandle,
     /// The server's life at the time of the dial. Empty if the server was down, or runs in another process.
     life: Weak<Life>,
-}
-
-/// What a client does next.
-#[derive(Debug)]
-struct Order {
-    bytes: Bytes,
-    finish: bool,
 }
 
 /// What both halves of the connection know.
@@ -142,19 +135,6 @@ async fn talk(shared: &Arc<Shared>, line: &Line, orders: mpsc::UnboundedReceiver
             Ok(never) => match never {},
         },
     }
-}
-
-async fn write(
-    mut writer: WriteHalf<'_>,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-) -> io::Result<std::convert::Infallible> {
-    while let Some(order) = orders.recv().await {
-        writer.write_all(&order.bytes).await?;
-        if order.finish {
-            writer.shutdown().await?;
-        }
-    }
-    std::future::pending().await
 }
 
 async fn read(shared: &Shared, line: &Line, mut reader: ReadHalf<'_>) -> io::Result<()> {

@@ -7,15 +7,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::tcp::ReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::act::SessionId;
 use crate::config::ServerId;
-use crate::driver::session::Expected;
+use crate::driver::session::{Expected, Order, write};
 use crate::history::Event;
 use crate::time::{RealClock, Timestamp};
 use crate::wire::{Command, Report, lines, parse, reply_shape};
@@ -32,7 +32,7 @@ pub(super) struct Said {
 pub(super) struct Client {
     /// The server, and its life when the connection was opened.
     pub(super) server: (ServerId, u64),
-    orders: mpsc::UnboundedSender<(Bytes, bool)>,
+    orders: mpsc::UnboundedSender<Order>,
     line: Arc<Line>,
     task: AbortHandle,
     /// The beginning of a line whose end has not been written.
@@ -99,7 +99,7 @@ impl Client {
         drop(expected);
         self.note_written(&bytes, finish);
         // Fails only when the connection ends right now, which has its own observation.
-        self.orders.send((bytes, finish)).ok();
+        self.orders.send(Order { bytes, finish }).ok();
         true
     }
 
@@ -187,30 +187,23 @@ impl Line {
     }
 }
 
-async fn run(line: Arc<Line>, address: (String, u16), orders: mpsc::UnboundedReceiver<(Bytes, bool)>) {
+async fn run(line: Arc<Line>, address: (String, u16), orders: mpsc::UnboundedReceiver<Order>) {
     // However it ends, the observation says so.
     talk(&line, address, orders).await.ok();
     line.end();
 }
 
-async fn talk(line: &Line, address: (String, u16), orders: mpsc::UnboundedReceiver<(Bytes, bool)>) -> io::Result<()> {
+async fn talk(line: &Line, address: (String, u16), orders: mpsc::UnboundedReceiver<Order>) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.split();
     tokio::select! {
         read = read(line, reader) => read,
-        Err(error) = write(writer, orders) => Err(error),
+        written = write(writer, orders) => match written {
+            Err(error) => Err(error),
+            Ok(never) => match never {},
+        },
     }
-}
-
-async fn write(mut writer: WriteHalf<'_>, mut orders: mpsc::UnboundedReceiver<(Bytes, bool)>) -> io::Result<()> {
-    while let Some((bytes, finish)) = orders.recv().await {
-        writer.write_all(&bytes).await?;
-        if finish {
-            writer.shutdown().await?;
-        }
-    }
-    Ok(())
 }
 
 async fn read(line: &Line, mut reader: ReadHalf<'_>) -> io::Result<()> {
