@@ -64,7 +64,7 @@ pub struct Merged {
 #[derive(Debug)]
 struct Feed {
     process: Arc<str>,
-    /// The server that the process runs.
+    /// The one server that the process runs; `None`: all.
     server: Option<String>,
     /// Asks how far the process is.
     writer: WriteHalf<TokioIo<Upgraded>>,
@@ -205,7 +205,7 @@ impl Merged {
 
     /// Returns `true` if the process of a server is followed, and has not ended.
     pub fn has_feed_of(&self, server: &str) -> bool {
-        self.feeds.iter().any(|feed| !feed.is_over && feed.server.as_deref() == Some(server))
+        self.feeds.iter().any(|feed| !feed.is_over && feed.server.as_deref().is_none_or(|only| only == server))
     }
 
     /// Asks every process to send everything up to now, and waits until that has arrived.

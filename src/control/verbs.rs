@@ -146,6 +146,7 @@ impl<'a> Job<'a> {
             part_of(owner, &mut |part| part.now.push(self.named(action)));
             if let Action::Way(way, _) = action
                 && let Some(reader) = self.herd.process_of(self.topology.name(way.to))
+                && reader.control != owner.control
             {
                 part_of(reader, &mut |part| part.reflected.push(self.named(action)));
             }

@@ -89,6 +89,28 @@ fn a_scenario_has_one_verdict_on_sockets_on_virtual_time_and_on_five_processes()
 }
 
 #[test]
+fn a_scenario_is_played_on_a_herd_of_one_process() {
+    for herd in ["herd", "herd.toml"] {
+        let place = Place::herd();
+        place.write("s.toml", &scenario("converged = true\nno_lost = true\n'lines per update' = '>1'"));
+        let up = verdicts(&place, &format!("s.toml --herd-of {herd}"));
+        assert_eq!(up[0].1, "passed", "{up:?}");
+        assert_eq!(verdicts(&place, "s.toml --driver simulated"), up);
+    }
+}
+
+#[test]
+fn a_scenario_is_not_played_on_one_process_of_several() {
+    let place = Place::new();
+    let _nodes = place.processes();
+    linked(&place);
+    place.write("s.toml", &scenario("converged = true"));
+    let said = place.run("run s.toml --herd-of herd.Clark");
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("`herd.Clark` is one process of a herd"), "{said:?}");
+}
+
+#[test]
 fn a_scenario_is_played_only_on_a_fresh_herd_of_the_same_kind() {
     let place = Place::new();
     let _nodes = place.processes();

@@ -1,10 +1,10 @@
-//! A herd whose servers have processes of their own, driven over their control sockets.
+//! A herd of one process or of several, driven over their control sockets.
 //!
 //! What a process observes comes as [`Merged`] events: everything up to now has been seen when an action returns. Several actions
 //! at once are done by all processes that they are about, or by none ([`crate::control::promise`]). Rest is found by asking all
 //! processes what they have to do ([`crate::driver::work`]).
 //!
-//! A process tells of its server, so such a server is seen from inside ([`Sight`]). A server of somebody else, which takes the place
+//! A process tells of its servers, so such a server is seen from inside ([`Sight`]). A server of somebody else, which takes the place
 //! of one in the herd's file, is seen from outside: it is asked over the wire. A process that vanishes is observed: its server has
 //! crashed, and what it did last nobody tells.
 //!
@@ -26,11 +26,11 @@ use super::work::are_at_rest;
 use super::{Driver, DriverError, Next, Performed, Rest, Sight, Unseen, Wait};
 use crate::act::{Action, Hit, SessionId, WayFaults, WayVerb};
 use crate::config::{ServerId, Topology, Way, Wiring};
-use crate::control::api::RecordsQuery;
+use crate::control::api::{RecordsQuery, RefusalCode};
 use crate::control::client::ClientError;
 use crate::control::herd::Herd;
 use crate::control::merge::Merged;
-use crate::control::names::absent;
+use crate::control::names::{absent, refusal};
 use crate::control::promise::Deed;
 use crate::history::{Entry, Event, Fact, History, Observation};
 use crate::time::{RealClock, Timestamp};
@@ -41,7 +41,7 @@ use view::View;
 /// How long a herd that is not at rest is left alone before it is asked again, if nothing is seen of it.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
-/// A herd in several processes.
+/// A herd of one process or of several.
 #[derive(Debug)]
 pub struct RemoteDriver {
     herd: Herd,
@@ -67,9 +67,15 @@ impl RemoteDriver {
     ///
     /// # Errors
     ///
-    /// Returns an error if the herd does not answer.
+    /// Returns an error if the herd does not answer, or is a single process of one.
     pub async fn attach(herd: Herd) -> Result<Self, ClientError> {
+        // One that was found by the name of its process has not been asked how it stands.
+        let herd = herd.again().await.unwrap_or(herd);
         let topology = Arc::new(herd.topology().await?);
+        if herd.status().await?.servers.len() < topology.servers.len() {
+            let part = format!("`{}` is one process of a herd; a scenario is played on all of it", herd.name);
+            return Err(ClientError::Refused(refusal(RefusalCode::Invalid, part)));
+        }
         let events = Merged::follow(&herd, Some(0)).await?;
         // Asked after the events began, so that nothing is missed in between. What is seen twice is seen as it is.
         let herd = herd.again().await.unwrap_or(herd);
