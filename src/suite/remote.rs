@@ -33,7 +33,11 @@ impl<W: Watcher> Worker<'_, W> {
             let herd =
                 Herd::find(self.options.herd_of.as_deref(), &[], REQUEST).await.map_err(|error| error.to_string())?;
             herd.status().await.map_err(|error| error.to_string()).and_then(|status| fresh(&status))?;
-            RemoteDriver::attach(herd).await.map_err(|error| error.to_string())
+            let driver = RemoteDriver::attach(herd.clone()).await.map_err(|error| error.to_string())?;
+            // Once more, now that the driver sees whatever comes: nothing was learned in between.
+            let herd = herd.again().await.unwrap_or(herd);
+            herd.status().await.map_err(|error| error.to_string()).and_then(|status| fresh(&status))?;
+            Ok::<_, String>(driver)
         };
         let mut driver = match started.await {
             Ok(driver) => driver,
