@@ -419,7 +419,7 @@ impl<'a, D: Driver> Runner<'a, D> {
     }
 
     /// How far the driver is to go before the goal is looked at again. Once nothing is planned, the herd's coming to rest is
-    /// the end of all hope.
+    /// the end of all hope, unless a server is seen from outside: it may still do something after a long silence.
     fn wait(&self, goal: &Goal, deadline: Timestamp) -> Wait {
         let next = [self.agenda.next(), self.probing.due()].into_iter().flatten().min();
         let until = next.unwrap_or(Timestamp::MAX).min(deadline);
@@ -428,7 +428,7 @@ impl<'a, D: Driver> Runner<'a, D> {
             Goal::Quiescent => Wait::Quiescent(until),
             // A herd at rest has every link that it can have.
             _ if self.agenda.waiting().next().is_some() => Wait::Quiescent(until),
-            _ if self.agenda.is_empty() => Wait::Quiescent(until),
+            _ if self.agenda.is_empty() && self.probing.is_idle() => Wait::Quiescent(until),
             _ => Wait::Until(until),
         }
     }

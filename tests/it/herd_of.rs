@@ -167,20 +167,20 @@ fn a_process_that_vanishes_is_observed_and_nothing_is_proven_of_what_it_did_last
     );
 }
 
-/// A server of somebody else: it answers clients, and takes what its neighbours say. It passes nothing on.
-fn serve(listener: &TcpListener, name: &'static str) {
-    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+/// A server of somebody else: it answers clients, and takes what its neighbours say, after `late` questions. It passes nothing on.
+fn serve(listener: &TcpListener, name: &'static str, late: usize) {
+    let known: Arc<Mutex<(Vec<String>, usize)>> = Arc::new(Mutex::new((Vec::new(), late)));
     for stream in listener.incoming().flatten() {
-        let lines = lines.clone();
-        thread::spawn(move || drop(talk(&stream, &lines, name)));
+        let known = known.clone();
+        thread::spawn(move || drop(talk(&stream, &known, name)));
     }
 }
 
-fn talk(mut stream: &TcpStream, lines: &Mutex<Vec<String>>, name: &str) -> std::io::Result<()> {
+fn talk(mut stream: &TcpStream, known: &Mutex<(Vec<String>, usize)>, name: &str) -> std::io::Result<()> {
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let words: Vec<_> = line.split_whitespace().collect();
-        let mut lines = lines.lock().unwrap();
+        let (lines, late) = &mut *known.lock().unwrap();
         match words[..] {
             ["AT", _, _, client, _, time] => {
                 let is_older = |known: &&String| {
@@ -192,6 +192,10 @@ fn talk(mut stream: &TcpStream, lines: &Mutex<Vec<String>>, name: &str) -> std::
                 } else if let Some(place) = lines.iter().position(|known| is_older(&known)) {
                     lines[place] = line;
                 }
+            }
+            ["WHATSAT", ..] if *late > 0 => {
+                *late -= 1;
+                writeln!(stream, "? {line}")?;
             }
             ["WHATSAT", client, ..] => {
                 let known = lines.iter().find(|known| known.split_whitespace().nth(3) == Some(client));
@@ -219,7 +223,7 @@ fn a_server_of_somebody_else_is_asked_from_outside() {
     let port = place.server("Jaquez")["port"].as_u64().unwrap() as u16;
     drop(jaquez);
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    thread::spawn(move || serve(&listener, "Jaquez"));
+    thread::spawn(move || serve(&listener, "Jaquez", 0));
     place.write("s.toml", &KNOWN.replace("EXPECTED", "Jaquez"));
     let said = place.run("run s.toml --herd-of herd --history h.jsonl");
     let told = || format!("{said:?}");
@@ -229,6 +233,20 @@ fn a_server_of_somebody_else_is_asked_from_outside() {
     assert!(history.contains(r#"{"probed":{"server":"Jaquez","#), "{history}");
     // The same history is judged to the same.
     assert_eq!(place.run("judge h.jsonl").code, Some(0));
+}
+
+#[test]
+fn a_server_of_somebody_else_may_take_its_time() {
+    let place = Place::new();
+    let [_bailey, _bona, _campbell, _clark, jaquez] = place.processes();
+    linked(&place);
+    let port = place.server("Jaquez")["port"].as_u64().unwrap() as u16;
+    drop(jaquez);
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || serve(&listener, "Jaquez", 20));
+    place.write("s.toml", &KNOWN.replace("EXPECTED", "Jaquez"));
+    let said = place.run("run s.toml --herd-of herd");
+    assert_eq!(said.code, Some(0), "{said:?}");
 }
 
 /// A scenario that asks who knows what.

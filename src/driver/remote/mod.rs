@@ -41,6 +41,9 @@ use view::View;
 /// How long a herd that is not at rest is left alone before it is asked again, if nothing is seen of it.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
+/// How long nothing may be seen of a herd that does not tell all, before it counts as silent.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// A herd of one process or of several.
 #[derive(Debug)]
 pub struct RemoteDriver {
@@ -206,10 +209,8 @@ impl RemoteDriver {
         let has_outside = self.topology.ids().any(|server| self.sight(server) == Sight::Outside);
         // Nobody tells when a line was read that gets no reply.
         let unanswered = self.clients.values().filter_map(|client| client.silent_since).max();
-        Some(match unanswered.or(has_outside.then_some(self.stirred)) {
-            Some(since) => Rest::Silent { since },
-            None => Rest::Certain,
-        })
+        let Some(since) = unanswered.max(has_outside.then_some(self.stirred)) else { return Some(Rest::Certain) };
+        (self.now() >= since + SILENCE).then_some(Rest::Silent { since })
     }
 
     /// Returns `true` if a server runs and is not frozen.
