@@ -6,7 +6,7 @@ use super::convergence::{Convergence, Lacking};
 use super::faults::Ledger;
 use super::run::Run;
 use super::state::State;
-use super::{Cause, Explanation, Outcome, Span, why};
+use super::{Cause, Explanation, Outcome, Span, quiescent, why};
 use crate::claim::{ConvergedMode, Scope};
 use crate::words::{count, names, short};
 
@@ -31,9 +31,25 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, wanted: &Wan
         return Outcome::Unobserved(format!("the scope is {scope} alone"));
     }
     if !convergence.lacking.is_empty() {
+        if let Some(since) =
+            quiescent::only_silent(run, span.until).filter(|_| may_be_in_time(run, &convergence, wanted, span))
+        {
+            return Outcome::Unobserved(format!(
+                "the herd was silent from {} on, and from outside nobody can tell whether more was to come",
+                short(since)
+            ));
+        }
         return Outcome::Violated(Box::new(lacking(run, ledger, span.until, &convergence.lacking)));
     }
     late(run, &convergence, wanted, span).unwrap_or(Outcome::Holds)
+}
+
+/// Returns `true` if a herd that has not converged at a span's end can still do so in time.
+fn may_be_in_time(run: &Run<'_>, convergence: &Convergence, wanted: &Wanted<'_>, span: Span) -> bool {
+    let end = run.end_of(span.until);
+    let disturbed = convergence.disturbed.map_or(run.history.started, |disturbed| run.entry(disturbed).at);
+    wanted.within.is_none_or(|within| end - disturbed <= within)
+        && wanted.by.is_none_or(|by| end - run.history.started <= by)
 }
 
 /// Servers asked for by name that do not run.

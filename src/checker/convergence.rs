@@ -13,6 +13,8 @@ use crate::config::ServerId;
 pub(crate) struct Convergence {
     /// Who is in the scope.
     pub(crate) scope: Vec<ServerId>,
+    /// The entry of the last disturbance: a fault, its mending or a write.
+    pub(crate) disturbed: Option<usize>,
     /// Who lacks what at the end: the client, the rank that counts, and the servers that hold less.
     pub(crate) lacking: Vec<Lacking>,
     /// From the disturbance to the first moment of convergence; the longer one when a write came after the last fault's
@@ -48,6 +50,7 @@ impl Convergence {
         let times = times.collect::<Option<Vec<_>>>().unwrap_or_default();
         let last = followed.into_iter().next_back().unwrap_or_else(|| progress(0));
         Self {
+            disturbed: disturbances.last().copied(),
             lacking: last.lacking(run, &scope),
             time: times.iter().map(|&(time, _)| time).max(),
             since: times.last().map(|&(_, first)| first),

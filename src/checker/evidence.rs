@@ -270,6 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn who_lacks_something_in_a_silent_herd_may_still_get_it_in_time() {
+        let found = |rest: Fact, within: u64| {
+            let herd = NAMES.into_iter().fold(written().push(Fact::Quiescent(true)), |herd, name| {
+                herd.probed(name, "kiwi", Some(1).filter(|_| name != "Jaquez"), [20, 21])
+            });
+            herd.push(rest).verdict(converged(within))
+        };
+        let silent = || Fact::Silent(Duration::from_millis(12));
+        let verdicts = [found(silent(), 5000), found(silent(), 5), found(Fact::Quiescent(true), 5000)];
+        assert_eq!(verdicts, [Verdict::Unproven, Verdict::Failed, Verdict::Failed]);
+    }
+
+    #[test]
     fn who_was_not_asked_in_the_end_proves_nothing() {
         let knows = |on: &str| {
             let on = written().servers(&[on]);

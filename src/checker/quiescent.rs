@@ -35,6 +35,17 @@ pub(super) fn judge(run: &Run<'_>, span: Span) -> Outcome {
     }
 }
 
+/// Returns when the herd fell silent, if that is all that was found before entry `until` of what may still be to come: servers
+/// that are seen from outside do not tell.
+pub(super) fn only_silent(run: &Run<'_>, until: usize) -> Option<Duration> {
+    let told = run.history.entries[..until].iter().rev().find_map(|entry| match entry.fact {
+        Fact::Quiescent(_) => Some(None),
+        Fact::Silent(since) => Some(Some(since)),
+        _ => None,
+    });
+    told.flatten().filter(|_| run.history.origin.has_outside())
+}
+
 /// What was found when somebody looked last.
 enum Told {
     AtRest,
