@@ -280,6 +280,11 @@ impl Herd {
             let known = status.servers.iter().map(|server| server.server.as_str());
             return Err(ClientError::Refused(unknown_server(&self.name, name, known)));
         }
+        let is_asked = |server: &&ServerStatus| query.server.as_ref() == Some(&server.server);
+        if let Some(asked) = status.servers.iter().find(is_asked).filter(|asked| asked.state == ServerState::Silent) {
+            let herd = self.process_of(&asked.server).map_or(&self.name, |process| &process.control).clone();
+            return Err(ClientError::Late { herd, limit: STATUS_WITHIN.min(self.limit) });
+        }
         let runs = |server: &&ServerStatus| matches!(server.state, ServerState::Up | ServerState::Paused);
         let running: Vec<&str> = status.servers.iter().filter(runs).map(|server| server.server.as_str()).collect();
         // Each process compares with itself only, so the whole is asked for.

@@ -268,6 +268,8 @@ fn a_process_that_is_frozen_is_silent_and_a_verb_that_it_has_a_part_of_is_not_do
     nodes[0].signal(Signal::STOP);
     assert_eq!(place.server("Bailey")["state"], "silent");
     assert_eq!(place.states("kiwi"), ["newest"; 4]);
+    let said = place.run("records Bailey --request-timeout 500ms");
+    assert!(said.code == Some(3) && said.err.contains("`herd.Bailey` did not answer within"), "{said:?}");
     assert!(place.out("events --json").contains("herd.Bona"));
     for verb in ["cut Bailey Bona", "cut Campbell Bailey"] {
         let said = place.run(&format!("{verb} --request-timeout 500ms"));
