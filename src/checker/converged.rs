@@ -26,9 +26,10 @@ pub(super) fn judge(run: &Run<'_>, ledger: &Ledger<'_>, span: Span, wanted: &Wan
     if !run.writes.iter().any(|write| write.newer && write.entry < span.until) {
         return Outcome::Unobserved("no IAMAT was taken".into());
     }
-    if convergence.scope.len() < 2 {
-        let scope = names(&convergence.scope, &run.history.origin.servers);
-        return Outcome::Unobserved(format!("the scope is {scope} alone"));
+    match convergence.scope[..] {
+        [] => return Outcome::Unobserved("no server of the scope runs".into()),
+        [only] => return Outcome::Unobserved(format!("the scope is {} alone", run.name(only))),
+        _ => {}
     }
     if !convergence.lacking.is_empty() {
         if let Some(since) =
@@ -164,6 +165,18 @@ mod tests {
         let herd = || spread().at(50, |herd| herd.accepted("Clark", "kiwi", 2)).at(60, |herd| herd.kill("Clark", 1));
         assert_eq!(herd().verdict(asks(ConvergedMode::Survivors, None)), Verdict::Passed);
         assert_eq!(herd().verdict(asks(ConvergedMode::Acknowledged, None)), Verdict::Failed);
+    }
+
+    #[test]
+    fn where_no_server_runs_there_is_nothing_to_converge() {
+        let names = ["Bailey", "Bona", "Campbell", "Clark", "Jaquez"];
+        let dead = |names: &[&str]| names.iter().fold(spread(), |herd, name| herd.kill(name, 1));
+        let actual = |herd: Builder| {
+            let told = herd.explanation(asks(ConvergedMode::Survivors, None));
+            told.lines().nth(1).map(str::to_owned).unwrap_or_default()
+        };
+        assert_eq!(actual(dead(&names)), "actual: no server of the scope runs");
+        assert_eq!(actual(dead(&names[1..])), "actual: the scope is Bailey alone");
     }
 
     #[test]
