@@ -203,6 +203,7 @@ fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
 /// Reads one link: two servers, or one way.
 fn ends(words: &[String]) -> Result<Ends<String>, String> {
     match words {
+        [one] if one == "all" => Err("every link is `--all`".into()),
         [one] => match split_way(one) {
             Some((from, to)) => Ok(Ends::One(from.to_owned(), to.to_owned())),
             None => Err(format!("`{one}` is one end of a link: name both (`{one} OTHER`), or one way (`{one}:OTHER`)")),
@@ -247,9 +248,12 @@ mod tests {
         assert_eq!(ways("a->b").as_deref(), Ok("a->b"));
         assert_eq!(ways("a:b").as_deref(), Ok("a->b"));
         assert_eq!(ways("--all").as_deref(), Ok("every link"));
-        for (wrong, told) in
-            [("a", "`a` is one end of a link"), ("a->b c", "a link is two servers"), ("a:b c", "a link is two servers")]
-        {
+        for (wrong, told) in [
+            ("all", "every link is `--all`"),
+            ("a", "`a` is one end of a link"),
+            ("a->b c", "a link is two servers"),
+            ("a:b c", "a link is two servers"),
+        ] {
             let said = ways(wrong).expect_err("it is wrong");
             assert!(said.contains(told), "{wrong}: {said}");
         }

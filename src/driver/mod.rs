@@ -109,6 +109,15 @@ impl Wait {
 pub enum Next {
     /// Something happened.
     Seen(Observation),
+    /// Somebody else did something to the herd.
+    Did {
+        /// When it was begun.
+        at: Timestamp,
+        /// What was done.
+        action: Action,
+        /// What it hit at once.
+        hit: Hit,
+    },
     /// Things happened that nobody tells any more.
     Missed {
         /// Their number; 0 if nobody knows.
@@ -251,7 +260,7 @@ impl Next {
     pub fn seen(self) -> Option<Observation> {
         match self {
             Self::Seen(observation) => Some(observation),
-            Self::Missed { .. } | Self::Rested(_) | Self::TimeUp => None,
+            Self::Did { .. } | Self::Missed { .. } | Self::Rested(_) | Self::TimeUp => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::act::{Action, Agenda, Later, Moment, Verb, take_back};
+use crate::act::{Action, Agenda, Hit, Later, Moment, Verb, take_back};
 use crate::claim::{StepId, Verdict};
 use crate::config::{ServerId, Wiring};
 use crate::driver::{Driver, DriverError, Next, Performed, Rest, Wait};
@@ -381,6 +381,10 @@ impl<'a, D: Driver> Runner<'a, D> {
                 }
                 let is_due = self.agenda.is_due(self.driver.now(), |server| self.driver.is_linked(server));
                 match next {
+                    Next::Did { at, action, hit } => {
+                        self.see_done(at, action, hit);
+                        break;
+                    }
                     Next::Missed { entries } => {
                         self.record(self.current, Fact::LeftOut { entries });
                         break;
@@ -396,6 +400,12 @@ impl<'a, D: Driver> Runner<'a, D> {
                 }
             }
         }
+    }
+
+    /// Takes note of what somebody else did. It belongs to no step.
+    fn see_done(&mut self, at: Timestamp, action: Action, hit: Hit) {
+        self.history.push(at, None, Fact::Did { action, hit });
+        self.probing.stir(self.driver.now());
     }
 
     /// Whether seeing this can reach a goal, or put something on the agenda.

@@ -228,6 +228,7 @@ impl<D: Driver> Runner<'_, D> {
         loop {
             match self.driver.next(Wait::Until(now)).await {
                 Next::Seen(observation) => self.see(observation),
+                Next::Did { at, action, hit } => self.see_done(at, action, hit),
                 Next::Missed { entries } => self.record(self.current, Fact::LeftOut { entries }),
                 Next::Rested(_) | Next::TimeUp => return,
             }

@@ -12,10 +12,11 @@ use super::{Case, Watcher};
 use crate::config::{Link, Topology, Wiring};
 use crate::control::api::{HerdStatus, ServerState};
 use crate::control::herd::Herd;
+use crate::control::socket::{Claim, SocketError};
 use crate::driver::Driver;
 use crate::driver::remote::RemoteDriver;
 use crate::history::{DriverKind, History, Origin};
-use crate::words::count;
+use crate::words::{count, list};
 
 /// How long a request to a process of the herd may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -32,15 +33,22 @@ impl<W: Watcher> Worker<'_, W> {
         let started = async {
             let herd =
                 Herd::find(self.options.herd_of.as_deref(), &[], REQUEST).await.map_err(|error| error.to_string())?;
+            let claim = Claim::take(&format!("{}.run", herd.name)).map_err(|error| match error {
+                SocketError::AlreadyUp { .. } => {
+                    format!("another scenario is being played on the herd `{}`", herd.name)
+                }
+                error => error.to_string(),
+            })?;
             herd.status().await.map_err(|error| error.to_string()).and_then(|status| fresh(&status))?;
             let driver = RemoteDriver::attach(herd.clone()).await.map_err(|error| error.to_string())?;
             // Once more, now that the driver sees whatever comes: nothing was learned in between.
             let herd = herd.again().await.unwrap_or(herd);
             herd.status().await.map_err(|error| error.to_string()).and_then(|status| fresh(&status))?;
-            Ok::<_, String>(driver)
+            Ok::<_, String>((driver, claim))
         };
-        let mut driver = match started.await {
-            Ok(driver) => driver,
+        // Nobody else plays on the herd as long as it is claimed.
+        let (mut driver, _claim) = match started.await {
+            Ok(started) => started,
             Err(error) => return Attempt::failed(error),
         };
         let wanted = &case.script.topology;
@@ -56,9 +64,14 @@ impl<W: Watcher> Worker<'_, W> {
             sights: topology.ids().map(|server| driver.sight(server)).collect(),
             ..case.script.origin(DriverKind::Remote)
         };
+        let absent: Vec<&str> =
+            topology.ids().filter(|id| driver.is_absent(*id)).map(|id| &**topology.name(id)).collect();
+        let missing =
+            (!absent.is_empty()).then(|| format!("no process runs {}, and nobody listens there", list(&absent)));
         let history = History::new(Arc::new(origin), topology.seed, driver.started());
         let (history, error) = self.play(number, case, history, Arc::new(Wiring::of(&topology)), &mut driver).await;
-        let notes = vec!["the herd stays as the scenario left it".into()];
+        let mut notes = vec!["the herd stays as the scenario left it".into()];
+        notes.extend(missing);
         Attempt { history: Some(history), records: Vec::new(), error, notes }
     }
 }

@@ -167,6 +167,24 @@ fn a_process_that_vanishes_is_observed_and_nothing_is_proven_of_what_it_did_last
     );
 }
 
+#[test]
+fn what_somebody_else_does_during_a_run_is_told_and_another_run_is_refused() {
+    let place = Place::new();
+    let _nodes = place.processes();
+    linked(&place);
+    place.write("s.toml", WAITS);
+    let mut run: Running = place.start("run s.toml --herd-of herd --history h.jsonl");
+    place.until(|place| place.states("kiwi"), &vec!["newest".to_owned(); 5]);
+    let second = place.run("run s.toml --herd-of herd");
+    assert!(second.out.contains("another scenario is being played on the herd `herd`"), "{second:?}");
+    place.out("cut Clark Bona");
+    run.wait();
+    let history = std::fs::read_to_string(place.path().join("h.jsonl")).unwrap();
+    assert_eq!(history.matches(r#""cut"]},"hit""#).count(), 2, "{history}");
+    // A fault of nobody's script that hit nothing.
+    assert_eq!(place.run("judge h.jsonl").code, Some(5));
+}
+
 /// A server of somebody else: it answers clients, and takes what its neighbours say, after `late` questions. It passes nothing on.
 fn serve(listener: &TcpListener, name: &'static str, late: usize) {
     let known: Arc<Mutex<(Vec<String>, usize)>> = Arc::new(Mutex::new((Vec::new(), late)));

@@ -56,6 +56,8 @@ pub struct RemoteDriver {
     started: Timestamp,
     /// What was seen and nobody has asked for yet.
     seen: VecDeque<Next>,
+    /// What this driver did, until the processes tell of it.
+    own: Vec<Action>,
     /// When something happened last.
     stirred: Timestamp,
     ledger: Ledger,
@@ -102,6 +104,7 @@ impl RemoteDriver {
             clock,
             started,
             seen,
+            own: Vec::new(),
             stirred: started,
             ledger: Ledger::default(),
             clients: BTreeMap::new(),
@@ -150,6 +153,10 @@ impl RemoteDriver {
                 self.seen.push_back(Next::Seen(Observation { at: entry.at, event }));
             }
             Fact::LeftOut { entries } => self.seen.push_back(Next::Missed { entries }),
+            Fact::Did { action, hit } => match self.own.iter().position(|own| *own == action) {
+                Some(place) => drop(self.own.swap_remove(place)),
+                None => self.seen.push_back(Next::Did { at: entry.at, action, hit }),
+            },
             _ => {}
         }
     }
@@ -230,10 +237,11 @@ impl RemoteDriver {
             self.look_again().await;
         }
         let done = self.herd.perform(&self.topology, &self.wiring, actions).await;
+        let done = done.map(|done| done.deeds.into_iter().map(|deed| self.numbered(deed)).collect::<Vec<_>>());
+        self.own.extend(done.iter().flatten().map(|(_, action, _)| action.clone()));
         // What was refused may have been begun: servers that were started for it are seen, too.
         self.catch_up().await;
-        let done = done.map_err(|error| DriverError::Process(error.to_string()))?;
-        Ok(done.deeds.into_iter().map(|deed| self.numbered(deed)).collect())
+        done.map_err(|error| DriverError::Process(error.to_string()))
     }
 
     /// Returns a deed with servers for its names, which are those of the herd's file.
