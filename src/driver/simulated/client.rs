@@ -315,6 +315,8 @@ impl SimulatedDriver {
         }
         if self.patience.is_some() && !session.gone {
             session.hold = Hold::Turn;
+            // Those that are still to come wait, too, and are counted again when they no longer do.
+            self.busy -= session.answers.len() as u64;
         }
         while let Some(written) = self.clients.session(slot).unread.pop_front() {
             match written {

@@ -162,6 +162,22 @@ fn a_server_reads_no_further_command_of_a_client_whose_reply_waits() {
 }
 
 #[test]
+fn a_herd_comes_to_rest_where_an_answer_that_takes_time_waits_behind_replies() {
+    for link in [0, 10] {
+        for ends in [false, true] {
+            let mut run = Run::of(patient(2, &[(0, 1, link)], LinkMode::Persistent));
+            run.iamat(0, "a", 1);
+            run.settle();
+            // The answer about places is to come when the next update is read, whose reply waits.
+            run.send(0, "WHATSAT a 10 1\n", false);
+            run.send(0, "IAMAT b +1+1 1\n", ends);
+            run.settle();
+            assert_eq!(overdue(&run), [false, false], "{link} ms, the client ends: {ends}");
+        }
+    }
+}
+
+#[test]
 fn a_reply_waits_a_second_for_a_neighbour_that_takes_nothing() {
     let second = ServerId(1);
     let breaks: [&[Action]; 3] = [
