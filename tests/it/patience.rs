@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use herdsim::act::{ServerVerb, WayVerb};
+use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{LinkMode, ReplyMode, ServerId, Topology};
 use herdsim::history::{Event, Observation};
 
@@ -259,6 +259,22 @@ async fn a_paused_server_lets_its_replies_go_when_it_goes_on_and_a_stopped_one_a
         }
         herd.settle().await;
         assert_eq!(replies(&herd.seen), (vec![late], 1), "{verb:?}");
+    }
+}
+
+/// The links write when all has been read that came to a frozen server, and its clients wait for the links.
+#[tokio::test]
+async fn a_server_that_goes_on_does_not_wait_for_commands_of_clients_whose_replies_wait() {
+    for (mode, reply) in MODES.into_iter().flat_map(|mode| WAITING.map(|reply| (mode, reply))) {
+        let mut herd = Herd::start(steadfast(mode, reply)).await;
+        herd.apply(ServerVerb::Pause.on(CLARK)).await;
+        for (number, session) in [1000, 1001, 1000, 1001, 1000].map(SessionId).into_iter().enumerate() {
+            let bytes = format!("IAMAT c{number} +1+1 1\n").into();
+            herd.apply(Action::Send { session, server: CLARK, bytes, finish: false }).await;
+        }
+        herd.apply(ServerVerb::Resume.on(CLARK)).await;
+        herd.settle().await;
+        assert_eq!(replies(&herd.seen), (vec![false; 5], 5), "{mode:?} {reply:?}");
     }
 }
 

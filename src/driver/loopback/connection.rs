@@ -243,7 +243,7 @@ impl Connection {
             let turn = self.next_turn().await?;
             let spreads = std::mem::take(&mut self.spreads);
             if let Some(mut held) = self.held.take() {
-                let how = (&mut held).await;
+                let how = self.settled(&mut held).await;
                 // A server that was paused meanwhile says nothing. Its replies count as its own until they are said.
                 self.life.gate.pass().await;
                 if let Some(error) = self.session().and_then(|_| self.socket.take_error().transpose()) {
@@ -271,6 +271,19 @@ impl Connection {
                 }
                 Turn::TooLong => return self.hang_up().await,
                 Turn::Reset => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until replies may go out. Until then nothing more of their client is read, so that nobody waits for its turn: the
+    /// links, which write when all has been read, may be what the replies wait for.
+    async fn settled(&self, held: &mut Held) -> Settled {
+        let Some(bringer) = self.bringer() else { return held.await };
+        loop {
+            tokio::select! {
+                biased;
+                how = &mut *held => return how,
+                () = self.life.inbox.comes_to(bringer) => self.life.forget(|of| of == bringer),
             }
         }
     }

@@ -137,6 +137,17 @@ impl Inbox {
         }
     }
 
+    /// Waits until something of a bringer is what is to be read next.
+    pub(super) async fn comes_to(&self, bringer: Bringer) {
+        loop {
+            let changed = self.changed.notified();
+            if lock(&self.state).is_next(bringer) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until nothing waits, and nothing comes to wait.
     pub(super) async fn closed(&self) {
         loop {
@@ -156,6 +167,10 @@ impl Inbox {
 }
 
 impl State {
+    fn is_next(&self, bringer: Bringer) -> bool {
+        !self.is_frozen && self.waiting.front().is_some_and(|&(first, _)| first == bringer)
+    }
+
     fn push(&mut self, bringer: Bringer, things: u64) {
         match self.waiting.back_mut() {
             Some((last, count)) if *last == bringer => *count += things,
