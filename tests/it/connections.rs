@@ -150,6 +150,25 @@ fn a_way_that_is_healed_lets_what_is_in_flight_arrive_at_once_and_what_comes_lat
 }
 
 #[test]
+fn a_frozen_server_that_goes_on_learns_of_a_connections_end_before_it_reads_the_next_one() {
+    let place = Place::new();
+    let steps = [
+        r#"pause = "B""#,
+        r#"iamat = { client = "a", at = "+1.0-1.0", via = "C" }"#,
+        r#"iamat = { client = "k", at = "+1.0-1.0", via = "D" }"#,
+        r#"cut = "D->B""#,
+        r#"heal = "all""#,
+        r#"iamat = { client = "b", at = "+1.0-1.0", via = "C" }"#,
+        r#"resume = "B""#,
+    ];
+    let script = Script { herd: "", links: &[("D", "B"), ("C", "B")], steps: &steps };
+    place.write("s.toml", &script.text().replace("\"flood\"", "\"flood-sync\""));
+    // Otherwise it sends a neighbour its own record back.
+    let said = place.run("run s.toml --driver both");
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
 fn a_line_with_a_connection_of_its_own_is_read_for_itself() {
     for latency in ["", r#", latency = "5ms""#] {
         let herd = format!("{BY_MESSAGE}{latency}");

@@ -291,7 +291,15 @@ impl Connection {
     /// Handles what is there already, or else what comes next; ends when the server drains and nothing is there.
     async fn next_turn(&mut self) -> io::Result<Turn> {
         let bringer = self.bringer();
-        self.life.take_turn(bringer).await;
+        tokio::select! {
+            biased;
+            () = self.life.take_turn(bringer) => {}
+            // Nothing of it can be handled any more. Its end comes before what the neighbour's next connection brings.
+            () = self.severed() => {
+                self.life.gate.pass().await;
+                return Ok(Turn::Reset);
+            }
+        }
         if self.scanned < self.unread.len() {
             return Ok(self.take_unread());
         }
@@ -322,6 +330,14 @@ impl Connection {
             None => self.socket.finish().await?,
         }
         Ok(())
+    }
+
+    /// Waits until the way of a neighbour's connection loses what is on it. Never ends for others.
+    async fn severed(&self) {
+        match &self.caller {
+            Some(Caller::Neighbour { lines, .. }) => lines.ended().await,
+            Some(Caller::Client { .. }) | None => std::future::pending().await,
+        }
     }
 
     fn idle_limit(&self) -> Option<Duration> {
