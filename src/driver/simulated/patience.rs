@@ -1,7 +1,8 @@
 //! Replies that wait until other servers have the update: which sessions wait, and how servers learn what was taken.
 //!
-//! A reader tells the writer of a connection which of its lines it acknowledges. That goes back over the same connection, so no
-//! fault of the other way delays it, and takes the latency of the way back. Not here: what is waited for, which the node knows.
+//! A reader tells the writer of a connection which of its lines it acknowledges. That goes back over the same connection and takes
+//! the present latency of the way back, but no cut, hold or loss of that way touches it. On real sockets acknowledgements take no
+//! latency. Not here: what is waited for, which the node knows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
