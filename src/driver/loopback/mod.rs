@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -58,7 +58,7 @@ use registry::{Dialled, Registry};
 use rest::{Accounts, Between, Flow};
 use server::{DRAIN_LIMIT, Ending, Life};
 use session::Session;
-use socket::{bound_for, socket_for};
+use socket::{Listener, bound_for, socket_for};
 
 /// How a herd is run.
 #[derive(Debug, Clone)]
@@ -368,7 +368,7 @@ impl LoopbackDriver {
     }
 
     /// Makes a server known that listens.
-    fn begin(&self, server: ServerId, (listener, port): (TcpListener, u16)) -> (Arc<Life>, TcpListener) {
+    fn begin(&self, server: ServerId, (listener, port): (Listener, u16)) -> (Arc<Life>, Listener) {
         let slot = &self.shared.slots[server.index()];
         let number = slot.lives.fetch_add(1, Ordering::Relaxed) + 1;
         let life = Arc::new(Life::new(&self.shared, server, number));
@@ -380,7 +380,7 @@ impl LoopbackDriver {
         (life, listener)
     }
 
-    fn run(&mut self, life: Arc<Life>, listener: TcpListener) {
+    fn run(&mut self, life: Arc<Life>, listener: Listener) {
         let server = life.server;
         let starting = self.shared.accounts.begin_for_long(server.index());
         let shared = self.shared.clone();
@@ -689,7 +689,7 @@ impl Slot {
         })
     }
 
-    fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+    fn listen(&self, address: SocketAddr) -> io::Result<(SocketAddr, Listener)> {
         let address = self.reserve(address)?;
         Ok((address, socket::listen(address)?))
     }
@@ -858,7 +858,7 @@ impl Shared {
     }
 
     /// Opens a server's listener; it keeps the port it gets for all its lives.
-    fn listen(&self, server: ServerId) -> Result<(TcpListener, u16), DriverError> {
+    fn listen(&self, server: ServerId) -> Result<(Listener, u16), DriverError> {
         let slot = &self.slots[server.index()];
         let address = &mut *lock(&slot.address);
         let bound = slot.listen(*address);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
@@ -22,6 +22,7 @@ use super::link;
 use super::patience::Waiting;
 use super::registry::Dialled;
 use super::rest::{Accounts, Begun, Recurring};
+use super::socket::Listener;
 use super::{Shared, lock};
 use crate::act::Hit;
 use crate::config::{LinkId, Neighbour, ServerId, Way};
@@ -296,7 +297,7 @@ pub(super) type Ended = Result<(), String>;
 pub(super) async fn run(
     shared: Arc<Shared>,
     life: Arc<Life>,
-    listener: TcpListener,
+    listener: Listener,
     starting: Begun<Arc<Accounts>>,
 ) -> Ended {
     let mut tasks = JoinSet::new();
@@ -317,7 +318,7 @@ pub(super) async fn run(
 async fn serve(
     shared: &Arc<Shared>,
     life: &Arc<Life>,
-    listener: &TcpListener,
+    listener: &Listener,
     tasks: &mut JoinSet<()>,
 ) -> Result<Ending, String> {
     loop {
@@ -343,7 +344,7 @@ async fn serve(
 }
 
 /// The next connection, when the server and the process have room for it and the server is not paused.
-async fn accept(shared: &Shared, life: &Life, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
+async fn accept(shared: &Shared, life: &Life, listener: &Listener) -> Option<(TcpStream, SocketAddr, Place)> {
     let place =
         Place { _of_server: room(life, &life.connections).await?, of_process: Some(room(life, &shared.room).await?) };
     life.gate.pass().await;

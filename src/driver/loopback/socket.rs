@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -71,9 +72,31 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// A listener that listens no more once it is dropped, whoever has a copy of it.
+///
+/// A process that this one has just forked has copies of all its sockets until it runs its program. A copy that listened on
+/// would keep a server that is started again from its port.
+#[derive(Debug)]
+pub(super) struct Listener(TcpListener);
+
+impl Deref for Listener {
+    type Target = TcpListener;
+
+    fn deref(&self) -> &TcpListener {
+        &self.0
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Fails only for a socket that does not listen.
+        shutdown(&self.0, Shutdown::Read).ok();
+    }
+}
+
 /// Listens on an address that is reserved.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    reserve(address)?.listen(BACKLOG)
+pub(super) fn listen(address: SocketAddr) -> io::Result<Listener> {
+    reserve(address)?.listen(BACKLOG).map(Listener)
 }
 
 /// A socket with an address of its own, to be known by at the far end before it is connected. Both ends are on this machine.
@@ -93,4 +116,24 @@ pub(super) async fn connect(socket: TcpSocket, target: SocketAddr) -> io::Result
 
 pub(super) fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_can_be_listened_on_again_while_a_copy_of_its_dropped_listener_is_open() {
+        let held = reserve("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = held.local_addr().unwrap();
+        let listener = listen(address).unwrap();
+        let copy = listener.as_fd().try_clone_to_owned().unwrap();
+        drop(listener);
+        let again = listen(address).expect("the copy listens no more");
+        let (dialled, accepted) = tokio::join!(TcpStream::connect(address), again.accept());
+        assert!(dialled.is_ok() && accepted.is_ok());
+        drop(copy);
+    }
 }
