@@ -9,7 +9,7 @@ use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::config::{Delay, LinkMode, ServerId, Strategy, Topology, Way};
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
 use herdsim::driver::simulated::{PlacesAnswer, Settings, SimulatedDriver};
-use herdsim::driver::{Driver, Next, Rest, Wait};
+use herdsim::driver::{Driver, Wait};
 use herdsim::history::Event;
 use herdsim::places::Service;
 
@@ -34,19 +34,6 @@ async fn loopback(topology: &Topology) -> LoopbackDriver {
     let places = Arc::new(Service::open(&topology.places).expect("offline places open"));
     let options = Options { only: None, places, feed: Feed::Lossless, calls: None };
     LoopbackDriver::start(Arc::new(topology.clone()), options).await.expect("the herd starts")
-}
-
-/// Returns everything that happens until nothing is in flight.
-async fn settle<D: Driver>(driver: &mut D) -> Vec<Event> {
-    let until = driver.now() + PATIENCE;
-    let mut seen = Vec::new();
-    loop {
-        match driver.next(Wait::Quiescent(until)).await {
-            Next::Seen(observation) => seen.push(observation.event),
-            Next::Rested(Rest::Certain) => return seen,
-            other => panic!("the herd does not come to rest: {other:?}"),
-        }
-    }
 }
 
 /// Applies the actions one by one, each after what follows from the one before.

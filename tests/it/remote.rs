@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use herdsim::act::{Action, ServerVerb, SessionId, WayVerb};
 use herdsim::control::herd::Herd;
+use herdsim::driver::Driver as _;
 use herdsim::driver::remote::RemoteDriver;
-use herdsim::driver::{Driver as _, Next, Rest, Wait};
 use herdsim::history::Event;
 
 use crate::command::Place;
-use crate::support::{ALL, BAILEY, BONA, CLARK, JAQUEZ, KIWI, PATIENCE, way};
+use crate::support::{ALL, BAILEY, BONA, CLARK, JAQUEZ, KIWI, PATIENCE, settle, way};
 
 const DRIVEN: &str = "HERDSIM_TEST_DRIVEN";
 
@@ -29,19 +29,6 @@ fn a_herd_of_several_processes_is_driven_as_one_in_one_process_is() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-/// Everything seen until the herd is at rest.
-async fn rest(driver: &mut RemoteDriver) -> Vec<Event> {
-    let until = driver.now() + PATIENCE;
-    let mut seen = Vec::new();
-    loop {
-        match driver.next(Wait::Quiescent(until)).await {
-            Next::Seen(observation) => seen.push(observation.event),
-            Next::Rested(Rest::Certain) => return seen,
-            other => panic!("the herd does not come to rest: {other:?}"),
-        }
-    }
-}
-
 #[tokio::test]
 #[ignore = "another test runs it, in the environment of its herd"]
 async fn drive() {
@@ -50,13 +37,13 @@ async fn drive() {
     }
     let herd = Herd::find(Some("herd"), &[], PATIENCE).await.expect("the herd is up");
     let mut driver = RemoteDriver::attach(herd).await.expect("the herd answers");
-    rest(&mut driver).await;
+    settle(&mut driver).await;
     assert!(ALL.iter().all(|&server| driver.is_linked(server) && driver.port(server).is_some()));
 
     let session = SessionId(1);
     let bytes = Bytes::from(format!("{KIWI}\n"));
     driver.apply(Action::Send { session, server: CLARK, bytes, finish: false }).await.expect("Clark is up");
-    let seen = rest(&mut driver).await;
+    let seen = settle(&mut driver).await;
     assert!(seen.iter().any(|event| matches!(event, Event::Replied { session: SessionId(1), .. })), "{seen:?}");
     let sent = seen.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
     assert_eq!(sent, 8, "{seen:?}");
@@ -69,9 +56,9 @@ async fn drive() {
     let ways: Vec<_> = done.done.iter().map(|(_, action, hit)| (action.clone(), hit.connections)).collect();
     assert!(done.error.is_none() && ways.len() == 2 && ways.iter().all(|(_, hit)| *hit == 1), "{ways:?}");
     assert!(both.iter().all(|&way| driver.faults(way).cut) && !driver.faults(way(CLARK, JAQUEZ)).cut);
-    rest(&mut driver).await;
+    settle(&mut driver).await;
     driver.perform(both.map(|way| WayVerb::Heal.on(way)).into()).await;
-    let seen = rest(&mut driver).await;
+    let seen = settle(&mut driver).await;
     let opened = |event: &&Event| matches!(event, Event::LinkUp { way, .. } if both.contains(way));
     assert_eq!(seen.iter().filter(opened).count(), 2, "{seen:?}");
     assert!(driver.is_linked(CLARK) && driver.is_open(session));
@@ -79,7 +66,7 @@ async fn drive() {
     driver.apply(ServerVerb::Kill.on(CLARK)).await.expect("Clark's process is there");
     assert!(driver.port(CLARK).is_none() && !driver.is_open(session));
     driver.apply(ServerVerb::Start.on(CLARK)).await.expect("its port is free");
-    rest(&mut driver).await;
+    settle(&mut driver).await;
     assert!(driver.port(CLARK).is_some() && driver.is_linked(CLARK));
     let known = driver.probe(CLARK, &clients[..1]).await.expect("Clark answers");
     assert!(known[0].is_some() || driver.topology().strategy != herdsim::config::Strategy::FloodSync);

@@ -9,7 +9,7 @@ use herdsim::config::{
     Delay, Limits, Link, LinkMode, Places, Redial, Server, ServerId, Strategy, Threads, Topology, Unlisted, Way,
 };
 use herdsim::driver::loopback::{Feed, LoopbackDriver, Options};
-use herdsim::driver::{Driver, Wait};
+use herdsim::driver::{Driver, Next, Rest, Wait};
 use herdsim::history::{Event, Observation};
 use herdsim::places::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,6 +26,19 @@ pub(crate) const JAQUEZ: ServerId = ServerId(4);
 pub(crate) const ALL: [ServerId; 5] = [BAILEY, BONA, CAMPBELL, CLARK, JAQUEZ];
 
 pub(crate) const KIWI: &str = "IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 1621464827.959498503";
+
+/// Returns everything that happens until nothing is in flight.
+pub(crate) async fn settle<D: Driver>(driver: &mut D) -> Vec<Event> {
+    let until = driver.now() + PATIENCE;
+    let mut seen = Vec::new();
+    loop {
+        match driver.next(Wait::Quiescent(until)).await {
+            Next::Seen(observation) => seen.push(observation.event),
+            Next::Rested(Rest::Certain) => return seen,
+            other => panic!("the herd does not come to rest: {other:?}"),
+        }
+    }
+}
 
 /// The herd of the assignment, on ports the system chooses.
 pub(crate) fn five_servers() -> Topology {
